@@ -1,0 +1,71 @@
+"""What every streaming job shares: its environment, and Kafka tables as SQL."""
+
+from typing import Any
+
+from pyflink.common import Configuration
+from pyflink.table import EnvironmentSettings, TableEnvironment
+
+from infra.settings import Flink, Kafka
+from schemas import topics
+
+
+def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvironment:
+    """A streaming table environment; whatever is not set here is the cluster's (checkpoints, state backend, restarts).
+
+    parameters reach the Java functions, as headrace.NAME.
+    """
+    conf = Configuration()
+    conf.set_string("pipeline.name", job)
+    conf.set_string("pipeline.global-job-parameters", ",".join(f"headrace.{name}:{value}" for name, value in parameters.items()))
+    conf.set_string("python.metric.enabled", "true")
+    conf.set_string("table.local-time-zone", "UTC")
+    conf.set_string("table.exec.source.idle-timeout", f"{flink.idle_timeout_s} s")
+    conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
+    conf.set_string("python.fn-execution.bundle.size", str(flink.bundle_size))
+    conf.set_string("python.fn-execution.arrow.batch.size", str(flink.bundle_size))
+    return TableEnvironment.create(EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(conf).build())
+
+
+def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
+    """DDL of a topic's raw records, with the broker's time as event time and the clients' time as watermark.
+
+    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record without a readable ts_ms,
+    or with one that validation refuses as future, leaves it where it is. It is cut out of the bytes in SQL because only then is it part of the
+    source, which keeps one watermark per partition. A quote within a JSON string is escaped, so `"ts_ms":` is always a key.
+    """
+    ts_ms = """TRY_CAST(REGEXP_EXTRACT(CAST(`value` AS STRING), '"ts_ms"\\s*:\\s*(\\d{1,15})', 1) AS BIGINT)"""
+    return f"""
+        CREATE TEMPORARY TABLE `{topic}` (
+          `key` BYTES, `value` BYTES,
+          `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+          append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+          WATERMARK FOR append_ts AS CASE WHEN TO_TIMESTAMP_LTZ({ts_ms} - {future_ms}, 3) <= append_ts
+                THEN LEAST(TO_TIMESTAMP_LTZ({ts_ms}, 3), append_ts) END
+        ) WITH (
+          'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+          'scan.startup.mode' = 'earliest-offset', {"'scan.bounded.mode' = 'latest-offset'," if bounded else ""}
+          'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
+
+
+def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
+    """DDL of a topic written in transactions: a reader of committed records sees each once, after the next checkpoint."""
+    return f"""
+        CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH (
+          'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = '{value_format}', 'value.fields-include' = 'EXCEPT_KEY',
+          'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
+          'properties.transaction.timeout.ms' = '900000', {_connection(topic, kafka)})"""
+
+
+def dead_letter_sink(kafka: Kafka, job: str) -> str:
+    return sink(topics.DEAD_LETTERS, "`key` BYTES, `value` BYTES, headers MAP<STRING, BYTES> METADATA", "raw", kafka, job)
+
+
+def dead_letter_headers(topic: str, append_ts: str, reason: str) -> str:
+    """SQL of the headers of a dead letter, from columns partition, offset, detail and SQL expressions of the rest."""
+    values = {"topic": f"'{topic}'", "partition": "`partition`", "offset": "`offset`", "append_ts": append_ts, "reason": reason, "detail": "detail"}
+    return "MAP[" + ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items()) + "]"
+
+
+def _connection(topic: str, kafka: Kafka) -> str:
+    properties = "".join(f", 'properties.{k}' = '{v}'" for k, v in kafka.properties().items())
+    return f"'connector' = 'kafka', 'topic' = '{topic}'{properties}"

@@ -1,0 +1,149 @@
+"""Clicks in Kafka -> features of each user's live session -> Redis, and each closed session -> Kafka.
+
+source     topic `clicks`, records of schemas/click.avsc
+transform  udfs.contract, then the user's counters, recent events and spans (udfs/jvm/UserHistory), then udfs.session
+sink       Redis hash schemas.redis_keys.session(user_id); topics `sessions` and `dead_letters`
+
+Run: headrace submit session_features      (or: flink run -py jobs/streaming/session_features.py, see docs/cluster.md)
+"""
+
+import argparse
+from time import monotonic
+
+import numpy as np
+import pandas as pd
+from pyflink.table import DataTypes
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+
+from infra.settings import Redis, Session, Settings, load
+from jobs.streaming import flink
+from jobs.streaming.redis_writer import RedisWriter
+from schemas import redis_keys, topics
+from schemas.types import ddl
+from udfs import session
+from udfs.contract import Contract, Fault
+
+JOB = "session_features"
+ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
+
+# All columns that any branch needs stand in one view, so that the planner shares one validation among the branches
+# (tests/test_plan.py holds it to that).
+VALIDATED = """
+    SELECT `key`, `value`, `partition`, `offset`, append_ts,
+           c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount, c.reason, c.detail
+    FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, checked(`value`, append_ts) AS c FROM clicks)"""
+GOOD = """
+    SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount, `key`, `value`, `partition`, `offset`, append_ts
+    FROM validated WHERE reason IS NULL"""
+HISTORY = "SELECT * FROM user_history(input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"
+LIVE = "SELECT project(user_id, counters, session_id, recent) FROM history WHERE kind = 0"
+CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
+DEAD = f"""
+    SELECT `key`, `value`, {flink.dead_letter_headers(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
+    UNION ALL SELECT `key`, `value`, {flink.dead_letter_headers(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
+
+CHECKED = DataTypes.ROW(
+    [
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("user_id", "event_id")),
+        *(DataTypes.FIELD(name, DataTypes.BIGINT()) for name in ("ts_ms", "append_ms")),
+        DataTypes.FIELD("action", DataTypes.TINYINT()),
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("item_id", "category", "session_id")),
+        DataTypes.FIELD("amount", DataTypes.DOUBLE()),
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("reason", "detail")),
+    ]
+)
+
+
+def main(settings: Settings, options: argparse.Namespace) -> None:
+    table_env = flink.environment(JOB, settings.flink, settings.session.model_dump() | {"actions": " ".join(session.ACTIONS)})
+    table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, JOB, settings.session.future_ms, options.bounded))
+    table_env.execute_sql(flink.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
+    table_env.execute_sql(flink.dead_letter_sink(settings.kafka, JOB))
+    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
+    table_env.create_temporary_system_function("checked", udf(Checked(settings.session), result_type=CHECKED, func_type="pandas"))
+    table_env.create_temporary_system_function(
+        "project", udf(Project(settings.redis, settings.session), result_type=DataTypes.INT(), func_type="pandas")
+    )
+    table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
+    for view, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {view} AS {sql}")
+    statements = table_env.create_statement_set()
+    statements.add_insert_sql(f"INSERT INTO done {LIVE}")
+    statements.add_insert_sql(f"INSERT INTO sessions {CLOSED}")
+    statements.add_insert_sql(f"INSERT INTO dead_letters {DEAD}")
+    if options.explain:
+        print(statements.explain())
+    else:
+        statements.execute()
+
+
+class Checked(ScalarFunction):  # type: ignore[misc]
+    """(value, append_ts) -> what UserHistory needs of the record, or reason and detail."""
+
+    def __init__(self, rules: Session) -> None:
+        self.future_ms = rules.future_ms
+
+    def open(self, context: FunctionContext) -> None:
+        self.click = Contract.of("click")
+        self.dead_letters = context.get_metric_group().counter("dead_letters")
+
+    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
+        columns, faults = self.click.columns(values)
+        c = dict(zip(self.click.fields, columns, strict=True))
+        append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
+        ts_ms = np.array([ts or 0 for ts in c["ts_ms"]], np.int64)
+        for i in np.flatnonzero(ts_ms > append_ms + self.future_ms):
+            limit = append_ms[i] + self.future_ms
+            faults[i] = Fault("future", f"ts_ms: must be <= {limit}, the broker's clock plus {self.future_ms}, got {ts_ms[i]}")
+        self.dead_letters.inc(len(faults) - faults.count(None))
+        return pd.DataFrame(
+            {
+                "user_id": c["user_id"],
+                "event_id": c["event_id"],
+                "ts_ms": np.minimum(ts_ms, append_ms),
+                "append_ms": append_ms,
+                "action": np.array([ACTION_CODES.get(action, 0) for action in c["action"]], np.int8),
+                "item_id": [None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)],
+                "category": c["category"],
+                "session_id": [session_id or None for session_id in c["session_id"]],
+                "amount": list(map(session.amount, c["action"], c["price"], c["quantity"])),
+                "reason": [fault and fault.reason for fault in faults],
+                "detail": [fault and fault.detail for fault in faults],
+            }
+        )
+
+
+class Project(ScalarFunction):  # type: ignore[misc]
+    """(user_id, counters, session_id, recent) -> the user's hash in Redis; 1 per row, once Redis has answered."""
+
+    def is_deterministic(self) -> bool:
+        return False  # it writes: the planner may neither drop nor repeat it
+
+    def __init__(self, redis: Redis, rules: Session) -> None:
+        self.redis, self.zone = redis, rules.time_zone
+
+    def open(self, context: FunctionContext) -> None:
+        self.writer = RedisWriter(self.redis, session.FIELDS)
+        self.write_ms = context.get_metric_group().distribution("redis_write_ms")
+
+    def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:
+        newest = (~users.duplicated(keep="last")).to_numpy()
+        columns = session.features(counters[newest], session_ids[newest], recents[newest], self.zone)
+        as_of_ms = columns[session.FIELDS.index("as_of_ms")]
+        began_s = monotonic()
+        self.writer.write(
+            [redis_keys.session(user) for user in users[newest]], columns, [ms + redis_keys.SESSION_TTL_MS for ms in as_of_ms]
+        )
+        self.write_ms.update(int(1000 * (monotonic() - began_s)))
+        return pd.Series(1, index=users.index, dtype=np.int32)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bounded", action="store_true", help="stop at the end of the topic as it is now")
+    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main(load(), arguments())

@@ -1,0 +1,135 @@
+"""One validator for everybody who reads or writes records: JSON bytes in, a typed record or a reason out.
+
+Compiled from schemas/*.avsc, so the tracker, the streaming jobs, the landing job and an API refuse the same records in the same words.
+
+    >>> Contract.of("click").check({"event_id": "e1", "user_id": "", "item_id": "i", "action": "view", "ts_ms": 1})
+    Traceback (most recent call last):
+    ...
+    udfs.contract.ContractError: user_id: Expected `str` of length >= 1, got ''
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, Optional
+
+import msgspec
+
+from schemas import load, symbols
+
+_PYTHON = {"string": str, "long": int, "double": float, "boolean": bool}
+_LIMITS = {
+    "minimum": "ge",
+    "exclusiveMinimum": "gt",
+    "maximum": "le",
+    "minLength": "min_length",
+    "maxLength": "max_length",
+    "maxItems": "max_length",
+}
+_SHOWN = 80  # characters of a refused value in a message
+
+
+class Fault(NamedTuple):
+    """Why a record is refused. Reason is json, missing, type or value (docs/semantics.md), or one of its reader's own."""
+
+    reason: str
+    detail: str
+
+
+class ContractError(ValueError):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
+class Contract:
+    """The compiled rules of one schema."""
+
+    def __init__(self, name: str) -> None:
+        fields = load(name)["fields"]
+        # gc=False: a batch is tens of thousands of flat records, which the collector would walk for nothing.
+        self.record = msgspec.defstruct(name.capitalize(), [_field(f) for f in fields], gc=False, kw_only=True)
+        self.fields = tuple(f["name"] for f in fields)
+        self._decode = msgspec.json.Decoder(self.record).decode
+
+    @staticmethod
+    @cache
+    def of(name: str) -> "Contract":
+        return Contract(name)
+
+    def columns(self, values: Iterable[bytes | None]) -> tuple[list[tuple[Any, ...]], list[Fault | None]]:
+        """n values -> (one tuple of n per field, in the schema's order; n faults). A refused value is None in every field."""
+        decode, nothing = self._decode, (None,) * len(self.fields)
+        rows: list[tuple[Any, ...]] = []
+        faults: list[Fault | None] = []
+        for value in values:
+            try:
+                # str() first: the decoder does not look into strings that it skips, and they too must be UTF-8.
+                rows.append(msgspec.structs.astuple(decode(str(value, "utf-8"))))  # type: ignore[arg-type]
+                faults.append(None)
+            except (TypeError, ValueError, RecursionError) as error:  # nesting as deep as the stack is a bad record, no more
+                rows.append(nothing)
+                faults.append(_fault(value, error))
+        return list(zip(*rows, strict=True)) or [()] * len(self.fields), faults
+
+    def check(self, record: dict[str, Any]) -> bytes:
+        """The record as JSON bytes, absent fields left out; ContractError if it breaks a rule."""
+        unknown = record.keys() - set(self.fields)
+        if unknown:
+            raise ContractError(Fault("value", f"{min(unknown)}: no such field, got {_show(record[min(unknown)])}"))
+        try:
+            value = msgspec.json.encode({k: v for k, v in record.items() if v is not None})
+        except (TypeError, ValueError) as error:
+            raise ContractError(Fault("json", str(error))) from None
+        fault = self.columns([value])[1][0]
+        if fault:
+            raise ContractError(fault)
+        return value
+
+
+def _field(field: dict[str, Any]) -> Any:
+    avro_type = field["type"]
+    optional = isinstance(avro_type, list)
+    python: Any = _python(avro_type[1] if optional else avro_type)
+    limits = {_LIMITS[k]: v for k, v in field.items() if k in _LIMITS}
+    if limits:
+        python = Annotated[python, msgspec.Meta(**limits)]
+    return (field["name"], Optional[python], None) if optional else (field["name"], python)
+
+
+def _python(avro_type: Any) -> Any:
+    if isinstance(avro_type, str):
+        return _PYTHON[avro_type]
+    if avro_type["type"] == "array":
+        return list[_PYTHON[avro_type["items"]]]  # type: ignore[misc]
+    if avro_type["type"] == "map":
+        return dict[str, _PYTHON[avro_type["values"]]]  # type: ignore[misc]
+    return Literal[tuple(symbols(avro_type))]
+
+
+def _fault(value: bytes | None, error: Exception) -> Fault:
+    """The decoder's error in our words. Slow, and only ever run for a refused record."""
+    text = str(error)
+    if value is None:
+        return Fault("json", "the record has no value")
+    if not isinstance(error, msgspec.ValidationError):
+        return Fault("json", f"{text}, got {_show(value)}")
+    rule, _, path = text.partition(" - at ")
+    missing = re.search(r"missing required field `(\w+)`", rule)
+    if missing:
+        return Fault("missing", f"{missing[1]}: required, absent")
+    field = path.strip("`").removeprefix("$.")
+    got = msgspec.json.decode(value)
+    reason = "type" if re.search(r", got `\w+`$", rule) else "value"
+    if not field:
+        return Fault(reason, rule)
+    return Fault(reason, f"{field}: {rule.partition(', got')[0]}, got {_show(_at(got, field))}")
+
+
+def _at(record: Any, path: str) -> Any:
+    return record.get(path.partition("[")[0]) if isinstance(record, dict) else record
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

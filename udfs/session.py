@@ -1,0 +1,89 @@
+"""Features of live sessions, from the counters and recent events that the JVM keeps (udfs/jvm/UserHistory.java).
+
+Every feature is defined in docs/semantics.md. A batch of n users comes in as columns of n and goes out as columns of n,
+in the order of FIELDS; values are int, float or str, as they will stand in Redis.
+"""
+
+import struct
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import numpy as np
+
+from schemas import enum
+
+ACTIONS = tuple(enum("click", "action"))
+COUNTERS = np.dtype(
+    [(name, "<i8") for name in ("start", "end", "as_of", "events", "items", "categories", "late", "repeats", "truncated")]
+    + [("amount", "<f8"), ("counts", "<i8", (len(ACTIONS),))]
+)
+_EVENT = struct.Struct("<HqqiqB")  # body length, id, t, session, category, action; then item_id
+_PAGE_VIEWS = ("view", "search")
+_INTERACTIONS = ("click", "like", "share", "rate", "dislike", "block")
+
+FIELDS = (
+    *("session_id", "started_ms", "ended_ms", "as_of_ms", "duration_h", "events", "page_views", "interactions", "conversions"),
+    *("bounce", "distinct_items", "distinct_categories", "spend", "mean_dwell_s", "start_hour", "start_weekday"),
+    *(f"count_{action}" for action in ACTIONS),
+    *(f"rate_{action}" for action in ACTIONS),
+    *("recent_items", "recent_actions", "recent_ts_ms", "recent_truncated", "late", "repeats"),
+)
+
+
+def amount(action: str, price: float | None, quantity: int | None) -> float:
+    """What an event adds to spend."""
+    sign = {"purchase": 1.0, "refund": -1.0}.get(action, 0.0)
+    return sign * (price or 0.0) * (1 if quantity is None else quantity) if sign else 0.0
+
+
+def features(counters: Sequence[bytes], session_ids: Sequence[str | None], recents: Sequence[bytes], zone: str) -> list[list[Any]]:
+    """One list of n values for each of FIELDS."""
+    c = np.frombuffer(b"".join(counters), COUNTERS)
+    events, counts, length_ms = c["events"], c["counts"], c["end"] - c["start"]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dwell_s = np.where(events > 1, length_ms / 1000 / (events - 1), 0.0)
+    hours, weekdays = zip(*(_calendar(quarter, zone) for quarter in (c["start"] // 900_000).tolist()), strict=True)
+    items, actions, times = zip(*map(_recent, recents), strict=True)
+    columns = [
+        *([s or "" for s in session_ids], c["start"], c["end"], c["as_of"], length_ms / 3_600_000),
+        *(events, _sum(counts, _PAGE_VIEWS), _sum(counts, _INTERACTIONS), _sum(counts, ("purchase",))),
+        *((events == 1).astype(int), c["items"], c["categories"], c["amount"], dwell_s, hours, weekdays),
+        *counts.T,
+        *(counts / events[:, None]).T,
+        *(items, actions, times, c["truncated"], c["late"], c["repeats"]),
+    ]
+    return [column.tolist() if isinstance(column, np.ndarray) else list(column) for column in columns]
+
+
+def _sum(counts: np.ndarray, actions: Sequence[str]) -> np.ndarray:
+    """Events of any of the actions; counts (n, actions) -> (n,)."""
+    total: np.ndarray = counts[:, [ACTIONS.index(a) for a in actions]].sum(axis=1)
+    return total
+
+
+@lru_cache(100_000)
+def _calendar(quarter_hour: int, zone: str) -> tuple[int, int]:
+    """Hour and weekday of a quarter of an hour since 1970: no zone changes its offset within one."""
+    local = datetime.fromtimestamp(quarter_hour * 900, ZoneInfo(zone))
+    return local.hour, local.weekday()
+
+
+def _recent(recent: bytes) -> tuple[str, str, str]:
+    """item_ids, actions and times as JSON arrays, newest first."""
+    items, actions, times = [], [], []
+    at, end = 0, len(recent)
+    while at < end:
+        body, _, t, _, _, action = _EVENT.unpack_from(recent, at)
+        items.append(recent[at + _EVENT.size : at + 2 + body].decode())
+        actions.append(ACTIONS[action])
+        times.append(t)
+        at += 2 + body
+    return _json(items[::-1]), _json(actions[::-1]), _json(times[::-1])
+
+
+def _json(values: list[Any]) -> str:
+    return msgspec.json.encode(values).decode()
