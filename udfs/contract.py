@@ -81,9 +81,12 @@ class Contract:
             value = msgspec.json.encode({k: v for k, v in record.items() if v is not None})
         except (TypeError, ValueError) as error:
             raise ContractError(Fault("json", str(error))) from None
-        fault = self.columns([value])[1][0]
+        columns, (fault,) = self.columns([value])
         if fault:
             raise ContractError(fault)
+        for name, (sent,) in zip(self.fields, columns, strict=True):
+            if sent is None and record.get(name) is not None:  # JSON has no NaN and no infinity: they were written as null
+                raise ContractError(Fault("value", f"{name}: must be finite, got {_show(record[name])}"))
         return value
 
 
@@ -109,21 +112,20 @@ def _python(avro_type: Any) -> Any:
 
 def _fault(value: bytes | None, error: Exception) -> Fault:
     """The decoder's error in our words. Slow, and only ever run for a refused record."""
-    text = str(error)
     if value is None:
         return Fault("json", "the record has no value")
-    if not isinstance(error, msgspec.ValidationError):
-        return Fault("json", f"{text}, got {_show(value)}")
-    rule, _, path = text.partition(" - at ")
+    try:
+        # Once more without the schema, whose rules the decoder may find broken before it finds the JSON broken.
+        got = msgspec.json.decode(str(value, "utf-8"))
+    except (ValueError, RecursionError) as malformed:
+        return Fault("json", f"{malformed}, got {_show(value)}")
+    rule, _, path = str(error).partition(" - at ")
     missing = re.search(r"missing required field `(\w+)`", rule)
     if missing:
         return Fault("missing", f"{missing[1]}: required, absent")
-    field = path.strip("`").removeprefix("$.")
-    got = msgspec.json.decode(value)
     reason = "type" if re.search(r", got `\w+`$", rule) else "value"
-    if not field:
-        return Fault(reason, rule)
-    return Fault(reason, f"{field}: {rule.partition(', got')[0]}, got {_show(_at(got, field))}")
+    field = path.strip("`").removeprefix("$.")
+    return Fault(reason, f"{field}: {rule.partition(', got')[0]}, got {_show(_at(got, field))}" if field else rule)
 
 
 def _at(record: Any, path: str) -> Any:
