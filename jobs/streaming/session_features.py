@@ -12,7 +12,7 @@ from time import monotonic
 
 import numpy as np
 import pandas as pd
-from pyflink.table import DataTypes
+from pyflink.table import DataTypes, TableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.settings import Redis, Session, Settings, load
@@ -56,25 +56,34 @@ CHECKED = DataTypes.ROW(
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     table_env = flink.environment(JOB, settings.flink, settings.session.model_dump() | {"actions": " ".join(session.ACTIONS)})
-    table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, JOB, settings.session.future_ms, options.bounded))
-    table_env.execute_sql(flink.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
-    table_env.execute_sql(flink.dead_letter_sink(settings.kafka, JOB))
-    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
-    table_env.create_temporary_system_function("checked", udf(Checked(settings.session), result_type=CHECKED, func_type="pandas"))
-    table_env.create_temporary_system_function(
-        "project", udf(Project(settings.redis, settings.session), result_type=DataTypes.INT(), func_type="pandas")
-    )
-    table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
-    for view, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
-        table_env.execute_sql(f"CREATE TEMPORARY VIEW {view} AS {sql}")
+    declare(table_env, settings, bounded=options.restore)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LIVE}")
-    statements.add_insert_sql(f"INSERT INTO sessions {CLOSED}")
-    statements.add_insert_sql(f"INSERT INTO dead_letters {DEAD}")
+    if not options.restore:
+        statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
+        statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
     if options.explain:
         print(statements.explain())
     else:
         statements.execute()
+
+
+def declare(table_env: TableEnvironment, settings: Settings, bounded: bool) -> None:
+    """Tables, functions and views, by the names that the SQL above uses."""
+    redis, rules = settings.redis.sealed(), settings.session
+    functions = {
+        "checked": udf(Checked(rules), result_type=CHECKED, func_type="pandas"),
+        "project": udf(Project(redis, rules), result_type=DataTypes.INT(), func_type="pandas"),
+    }
+    table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, JOB, rules.future_ms, bounded))
+    table_env.execute_sql(flink.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
+    table_env.execute_sql(flink.dead_letter_sink(settings.kafka, JOB))
+    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
+    table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
+    for name, function in functions.items():
+        table_env.create_temporary_system_function(name, function)
+    for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]
@@ -140,7 +149,7 @@ class Project(ScalarFunction):  # type: ignore[misc]
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bounded", action="store_true", help="stop at the end of the topic as it is now")
+    parser.add_argument("--restore", action="store_true", help="write Redis alone, from the whole topic as it is now, then end")
     parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
     return parser.parse_args()
 

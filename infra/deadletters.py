@@ -1,0 +1,168 @@
+"""Dead letters: what is in the topic, how many for which reason, and sending them once more after a fix.
+
+A resend is recorded as committed offsets of the group `headrace-deadletters-resend.<reason>`, so no letter goes twice,
+and letters of other reasons stay for later.
+"""
+
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from infra.errors import HeadraceError
+from infra.settings import Kafka
+from infra.topics import DEAD_LETTER_MAX_BYTES, admin
+from schemas.topics import DEAD_LETTERS
+
+GROUP = "headrace-deadletters-resend."
+BATCH = 500  # letters between two commits
+POLL_MS = 500
+ANSWER_S = 30
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    partition: int  # place in dead_letters
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+
+    @property
+    def reason(self) -> str:
+        return self.headers.get("reason", "unknown")
+
+    @property
+    def source(self) -> str:
+        """Where the record had been refused: topic/partition/offset."""
+        return "/".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
+
+
+def read(kafka: Kafka, reason: str | None = None) -> Iterator[DeadLetter]:
+    """Every committed dead letter, in the order of each partition."""
+    from kafka import KafkaConsumer
+
+    ends = _ends(kafka)
+    consumer = KafkaConsumer(
+        **kafka.client(),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=2 * DEAD_LETTER_MAX_BYTES,
+    )
+    try:
+        consumer.assign(list(ends))
+        consumer.seek_to_beginning()
+        while any(consumer.position(part) < end for part, end in ends.items()):
+            for part, records in consumer.poll(POLL_MS).items():
+                letters = (_letter(record) for record in records if record.offset < ends[part])
+                yield from (letter for letter in letters if reason in (None, letter.reason))
+    finally:
+        consumer.close()
+
+
+def counts(kafka: Kafka) -> dict[str, int]:
+    """By reason, most first."""
+    totals: dict[str, int] = defaultdict(int)
+    for letter in read(kafka):
+        totals[letter.reason] += 1
+    return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int]:
+    """Send to their topics the letters not sent before; (sent, dropped by the edit).
+
+    edit: a shell command that gets a raw value on its standard input and prints the mended one, or nothing to drop it.
+    """
+    from kafka import KafkaProducer
+
+    done = _done(kafka)
+    fix = _filter(edit) if edit else lambda letter: letter.value
+    producer = KafkaProducer(**kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES)
+    sent = dropped = 0
+    batch: list[tuple[DeadLetter, bytes | None]] = []
+    try:
+        for letter in read(kafka, reason):
+            if letter.offset < done[letter.reason, letter.partition]:
+                continue
+            batch.append((letter, fix(letter)))
+            dropped += batch[-1][1] == b""
+            if len(batch) == BATCH:
+                sent += _send(kafka, producer, batch)
+                batch = []
+    finally:
+        sent += _send(kafka, producer, batch)  # what was mended before a failed edit goes out
+        producer.close()
+    return sent, dropped
+
+
+def _send(kafka: Kafka, producer: Any, batch: list[tuple[DeadLetter, bytes | None]]) -> int:
+    pending = [
+        producer.send(_topic(letter), key=letter.key, value=value) for letter, value in batch if value != b""
+    ]
+    for future in pending:
+        future.get(ANSWER_S)
+    _record(kafka, [letter for letter, _ in batch])
+    return len(pending)
+
+
+def _topic(letter: DeadLetter) -> str:
+    topic = letter.headers.get("topic")
+    if not topic:
+        raise HeadraceError(f"the dead letter at {letter.partition}/{letter.offset} has no header topic: it cannot go back")
+    return topic
+
+
+def _filter(command: str) -> Callable[[DeadLetter], bytes]:
+    def fix(letter: DeadLetter) -> bytes:
+        done = subprocess.run(command, shell=True, input=letter.value or b"", capture_output=True)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise HeadraceError(f"--edit failed with {done.returncode} on the letter from {letter.source}: {''.join(said)}")
+        return done.stdout.removesuffix(b"\n")
+
+    return fix
+
+
+def _record(kafka: Kafka, letters: list[DeadLetter]) -> None:
+    from kafka import TopicPartition
+    from kafka.structs import OffsetAndMetadata
+
+    nexts: dict[str, dict[Any, Any]] = defaultdict(dict)
+    for letter in letters:
+        part = TopicPartition(DEAD_LETTERS, letter.partition)
+        nexts[GROUP + letter.reason][part] = OffsetAndMetadata(letter.offset + 1, "", -1)
+    with admin(kafka) as client:
+        for group, offsets in nexts.items():
+            client.alter_group_offsets(group, offsets)
+
+
+def _done(kafka: Kafka) -> dict[tuple[str, int], int]:
+    """By (reason, partition): the offset below which every letter was sent."""
+    with admin(kafka) as client:
+        groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(GROUP)]
+        found = client.list_group_offsets(groups) if groups else {}
+    done: dict[tuple[str, int], int] = defaultdict(int)
+    for group, offsets in found.items():
+        for part, committed in offsets.items():
+            done[group.removeprefix(GROUP), part.partition] = committed.offset
+    return done
+
+
+def _ends(kafka: Kafka) -> dict[Any, int]:
+    from kafka import IsolationLevel, TopicPartition
+    from kafka.admin import OffsetSpec
+
+    with admin(kafka) as client:
+        if DEAD_LETTERS not in client.list_topics():
+            raise HeadraceError(f"topic {DEAD_LETTERS} does not exist at {kafka.bootstrap}: `headrace up` makes it")
+        (topic,) = client.describe_topics([DEAD_LETTERS])
+        parts = [TopicPartition(DEAD_LETTERS, each["partition_index"]) for each in topic["partitions"]]
+        wanted = dict.fromkeys(parts, OffsetSpec.LATEST)
+        found = client.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
+    return {part: found[part].offset for part in parts}
+
+
+def _letter(record: Any) -> DeadLetter:
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    return DeadLetter(record.partition, record.offset, record.key, record.value, headers)

@@ -1,0 +1,61 @@
+"""`headrace restore`: Redis again as the log says, after any loss of it.
+
+The running job is stopped with a savepoint, so that no older value can overtake a newer one; a bounded run of the same job
+writes every key from the topic; the job goes on from its savepoint.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from infra import flink
+from infra.errors import HeadraceError
+from infra.settings import Settings
+from infra.submission import Submission, submit
+
+TIMEOUT_S = 6 * 3600.0
+STOP_TIMEOUT_S = 120.0
+POLL_S = 0.5
+
+
+def restore(settings: Settings, job: str) -> float:
+    """Seconds it took. The job runs afterwards if it ran before, also when the restoring run fails."""
+    began_s = time.monotonic()
+    with _stopped(settings, job):
+        job_id = submit(settings, Submission(job, arguments=("--restore",)))
+        _wait_finished(settings, job_id, job)
+    return time.monotonic() - began_s
+
+
+@contextmanager
+def _stopped(settings: Settings, job: str) -> Iterator[None]:
+    running = flink.alive(settings.flink, job)
+    if running is None:
+        yield
+        return
+    vertices = flink.get(settings.flink, f"/jobs/{running.id}")["vertices"]
+    backend = flink.get(settings.flink, f"/jobs/{running.id}/checkpoints/config")["state_backend"]
+    savepoint = flink.savepoint(settings.flink, running, STOP_TIMEOUT_S, stop=True)
+    try:
+        yield
+    finally:
+        resumed = Submission(
+            job,
+            parallelism=max(vertex["parallelism"] for vertex in vertices),
+            state_backend="rocksdb" if "RocksDB" in backend else "hashmap",
+            from_savepoint=savepoint,
+        )
+        submit(settings, resumed)
+
+
+def _wait_finished(settings: Settings, job_id: str, job: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        state = flink.get(settings.flink, f"/jobs/{job_id}")["state"]
+        if state == "FINISHED":
+            return
+        if state not in flink.ALIVE:
+            cause = flink.last_failure(settings.flink, flink.Job(job_id, job, state))
+            raise HeadraceError(f"the restoring run of {job} is {state}: {cause}")
+        time.sleep(POLL_S)
+    raise HeadraceError(f"the restoring run of {job} has not ended after {TIMEOUT_S:.0f} s")

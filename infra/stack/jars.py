@@ -1,0 +1,63 @@
+"""The jars that Maven makes, kept in the cache: Kafka's broker, and the one jar our Flink jobs are submitted with.
+
+Run: python -m infra.stack.jars kafka|flink
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra import places
+from infra.errors import HeadraceError
+
+BROKER_POM = places.CHECKOUT / "infra" / "jars" / "broker" / "pom.xml"
+JOB_SOURCES = places.CHECKOUT / "udfs" / "jvm"
+LAST_LINES = 5
+
+
+def ensure() -> None:
+    """Build what is missing or older than its sources."""
+    if _stale(places.kafka_jars() / ".ready", [BROKER_POM]):
+        copy_kafka()
+    if _stale(places.job_jar(), [JOB_SOURCES / "pom.xml", *JOB_SOURCES.glob("*.java")]):
+        build_flink()
+
+
+def copy_kafka() -> None:
+    target = places.kafka_jars()
+    shutil.rmtree(target, ignore_errors=True)
+    _maven(BROKER_POM, "dependency:copy-dependencies", f"-DoutputDirectory={target}")
+    (target / ".ready").touch()
+
+
+def build_flink() -> None:
+    build = places.cache() / "build" / "jvm"
+    _maven(JOB_SOURCES / "pom.xml", "package", f"-Dheadrace.build={build}")
+    jar = places.job_jar()
+    jar.parent.mkdir(parents=True, exist_ok=True)
+    new = jar.with_suffix(".new")
+    shutil.copyfile(build / "headrace-flink.jar", new)
+    os.replace(new, jar)  # a job that is being submitted sees the old jar or the new one, never half of it
+
+
+def _stale(product: Path, sources: list[Path]) -> bool:
+    return not product.exists() or product.stat().st_mtime < max(source.stat().st_mtime for source in sources)
+
+
+def _maven(pom: Path, *arguments: str) -> None:
+    if not shutil.which("mvn"):
+        raise HeadraceError("Maven is missing: run `headrace doctor`")
+    command = ["mvn", "--batch-mode", "--quiet", "--file", str(pom), *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        tail = "\n".join([line for line in done.stdout.splitlines() if line.strip()][:LAST_LINES])
+        raise HeadraceError(f"Maven could not build {pom.relative_to(places.CHECKOUT)}:\n{tail}")
+
+
+if __name__ == "__main__":
+    try:
+        {"kafka": copy_kafka, "flink": build_flink}[sys.argv[1]]()
+    except HeadraceError as error:
+        sys.exit(f"headrace: {error}")

@@ -1,0 +1,168 @@
+"""`headrace up` and `headrace down`."""
+
+import contextlib
+import fcntl
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from rich.console import Console
+
+from infra import flink, places, topics
+from infra.errors import HeadraceError
+from infra.settings import Settings, load
+from infra.stack import health, jars, ports, prerequisites, programs, rendering, supervision
+from infra.stack.ports import LOCALHOST
+
+POLL_S = 0.2
+GUILTY_LINES = 15
+HOUR_S = 3600
+
+
+def up(console: Console) -> None:
+    begun = time.monotonic()
+    with _alone():
+        _stage(console, "tools", prerequisites.ensure)
+        _stage(console, "jars", jars.ensure)
+        if supervision.running():
+            settings = load()
+            restarted = supervision.start_stopped()
+            said = f"started {', '.join(restarted)}" if restarted else "the stack was up already"
+        else:
+            supervision.end_orphans()
+            settings = _configure(console)
+            _stage(console, "storage", _format_kafka)
+            supervision.start()
+            said = "the stack is up"
+        _wait_healthy(settings, console)
+        topics.create(settings.kafka)
+        _drop_old_checkpoints(settings)
+    console.print(f"{said} ({time.monotonic() - begun:.1f} s): Flink UI http://{settings.flink.rest}, logs in {places.logs()}", soft_wrap=True)
+
+
+def down(console: Console) -> None:
+    with _alone():
+        with console.status("ending Flink, Redis, Kafka"):
+            was_up = supervision.stop()
+            orphans = supervision.end_orphans()
+    console.print("the stack is down" if was_up or orphans else "the stack was not up")
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One `up` or `down` of a home at a time."""
+    lock = places.home() / "run" / "lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HeadraceError(f"another `headrace up` or `down` of {places.home()} is at work") from None
+        yield
+
+
+def _configure(console: Console) -> Settings:
+    """Choose ports, remember them, and write every program's configuration."""
+    settings = load()
+    _refuse_remote(settings)
+    chosen, moved = ports.choose(settings.stack)
+    for line in moved:
+        console.print(line, soft_wrap=True)
+    _remember(chosen)
+    settings = load()
+    for name, local in _addresses(chosen).items():
+        if (wished := _spelled(settings)[name]) != local:
+            raise HeadraceError(f"{name} is set to {wished} in the environment or HEADRACE_SETTINGS, not to the {local} of the stack")
+    rendering.write_all(settings)
+    return settings
+
+
+def _refuse_remote(settings: Settings) -> None:
+    if settings.kafka.security_protocol != "PLAINTEXT":
+        raise HeadraceError(f"the stack's Kafka speaks PLAINTEXT, but kafka.security_protocol is {settings.kafka.security_protocol}")
+    if settings.redis.tls:
+        raise HeadraceError("the stack's Redis speaks no TLS, but redis.tls is true")
+
+
+def _addresses(chosen: dict[str, int]) -> dict[str, str]:
+    return {
+        "kafka.bootstrap": f"{LOCALHOST}:{chosen['kafka_port']}",
+        "redis": f"{LOCALHOST}:{chosen['redis_port']}",
+        "flink.rest": f"{LOCALHOST}:{chosen['flink_port']}",
+    }
+
+
+def _spelled(settings: Settings) -> dict[str, str]:
+    redis = f"{settings.redis.host}:{settings.redis.port}"
+    return {"kafka.bootstrap": settings.kafka.bootstrap, "redis": redis, "flink.rest": settings.flink.rest}
+
+
+def _remember(chosen: dict[str, int]) -> None:
+    local = _addresses(chosen)
+    lines = [
+        "# Written by `headrace up`: where the local stack listens. Jobs that run hold these addresses.",
+        f'[kafka]\nbootstrap = "{local["kafka.bootstrap"]}"',
+        f'[redis]\nhost = "{LOCALHOST}"\nport = {chosen["redis_port"]}',
+        f'[flink]\nrest = "{local["flink.rest"]}"',
+        "[stack]",
+        *(f"{name} = {port}" for name, port in chosen.items()),
+    ]
+    places.stack_toml().write_text("\n".join(lines) + "\n")
+
+
+def _format_kafka() -> None:
+    data = places.home() / "kafka"
+    if (data / "meta.properties").exists():
+        return
+    conf = places.home() / "conf" / "kafka.properties"
+    cluster_id = uuid.uuid4().hex[:22]
+    tool = programs.kafka_java(64, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(conf))
+    done = subprocess.run(tool, capture_output=True, text=True)
+    if done.returncode:
+        shutil.rmtree(data, ignore_errors=True)
+        raise HeadraceError(f"Kafka's storage could not be formatted: {(done.stderr or done.stdout).strip()}")
+
+
+def _stage(console: Console, name: str, work: object) -> None:
+    assert callable(work)
+    begun = time.monotonic()
+    with console.status(name):
+        work()
+    console.print(f"  {name:<12} {time.monotonic() - begun:5.1f} s")
+
+
+def _wait_healthy(settings: Settings, console: Console) -> None:
+    checks = health.checks(settings)
+    listening = {each.name: each.port for each in programs.all_programs(settings.stack)}
+    begun = time.monotonic()
+    with console.status(f"waiting for {', '.join(checks)}"), ThreadPoolExecutor(len(checks)) as pool:
+        waits = {pool.submit(_wait, name, check, settings.stack.start_timeout_s): name for name, check in checks.items()}
+        for done in as_completed(waits):
+            done.result()
+            name = waits[done]
+            console.print(f"  {name:<12} {time.monotonic() - begun:5.1f} s  {LOCALHOST}:{listening[name]}")
+
+
+def _wait(name: str, healthy: health.Check, timeout_s: int) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not healthy():
+        if time.monotonic() > deadline:
+            raise HeadraceError(f"{name} is not healthy after {timeout_s} s; its last words:\n{_last_words(name)}")
+        time.sleep(POLL_S)
+
+
+def _last_words(name: str) -> str:
+    log = places.logs() / programs.LOG_NAMES[name]
+    return "\n".join(log.read_text(errors="replace").splitlines()[-GUILTY_LINES:]) if log.exists() else "(no log)"
+
+
+def _drop_old_checkpoints(settings: Settings) -> None:
+    """Of jobs that Flink no longer knows, once they are older than stack.checkpoint_kept_h."""
+    known = {job.id for job in flink.jobs(settings.flink)}
+    oldest_s = time.time() - settings.stack.checkpoint_kept_h * HOUR_S
+    for folder in (places.home() / "flink" / "checkpoints").glob("*"):
+        if folder.name not in known and folder.stat().st_mtime < oldest_s:
+            shutil.rmtree(folder, ignore_errors=True)

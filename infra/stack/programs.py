@@ -1,0 +1,120 @@
+"""The processes of the local stack: how each is started, and where it listens."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra import places
+from infra.errors import HeadraceError
+from infra.settings import Stack
+
+LOG_NAMES = {
+    "zookeeper": "zookeeper.log",
+    "kafka": "kafka.log",
+    "redis": "redis.log",
+    # So the scripts name them, given FLINK_IDENT_STRING and HOSTNAME; Flink's web UI shows these files.
+    "taskmanager": "flink-headrace-taskexecutor-0-local.log",
+    "jobmanager": "flink-headrace-standalonesession-0-local.log",
+}
+ZOOKEEPER_MAIN = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain"
+# Every program empties its own temporary folder first, so that kills do not fill the disk.
+FRESH_TMPDIR = 'rm -rf "$TMPDIR" && mkdir -p "$TMPDIR" && exec "$@"'
+
+
+@dataclass(frozen=True)
+class Program:
+    name: str
+    port: int
+    command: list[str]
+    priority: int  # ended from the highest down
+    environment: dict[str, str] = field(default_factory=dict)
+    whole_group: bool = False  # its children end with it
+
+    def log(self) -> Path:
+        return places.logs() / LOG_NAMES[self.name]
+
+    def tmpdir(self) -> Path:
+        return places.home() / "tmp" / self.name
+
+    def shell(self) -> list[str]:
+        return ["sh", "-c", FRESH_TMPDIR, self.name, *self.command]
+
+
+def all_programs(stack: Stack) -> list[Program]:
+    return [_zookeeper(stack), _kafka(stack), _redis(stack), _taskmanager(stack), _jobmanager(stack)]
+
+
+def java() -> str:
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if not found:
+        raise HeadraceError("Java is missing: run `headrace doctor`")
+    return found
+
+
+def flink_home() -> Path:
+    spec = importlib.util.find_spec("pyflink")
+    if spec is None or not spec.submodule_search_locations:
+        raise HeadraceError("PyFlink is missing from this environment: run `make up`")
+    return Path(spec.submodule_search_locations[0])
+
+
+def kafka_java(heap_mb: int, *arguments: str) -> list[str]:
+    home = places.home()
+    options = [f"-Xmx{heap_mb}m", f"-Xms{heap_mb}m", f"-Djava.io.tmpdir={home}/tmp/kafka"]
+    logging = f"-Dlog4j2.configurationFile={home}/conf/log4j.properties"
+    return [java(), *options, logging, "-cp", f"{places.kafka_jars()}/*", *arguments]
+
+
+def _kafka(stack: Stack) -> Program:
+    command = kafka_java(stack.kafka_heap_mb, "kafka.Kafka", f"{places.home()}/conf/kafka.properties")
+    return Program("kafka", stack.kafka_port, command, priority=20)
+
+
+def _zookeeper(stack: Stack) -> Program:
+    """The ZooKeeper inside flink-dist, by its own main class, which unlike Flink's also purges old logs."""
+    conf = places.home() / "conf"
+    logging = f"-Dlog4j2.configurationFile={conf}/log4j.properties"
+    command = [java(), "-Xmx64m", logging, "-cp", f"{flink_home()}/lib/*", ZOOKEEPER_MAIN, f"{conf}/zookeeper.cfg"]
+    return Program("zookeeper", stack.zookeeper_port, command, priority=10)
+
+
+def _redis(stack: Stack) -> Program:
+    server = shutil.which("redis-server")
+    if not server:
+        raise HeadraceError("redis-server is missing: run `headrace doctor`")
+    return Program("redis", stack.redis_port, [server, f"{places.home()}/conf/redis.conf"], priority=30)
+
+
+def _jobmanager(stack: Stack) -> Program:
+    script = _flink_script("jobmanager", stack.jobmanager_metrics_port)
+    return Program("jobmanager", stack.flink_port, script, 50, _flink_environment())
+
+
+def _taskmanager(stack: Stack) -> Program:
+    script = _flink_script("taskmanager", stack.taskmanager_metrics_port)
+    port = stack.taskmanager_metrics_port
+    return Program("taskmanager", port, script, 40, _flink_environment(), whole_group=True)
+
+
+def _flink_script(name: str, metrics_port: int) -> list[str]:
+    tmpdir = places.home() / "tmp" / name
+    # One pair an option: jobmanager.sh knows `-D key=value` only with the space.
+    options = {"metrics.reporter.prom.port": metrics_port, "io.tmp.dirs": tmpdir}
+    dynamic = [part for key, value in options.items() for part in ("-D", f"{key}={value}")]
+    return [str(flink_home() / "bin" / f"{name}.sh"), "start-foreground", *dynamic]
+
+
+def _flink_environment() -> dict[str, str]:
+    home = places.home()
+    return {
+        "FLINK_CONF_DIR": f"{home}/flink/conf",
+        "FLINK_LOG_DIR": f"{home}/logs",
+        "FLINK_PID_DIR": f"{home}/run",
+        "FLINK_IDENT_STRING": "headrace",
+        "HOSTNAME": "local",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+    }

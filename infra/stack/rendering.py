@@ -1,0 +1,136 @@
+"""Writes the configuration of every program under $HEADRACE_HOME, from settings and the templates beside this file."""
+
+import os
+import re
+import resource
+import shlex
+import sys
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from infra import places
+from infra.settings import Settings
+from infra.stack import programs
+from infra.stack.programs import Program
+from infra.topics import DEAD_LETTER_MAX_BYTES
+
+TEMPLATES = Path(__file__).parent / "templates"
+MIB = 1024 * 1024
+OPEN_FILES = 65_536
+
+
+def write_all(settings: Settings) -> None:
+    home = places.home()
+    for folder in ("conf", "logs", "run", "tmp", "redis", "zookeeper", "kafka", "flink/conf", "flink/savepoints"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    values = _values(settings)
+    for name in ("kafka.properties", "redis.conf", "zookeeper.cfg"):
+        _write(home / "conf" / name, fill(name, values))
+    log4j = (TEMPLATES / "log4j.properties").read_text()
+    for path in ("conf/log4j.properties", "flink/conf/log4j-console.properties"):
+        _write(home / path, log4j)
+    _write(home / "flink" / "conf" / "config.yaml", fill("flink.yaml", values))
+    _write(supervisord_conf(), _supervisord(settings))
+
+
+def write_flink_client(settings: Settings) -> None:
+    host, port = settings.flink.rest.rsplit(":", 1)
+    folder = places.flink_client_conf()
+    folder.mkdir(parents=True, exist_ok=True)
+    places.logs().mkdir(parents=True, exist_ok=True)
+    values = {"java_opts": _java_opts(), "host": host, "port": port, "job_defaults": _job_defaults(settings)}
+    _write(folder / "config.yaml", fill("flink-client.yaml", values))
+    _write(folder / "log4j-cli.properties", (TEMPLATES / "log4j-cli.properties").read_text())
+
+
+def supervisord_conf() -> Path:
+    return places.home() / "conf" / "supervisord.conf"
+
+
+def fill(template: str, values: dict[str, Any]) -> str:
+    return Template((TEMPLATES / template).read_text()).substitute(values)
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    partition_max_bytes = settings.stack.partition_max_mb * MIB
+    return {
+        **settings.flink.model_dump(),
+        **settings.kafka.model_dump(),
+        **settings.stack.model_dump(),
+        "home": places.home(),
+        "job_defaults": _job_defaults(settings),
+        "java_opts": _java_opts(),
+        "access": _redis_access(settings),
+        "dead_letter_max_bytes": DEAD_LETTER_MAX_BYTES,
+        "partition_max_bytes": partition_max_bytes,
+        # The active segment is never dropped, so it must be a small part of a partition.
+        "segment_bytes": max(partition_max_bytes // 8, MIB),
+    }
+
+
+def _job_defaults(settings: Settings) -> str:
+    return fill("flink-job.yaml", {**settings.flink.model_dump(), "python": sys.executable})
+
+
+def _redis_access(settings: Settings) -> str:
+    secret = settings.redis.secret()
+    if not secret:
+        return ""
+    if settings.redis.username:
+        return f'user default off\nuser {settings.redis.username} on ">{secret}" ~* &* +@all'
+    return f'requirepass "{secret}"'
+
+
+def _java_opts() -> str:
+    """The module exports that Flink needs, as its own configuration has them."""
+    shipped = (programs.flink_home() / "conf" / "config.yaml").read_text()
+    found = re.search(r"^\s+all: (--add-exports.*)$", shipped, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def _supervisord(settings: Settings) -> str:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    values = {
+        "home": _escape(str(places.home())),
+        "socket": _escape(str(places.supervisor_socket())),
+        "log_max_mb": settings.stack.log_max_mb,
+        "open_files": OPEN_FILES if limit == resource.RLIM_INFINITY else min(limit, OPEN_FILES),
+        "environment": _environment(supervised_environment()),
+        "programs": "\n".join(_program(each, settings) for each in programs.all_programs(settings.stack)),
+    }
+    return fill("supervisord.conf", values)
+
+
+def supervised_environment() -> dict[str, str]:
+    """Every process of the stack carries HEADRACE_SUPERVISED, so that none is ever lost or mistaken for ours."""
+    home = str(places.home())
+    return {"HEADRACE_SUPERVISED": home, "HEADRACE_HOME": home, "HEADRACE_CACHE": str(places.cache())}
+
+
+def _program(program: Program, settings: Settings) -> str:
+    values = {
+        "name": program.name,
+        "command": _escape(shlex.join(program.shell())),
+        "environment": _environment({**program.environment, "TMPDIR": str(program.tmpdir())}),
+        "priority": program.priority,
+        "whole_group": str(program.whole_group).lower(),
+        "log": _escape(str(program.log())),
+        "log_max_mb": settings.stack.log_max_mb,
+    }
+    return fill("program.conf", values)
+
+
+def _environment(variables: dict[str, str]) -> str:
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in variables.items())
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")  # supervisord expands %(name)s
+
+
+def _write(path: Path, text: str) -> None:
+    """Readable by this user only: redis.conf can hold a password."""
+    path.touch(mode=0o600)
+    os.chmod(path, 0o600)
+    path.write_text(text)

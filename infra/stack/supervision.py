@@ -1,0 +1,100 @@
+"""supervisord: starts the programs, brings a killed one back, rotates their logs. Reached by its unix socket."""
+
+import contextlib
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from infra import places
+from infra.errors import HeadraceError
+from infra.stack import rendering
+
+SOCKET_WAIT_S = 20
+STOP_WAIT_S = 120
+ORPHAN_WAIT_S = 10
+
+
+def _rpc() -> Any:
+    transport = SupervisorTransport(serverurl=f"unix://{places.supervisor_socket()}")
+    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+
+def running() -> bool:
+    with contextlib.suppress(OSError, xmlrpc.client.Fault):  # a Fault: it is shutting down
+        return bool(_rpc().getState()["statename"] == "RUNNING")
+    return False
+
+
+def processes() -> list[dict[str, Any]]:
+    """supervisord's word on each program: name, statename, pid, start (s since 1970), spawnerr; empty when it is down."""
+    try:
+        return list(_rpc().getAllProcessInfo())
+    except (OSError, xmlrpc.client.Fault):
+        return []
+
+
+def start() -> None:
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(rendering.supervisord_conf())]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise HeadraceError(f"supervisord did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
+    if not _wait(running, SOCKET_WAIT_S):
+        raise HeadraceError(f"supervisord is silent: see {places.logs() / 'supervisord.log'}")
+
+
+def start_stopped() -> list[str]:
+    """Start the programs that somebody stopped, or that supervisord gave up; their names."""
+    stopped = [each["name"] for each in processes() if each["statename"] in ("STOPPED", "EXITED", "FATAL")]
+    for name in stopped:
+        _rpc().startProcess(name, False)
+    return stopped
+
+
+def stop() -> bool:
+    """End every program, then supervisord; False if it was not running."""
+    if not running():
+        return False
+    supervisord = psutil.Process(_rpc().getPID())
+    _rpc().shutdown()
+    try:
+        supervisord.wait(STOP_WAIT_S)
+    except psutil.TimeoutExpired:
+        raise HeadraceError(f"supervisord (pid {supervisord.pid}) did not end within {STOP_WAIT_S} s") from None
+    return True
+
+
+def end_orphans() -> int:
+    """End what outlived a killed supervisord or TaskManager; how many there were."""
+    orphans = list(_marked())
+    for process in orphans:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, alive = psutil.wait_procs(orphans, timeout=ORPHAN_WAIT_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=ORPHAN_WAIT_S)
+    return len(orphans)
+
+
+def _marked() -> Iterator[psutil.Process]:
+    mark = rendering.supervised_environment()["HEADRACE_SUPERVISED"]
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("HEADRACE_SUPERVISED") == mark:
+                yield process
+
+
+def _wait(condition: Any, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
