@@ -8,7 +8,7 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from infra.errors import HeadraceError
 from infra.settings import Kafka
@@ -18,7 +18,7 @@ from schemas.topics import DEAD_LETTERS
 GROUP = "headrace-deadletters-resend."
 BATCH = 500  # letters between two commits
 POLL_MS = 500
-ANSWER_S = 30
+TRANSACTIONS = "headrace-deadletters-resend"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class DeadLetter:
     def source(self) -> str:
         """Where the record had been refused: topic/partition/offset."""
         return "/".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
+
+
+class Mended(NamedTuple):
+    letter: DeadLetter
+    topic: str
+    value: bytes | None  # empty: dropped
 
 
 def read(kafka: Kafka, reason: str | None = None) -> Iterator[DeadLetter]:
@@ -78,32 +84,46 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
 
     done = _done(kafka)
     fix = _filter(edit) if edit else lambda letter: letter.value
-    producer = KafkaProducer(**kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES)
-    sent = dropped = 0
-    batch: list[tuple[DeadLetter, bytes | None]] = []
+    producer = KafkaProducer(
+        **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
+    )
+    producer.init_transactions()
+    mended: list[Mended] = []
     try:
         for letter in read(kafka, reason):
-            if letter.offset < done[letter.reason, letter.partition]:
-                continue
-            batch.append((letter, fix(letter)))
-            dropped += batch[-1][1] == b""
-            if len(batch) == BATCH:
-                sent += _send(kafka, producer, batch)
-                batch = []
+            if letter.offset >= done[letter.reason, letter.partition]:
+                mended.append(Mended(letter, _topic(letter), fix(letter)))
+                if len(mended) % BATCH == 0:
+                    _send(producer, mended[-BATCH:])
     finally:
-        sent += _send(kafka, producer, batch)  # what was mended before a failed edit goes out
+        _send(producer, mended[len(mended) // BATCH * BATCH :])  # what was mended before an edit failed
         producer.close()
-    return sent, dropped
+    dropped = sum(each.value == b"" for each in mended)
+    return len(mended) - dropped, dropped
 
 
-def _send(kafka: Kafka, producer: Any, batch: list[tuple[DeadLetter, bytes | None]]) -> int:
-    pending = [
-        producer.send(_topic(letter), key=letter.key, value=value) for letter, value in batch if value != b""
-    ]
-    for future in pending:
-        future.get(ANSWER_S)
-    _record(kafka, [letter for letter, _ in batch])
-    return len(pending)
+def _send(producer: Any, batch: list[Mended]) -> None:
+    """The letters and the record that they were sent, in one transaction."""
+    if not batch:
+        return
+    producer.begin_transaction()
+    for each in batch:
+        if each.value != b"":
+            producer.send(each.topic, key=each.letter.key, value=each.value)
+    for group, offsets in _nexts(batch).items():
+        producer.send_offsets_to_transaction(offsets, group)
+    producer.commit_transaction()
+
+
+def _nexts(batch: list[Mended]) -> dict[str, dict[Any, Any]]:
+    from kafka import TopicPartition
+    from kafka.structs import OffsetAndMetadata
+
+    nexts: dict[str, dict[Any, Any]] = defaultdict(dict)
+    for letter, *_ in batch:
+        part = TopicPartition(DEAD_LETTERS, letter.partition)
+        nexts[GROUP + letter.reason][part] = OffsetAndMetadata(letter.offset + 1, "", -1)
+    return nexts
 
 
 def _topic(letter: DeadLetter) -> str:
@@ -124,19 +144,6 @@ def _filter(command: str) -> Callable[[DeadLetter], bytes]:
     return fix
 
 
-def _record(kafka: Kafka, letters: list[DeadLetter]) -> None:
-    from kafka import TopicPartition
-    from kafka.structs import OffsetAndMetadata
-
-    nexts: dict[str, dict[Any, Any]] = defaultdict(dict)
-    for letter in letters:
-        part = TopicPartition(DEAD_LETTERS, letter.partition)
-        nexts[GROUP + letter.reason][part] = OffsetAndMetadata(letter.offset + 1, "", -1)
-    with admin(kafka) as client:
-        for group, offsets in nexts.items():
-            client.alter_group_offsets(group, offsets)
-
-
 def _done(kafka: Kafka) -> dict[tuple[str, int], int]:
     """By (reason, partition): the offset below which every letter was sent."""
     with admin(kafka) as client:
@@ -150,8 +157,9 @@ def _done(kafka: Kafka) -> dict[tuple[str, int], int]:
 
 
 def _ends(kafka: Kafka) -> dict[Any, int]:
-    from kafka import IsolationLevel, TopicPartition
+    from kafka import TopicPartition
     from kafka.admin import OffsetSpec
+    from kafka.protocol.consumer import IsolationLevel
 
     with admin(kafka) as client:
         if DEAD_LETTERS not in client.list_topics():

@@ -1,4 +1,6 @@
-"""What a user can mend: shown as one line, without a traceback."""
+"""What a user can mend, said in one line."""
+
+import os
 
 
 class HeadraceError(Exception):
@@ -7,3 +9,21 @@ class HeadraceError(Exception):
 
 class SettingsError(HeadraceError):
     pass
+
+
+def describe(error: Exception) -> str:
+    """Any error that ends a command, as its one line. By the name of its library, since importing that would take long."""
+    kind = type(error)
+    library = kind.__module__.partition(".")[0]
+    text = " ".join(str(error).split())
+    if isinstance(error, HeadraceError):
+        return str(error)
+    if library == "redis" and kind.__name__ in ("AuthenticationError", "NoPermissionError"):
+        return f"Redis refuses redis.username and redis.password: {text}"
+    if library == "redis":
+        return f"Redis: {text}: is it up? `headrace status` tells"
+    if library == "kafka":
+        return f"Kafka: {text or kind.__name__}: is it up? `headrace status` tells"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {os.strerror(error.errno) if error.errno else text}"
+    return f"{kind.__name__}: {text} (HEADRACE_DEBUG=1 shows where)"

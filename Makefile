@@ -1,0 +1,69 @@
+# Headrace. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: demo test check up down bench soak package lock help
+.DELETE_ON_ERROR:
+
+UV_VERSION := 0.13.9
+export HEADRACE_CACHE ?= $(CURDIR)/.headrace
+UV := $(HEADRACE_CACHE)/uv/bin/uv
+ENV := $(HEADRACE_CACHE)/env/streaming
+PYTHON := $(ENV)/bin/python
+HEADRACE := $(ENV)/bin/headrace
+READY := $(ENV)/.ready
+KAFKA_JARS := $(HEADRACE_CACHE)/jars/kafka/.ready
+JOB_JAR := $(HEADRACE_CACHE)/jars/headrace-flink.jar
+REQUIREMENTS := infra/requirements
+
+demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## clicks become features, live in the terminal (DEMO_SECONDS=n: plain lines, then ends)
+	@$(HEADRACE) demo
+
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## every test: without a JVM first, then Flink, then the whole stack
+	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
+	$(PYTHON) -m pytest -m "flink and not stack"
+	$(PYTHON) -m pytest -m stack
+
+check: $(READY) ## ruff, format, mypy --strict
+	$(ENV)/bin/ruff check .
+	$(ENV)/bin/ruff format --check .
+	$(ENV)/bin/mypy
+
+up: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## start Kafka, Redis and Flink
+	@$(HEADRACE) up
+
+down: ## end what `up` started
+	@test ! -x $(HEADRACE) || $(HEADRACE) down
+
+bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=session_features
+	@$(PYTHON) -m benchmarks.$(or $(NAME),$(error make bench needs NAME=, a file of benchmarks/))
+
+soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## 20 seeded crash schedules on the real stack
+	$(PYTHON) -m pytest -m stack --soak
+
+package: $(READY) $(JOB_JAR) ## what a cluster elsewhere needs to run the jobs, in dist/
+	@$(HEADRACE) package
+
+lock: $(UV) ## resolve infra/requirements/*.in anew
+	for name in streaming batch edge airflow; do \
+	  $(UV) pip compile --quiet --upgrade --python-version 3.11 $(REQUIREMENTS)/$$name.in -o $(REQUIREMENTS)/$$name.txt || exit 1; \
+	done
+	$(UV) pip compile --quiet --upgrade --python-version 3.11 -c $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.in -o $(REQUIREMENTS)/dev.txt
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+# Debian ships venv apart from python3; root installs it.
+$(UV):
+	python3 -m venv $(HEADRACE_CACHE)/uv || { apt-get update -qq && apt-get install -qq -y python3-venv && python3 -m venv $(HEADRACE_CACHE)/uv; }
+	$(HEADRACE_CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(READY): $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt setup.py | $(UV)
+	$(UV) venv --quiet --allow-existing --python 3.11 $(ENV)
+	$(UV) pip sync --quiet --python $(PYTHON) $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt
+	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
+	@touch $@
+
+$(KAFKA_JARS): infra/jars/broker/pom.xml | $(READY)
+	@$(PYTHON) -m infra.stack.jars kafka
+
+$(JOB_JAR): udfs/jvm/pom.xml $(wildcard udfs/jvm/*.java) | $(READY)
+	@$(PYTHON) -m infra.stack.jars flink

@@ -1,0 +1,128 @@
+"""The benchmarks' own stack under .headrace/bench, and our job on it; through `headrace`, as a user would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from infra import flink, places, topics
+from infra.settings import Settings, load
+from infra.stack import supervision
+from schemas.topics import CLICKS
+
+HOME = places.CHECKOUT / ".headrace" / "bench"
+PARTITIONS = 2  # of topic clicks: one for each slot of the largest measurement
+JOB = "session_features"
+CANCEL_S = 60
+WAIT_S = 600
+POLL_S = 0.02
+SAID_CHARACTERS = 2000
+# Store -> the setting, and what Flink then says it runs on.
+STORES = {"heap": ("hashmap", "HashMapStateBackend"), "rocksdb": ("rocksdb", "EmbeddedRocksDBStateBackend")}
+
+
+def use() -> None:
+    """Make the benchmarks' home the home of everything this process and its children do."""
+    os.environ["HEADRACE_CACHE"] = str(places.cache())
+    os.environ["HEADRACE_HOME"] = str(HOME)
+    os.environ["HEADRACE_KAFKA__PARTITIONS"] = str(PARTITIONS)
+
+
+def headrace(*arguments: str, **variables: str) -> None:
+    command = [str(Path(sys.executable).with_name("headrace")), *arguments]
+    environment = os.environ | variables
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout[-SAID_CHARACTERS:]}")
+
+
+def up() -> Settings:
+    """The settings of the running stack, on which no job runs."""
+    headrace("up")
+    settings = load()
+    for job in flink.jobs(settings.flink):
+        if job.state in flink.ALIVE:
+            flink.cancel(settings.flink, job, CANCEL_S)
+    return settings
+
+
+@contextmanager
+def job(settings: Settings, store: str, slots: int, *options: str) -> Iterator[flink.Job]:
+    """Our job, with its state on "heap" or "rocksdb", cancelled in the end."""
+    backend, expected = STORES[store]
+    headrace("submit", JOB, *options, HEADRACE_FLINK__STATE_BACKEND=backend, HEADRACE_FLINK__PARALLELISM=str(slots))
+    running = flink.named(settings.flink, JOB)
+    try:
+        used = flink.get(settings.flink, f"/jobs/{running.id}/checkpoints/config")["state_backend"]
+        if not used.startswith(expected):
+            raise RuntimeError(f"the job must run on {expected}, got {used}")
+        yield running
+    finally:
+        flink.cancel(settings.flink, running, CANCEL_S)
+        shutil.rmtree(HOME / "flink" / "checkpoints" / running.id, ignore_errors=True)
+
+
+def processes() -> dict[str, psutil.Process]:
+    """The stack's programs by name."""
+    return {each["name"]: psutil.Process(each["pid"]) for each in supervision.processes()}
+
+
+def tree(root: psutil.Process) -> list[psutil.Process]:
+    return [root, *root.children(recursive=True)]
+
+
+def cpu_s(roots: list[psutil.Process]) -> float:
+    """CPU-seconds so far of processes with all their children, also those that have ended."""
+    return sum(sum(each.cpu_times()[:4]) for root in roots for each in tree(root))
+
+
+def metric(settings: Settings, pattern: str) -> float:
+    """Sum of the TaskManager's Prometheus values whose name and labels match, as of this moment."""
+    with urllib.request.urlopen(f"http://localhost:{settings.stack.taskmanager_metrics_port}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if re.search(pattern, line))
+
+
+def redis(settings: Settings) -> Any:
+    return settings.redis.client()
+
+
+def empty(settings: Settings) -> None:
+    """No clicks in Kafka, no topics of peers, nothing in Redis; no job may run."""
+    from kafka import TopicPartition
+    from kafka.admin import OffsetSpec
+
+    with topics.admin(settings.kafka) as client:
+        parts = [TopicPartition(CLICKS, index) for index in range(PARTITIONS)]
+        ends = client.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST))
+        client.delete_records({part: end.offset for part, end in ends.items()})
+        of_peers = [name for name in client.list_topics() if not name.startswith("__") and name not in topics.names()]
+        if of_peers:
+            client.delete_topics(of_peers)
+    empty_redis(settings)
+
+
+def empty_redis(settings: Settings) -> None:
+    """Its log too, which would grow with every system that is measured."""
+    client = redis(settings)
+    client.flushall()
+    for command in (lambda: None, client.bgrewriteaof):  # one may be under way already
+        command()
+        wait(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "Redis has rewritten its log")
+
+
+def wait(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not within {timeout_s:.0f} s: {what}")
+        time.sleep(POLL_S)

@@ -1,0 +1,73 @@
+"""Progress of a stream: a rich bar with rate and time left on a terminal, a plain line every few seconds elsewhere."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+BAR_EVERY_S, LINE_EVERY_S = 0.2, 5.0
+
+
+class Meter:
+    """Counts in `done`, a plain attribute: updating a bar per event would cost more than sending it."""
+
+    def __init__(self, what: str, total: int | None, stream: TextIO | None = None) -> None:
+        self.done = 0
+        self._what, self._total = what, total
+        self._stream = stream or sys.stderr
+        self._began_s = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._bar if self._stream.isatty() else self._lines, daemon=True)
+
+    @property
+    def seconds(self) -> float:
+        return max(time.monotonic() - self._began_s, 1e-9)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _bar(self) -> None:
+        columns = TextColumn(self._what), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(file=self._stream)) as progress:
+            task = progress.add_task(self._what, total=self._total)
+            self._until_over(BAR_EVERY_S, lambda: self._show(progress, task))
+
+    def _show(self, progress: Progress, task: TaskID) -> None:
+        progress.update(task, completed=self.done)
+
+    def _lines(self) -> None:
+        self._until_over(LINE_EVERY_S, lambda: print(self._line(), file=self._stream, flush=True))
+
+    def _line(self) -> str:
+        rate = self.done / self.seconds
+        of = f" of {self._total:,}, {(self._total - self.done) / rate:,.0f} s left" if self._total and rate else ""
+        return f"{self._what}: {self.done:,}{of}, {rate:,.0f} events/s"
+
+    def _until_over(self, every_s: float, show: Callable[[], None]) -> None:
+        while not self._over.wait(every_s):
+            show()
+        show()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: RichTask) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} events/s")

@@ -1,0 +1,189 @@
+"""The event SDK: checks an event, gives it an id and a session, and sees it to Kafka whatever happens.
+
+    >>> with Tracker.connect() as tracker:                                       # doctest: +SKIP
+    ...     tracker.track("ann", "lamp-7", "view", category="lamps", price=19.9)
+    ...     tracker.track("ann", "lamp-7", "purchase", price=19.9, quantity=2)
+    '0b5c63eeb2d94c9dae6c6a1a3a2f5f0e-0'
+    '0b5c63eeb2d94c9dae6c6a1a3a2f5f0e-1'
+
+`track` returns once the event is in the spool on disk (edge/spool.py); a thread carries it on (edge/shipper.py). So a
+slow or absent broker does not hold up a page, and what `track` has returned for survives a SIGKILL: the next tracker on
+the same spool sends it, before anything of its own. Each event arrives at least once, under one event_id, in order per
+user. Twice: at most the window under way (256 KiB) when the process or the broker was killed. Lost: what a power cut of
+this machine takes before Kafka has it; with `sync=True` nothing, at the price of one fsync per event.
+Make the tracker after forking. One user's events should come from one process, or else pass `session_id` yourself.
+"""
+
+import atexit
+import itertools
+import os
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from edge.shipper import Shipper, frame
+from edge.spool import Journal
+from schemas import topics
+from udfs.contract import Contract, ContractError
+
+
+class Limits(NamedTuple):
+    linger_s: float = 0.005  # wait for company before sending
+    buffer_bytes: int = 8 << 20  # unsent, with Kafka answering: beyond it track() waits ...
+    block_s: float = 1.0  # ... this long at most, then spools on
+    spool_bytes: int = 4 << 30  # unsent: beyond it track() raises SpoolFull
+    close_s: float = 10.0  # close() waits this long for Kafka; the rest stays in the spool
+
+
+DEFAULT = Limits()
+
+
+class SpoolFull(OSError):
+    """The event was not accepted: Kafka has been away for too long."""
+
+
+class Counters(NamedTuple):
+    sent: int  # events of this process that Kafka has
+    spooled: int  # events of this process that only the spool has
+    rejected: int  # records that broke the contract
+    recovered: int  # events of earlier processes that Kafka has now
+
+
+class Sessions:
+    """The running session of each user: (session_id, position) of the next event."""
+
+    REMEMBERED = 500_000  # users, some 150 MB; the one silent for longest is forgotten first
+
+    def __init__(self, gap_ms: int) -> None:
+        self._gap_ms = gap_ms
+        self._users: OrderedDict[str, tuple[bytes, int, int]] = OrderedDict()
+
+    def next(self, user_id: str, ts_ms: int) -> tuple[bytes, int]:
+        session_id, position, last_ms = self._users.pop(user_id, (b"", 0, 0))
+        if not session_id or ts_ms - last_ms > self._gap_ms:
+            session_id, position, last_ms = uuid.uuid4().hex.encode(), 0, ts_ms
+        self._users[user_id] = session_id, position + 1, max(last_ms, ts_ms)
+        if len(self._users) > self.REMEMBERED:
+            self._users.popitem(last=False)
+        return session_id, position
+
+
+class Tracker:
+    """Thread-safe. `client` is how kafka-python reaches the brokers, `spool` a folder on a local disk."""
+
+    def __init__(
+        self,
+        client: dict[str, Any],
+        spool: Path,
+        *,
+        gap_ms: int | None = 1_800_000,
+        sync: bool = False,
+        limits: Limits = DEFAULT,
+    ):
+        """`gap_ms=None`: sessions are not this tracker's business."""
+        self._limits, self._sync, self._pid = limits, sync, os.getpid()
+        self._sessions = Sessions(gap_ms) if gap_ms is not None else None
+        self._click, self._impression = Contract.of("click"), Contract.of("impression")
+        self._id, self._count = uuid.uuid4().hex, itertools.count()
+        self._rejected = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._orphans = Journal.orphans(spool)
+        self._journal = Journal.create(spool)
+        self._shipper = Shipper(client, [*self._orphans, self._journal], limits.linger_s, self.close)
+        self._shipper.start()
+        atexit.register(self.close)
+
+    @classmethod
+    def connect(cls, **options: Any) -> Self:
+        """A tracker by the settings of this machine (infra/settings.toml)."""
+        from infra import places
+        from infra.settings import load
+
+        settings = load()
+        return cls(settings.kafka.client(), places.home() / "spool", **({"gap_ms": settings.session.gap_ms} | options))
+
+    def track(self, user_id: str, item_id: str, action: str, *, ts_ms: int | None = None, **fields: Any) -> str:
+        """Takes one event (optional fields: schemas/click.avsc), returns its event_id; ContractError if it breaks a rule."""
+        # One random number per tracker and a count: urandom per event is a system call, see edge/spool.py.
+        record = {
+            "event_id": f"{self._id}-{next(self._count)}",
+            "user_id": user_id,
+            "item_id": item_id,
+            "action": action,
+        } | fields
+        record["ts_ms"] = _now_ms() if ts_ms is None else ts_ms
+        value = self._checked(self._click, record)
+        sessions = None if fields.keys() & {"session_id", "session_position"} else self._sessions
+        self._spool(topics.CLICKS, value, sessions, user_id, record["ts_ms"])
+        return str(record["event_id"])
+
+    def impression(self, *, ts_ms: int | None = None, **fields: Any) -> None:
+        """Takes one shown item: the fields of schemas/impression.avsc, `ts_ms` being now if absent."""
+        value = self._checked(self._impression, fields | {"ts_ms": _now_ms() if ts_ms is None else ts_ms})
+        self._spool(topics.IMPRESSIONS, value)
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Waits until Kafka has every event taken so far; False if the timeout came first."""
+        target = self._journal.appended
+        return self._shipper.wait(lambda: self._journal.sent >= target, timeout_s)
+
+    def counters(self) -> Counters:
+        journal = self._journal
+        recovered = sum(orphan.sent for orphan in self._orphans)
+        return Counters(journal.sent, journal.appended - journal.sent, self._rejected, recovered)
+
+    def close(self) -> None:
+        """Sends what it can within `close_s`; the rest stays in the spool for the next tracker."""
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                return
+            self._closed = True
+        atexit.unregister(self.close)
+        self._shipper.wait(lambda: not self._journal.unsent_bytes or not self._shipper.reachable, self._limits.close_s)
+        self._shipper.stop()
+        for journal in (*self._orphans, self._journal):
+            journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _checked(self, contract: Contract, record: dict[str, Any]) -> bytes:
+        try:
+            return contract.check(record)
+        except ContractError:
+            self._rejected += 1
+            raise
+
+    def _spool(
+        self, topic: str, value: bytes, sessions: Sessions | None = None, user_id: str = "", ts_ms: int = 0
+    ) -> None:
+        self._make_room()
+        with self._lock:
+            if self._closed or os.getpid() != self._pid:
+                raise RuntimeError("the tracker is closed" if self._closed else "the tracker was made before a fork")
+            if sessions:
+                # Appended to the checked bytes: a refused record must not use up a position.
+                value = b'%b,"session_id":"%b","session_position":%d}' % (value[:-1], *sessions.next(user_id, ts_ms))
+            self._journal.append(frame(topic, value))
+            if self._sync:
+                self._journal.sync()
+        self._shipper.wake()
+
+    def _make_room(self) -> None:
+        journal, shipper, limits = self._journal, self._shipper, self._limits
+        if journal.unsent_bytes < limits.buffer_bytes:
+            return
+        shipper.wait(lambda: journal.unsent_bytes < limits.buffer_bytes or not shipper.reachable, limits.block_s)
+        if journal.unsent_bytes >= limits.spool_bytes:
+            raise SpoolFull(f"unsent bytes must be < spool_bytes, got {journal.unsent_bytes} >= {limits.spool_bytes}")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,23 @@
+"""Fixtures: one real stack for all tests that need it, emptied before each of them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack.running import Stack, stack_in
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="all 20 crash schedules instead of the first two")
+
+
+@pytest.fixture(scope="session")
+def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with stack_in(tmp_path_factory.mktemp("stack"), FLINK__CHECKPOINT_INTERVAL_S=2) as stack:
+        yield stack
+
+
+@pytest.fixture
+def stack(running_stack: Stack) -> Stack:
+    running_stack.reset()
+    return running_stack

@@ -1,0 +1,120 @@
+"""A real stack, brought up and handled through the product's own command line, and what tests ask of it."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra import flink, topics
+from infra.settings import Settings, load
+from schemas.topics import CLICKS
+from tests import topic
+from tests.streams import Record
+
+JOB = "session_features"
+HEADRACE = Path(sys.executable).parent / "headrace"
+CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
+EMITTED = re.compile(r'_task_operator_numRecordsOut\{[^}]*operator_name="Source[^}]*\} (\S+)')
+SETTLED_CHECKPOINTS = 3  # the first covers all records; timers fire after it; the last one's transactions are visible
+
+
+class Failed(Exception):
+    """A command that ended with a non-zero exit status."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    home: Path
+    settings: Settings
+
+    def run(self, *arguments: str, timeout_s: float = 180) -> str:
+        """What `headrace ARGUMENTS` printed."""
+        done = subprocess.run(
+            [HEADRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s
+        )
+        if done.returncode:
+            message = f"headrace {' '.join(arguments)} ended with {done.returncode}: {done.stdout}"
+            raise Failed(message)
+        return done.stdout
+
+    def submit(self, *options: str) -> None:
+        self.run("submit", JOB, *options)
+
+    def send(self, records: Iterable[Record]) -> int:
+        return topic.send(self.settings.kafka, CLICKS, records)
+
+    def job(self) -> flink.Job:
+        return flink.named(self.settings.flink, JOB)
+
+    def restarts(self) -> int:
+        return flink.restarts(self.settings.flink, self.job()) or 0
+
+    def checkpoints(self) -> int:
+        """Completed since the job was submitted, or since the JobManager took it up again."""
+        return flink.checkpoints_completed(self.settings.flink, self.job())
+
+    def metrics(self) -> str:
+        address = f"http://localhost:{self.settings.stack.taskmanager_metrics_port}/metrics"
+        with urllib.request.urlopen(address, timeout=5) as response:
+            return str(response.read().decode())
+
+    def consumed(self, metrics: str | None = None) -> int:
+        """Records of `clicks` that the running attempt of the source is past; a partition not begun shows -1."""
+        found = CONSUMED.findall(self.metrics() if metrics is None else metrics)
+        return sum(max(int(float(offset)), -1) + 1 for offset in found)
+
+    def settle(self, timeout_s: float = 180) -> None:
+        """Until every record sent has been consumed and what follows from it is written and committed."""
+        total = sum(topic.ends(self.settings.kafka, CLICKS).values())
+        wait(lambda: self.consumed() == total, timeout_s, lambda: f"{self.consumed()} of {total} records are consumed")
+        seen = self.checkpoints()
+        wait(lambda: self.checkpoints() >= seen + SETTLED_CHECKPOINTS, timeout_s, lambda: "no checkpoint completes")
+
+    def reset(self) -> None:
+        """No job, no records, an empty Redis."""
+        for job in flink.jobs(self.settings.flink):
+            if job.state in flink.ALIVE:
+                flink.cancel(self.settings.flink, job, timeout_s=60)
+        with topics.admin(self.settings.kafka) as admin:
+            admin.delete_topics([name for name in topics.names() if name in admin.list_topics()])
+            wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
+        topics.create(self.settings.kafka)
+        self.settings.redis.client().flushall()
+
+
+def wait(condition: Callable[[], bool], timeout_s: float, missing: Callable[[], str]) -> None:
+    """Polls; a refused connection counts as not yet."""
+    deadline = time.monotonic() + timeout_s
+    while not holds(condition):
+        if time.monotonic() > deadline:
+            message = f"after {timeout_s:.0f} s: {missing()}"
+            raise TimeoutError(message)
+        time.sleep(0.2)
+
+
+def holds(condition: Callable[[], bool]) -> bool:
+    try:
+        return condition()
+    except (OSError, RuntimeError):
+        return False
+
+
+@contextmanager
+def stack_in(home: Path, **settings: object) -> Iterator[Stack]:
+    """Up and down of a stack in its own folder; `settings` as SECTION__NAME=value."""
+    named = {"HEADRACE_HOME": str(home)} | {f"HEADRACE_{name}": str(value) for name, value in settings.items()}
+    before = dict(os.environ)
+    os.environ |= named
+    try:
+        Stack(home, load()).run("up", timeout_s=600)
+        yield Stack(home, load())
+    finally:
+        subprocess.run([HEADRACE, "down"], timeout=180)
+        os.environ.clear()
+        os.environ |= before
