@@ -101,7 +101,7 @@ def _producer(in_real_time: bool) -> Iterator["KafkaProducer"]:
     try:
         with closing(bulk_producer(kafka.client(), linger_ms=5 if in_real_time else 100)) as producer:
             yield producer
-    except KafkaError as error:
+    except (KafkaError, OSError) as error:
         raise HeadraceError(
             f"Kafka at {kafka.bootstrap} has not taken the clicks ({error}): is it up? `headrace up` starts one"
         ) from None

@@ -15,13 +15,23 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from edge.datasets.columns import Click, Clicks
 from edge.meter import Meter
+from edge.producer import connect
 from schemas import topics
 from udfs.contract import Contract, ContractError
 
+BULK: dict[str, Any] = {
+    "enable_idempotence": True,
+    "acks": "all",
+    "batch_size": 256 << 10,
+    "max_block_ms": 5_000,
+    "bootstrap_timeout_ms": 5_000,
+    "allow_auto_create_topics": False,
+    "metrics_enabled": False,
+}
 FLUSH_EVERY = 20_000  # records; the client itself puts no bound on what it buffers
 AHEAD_S = 0.002  # sleeping for less costs more than it gains
 
@@ -35,19 +45,10 @@ class Report(NamedTuple):
 
 
 def bulk_producer(client: dict[str, Any], linger_ms: int = 100) -> KafkaProducer:
-    """Raises KafkaError if the brokers do not answer or the topic is missing. In real time, linger less."""
-    producer = KafkaProducer(
-        **client,
-        enable_idempotence=True,
-        acks="all",
-        batch_size=256 << 10,
-        linger_ms=linger_ms,
-        max_block_ms=10_000,
-        bootstrap_timeout_ms=5_000,
-        allow_auto_create_topics=False,
-        metrics_enabled=False,
-    )
-    producer.partitions_for(topics.CLICKS)
+    """KafkaError or OSError if the brokers do not answer or the topic is missing. In real time, linger less."""
+    producer = connect(BULK | client | {"linger_ms": linger_ms})
+    if not producer.partitions_for(topics.CLICKS):
+        raise UnknownTopicOrPartitionError(topics.CLICKS)
     return producer
 
 

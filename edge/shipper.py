@@ -9,7 +9,6 @@ compression: on one machine gzip costs 20 %, lz4 gains nothing.
 
 import atexit
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError
-from kafka.net.compat import KafkaNetClient
 
+from edge.producer import connect
 from edge.spool import Journal
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,6 @@ PRODUCER: dict[str, Any] = {
 }
 PATIENCE_S = 30  # for one window; the client itself gives up after delivery_timeout_ms, unless it is stuck
 ANSWER_S = 1.0  # without an answer for this long the broker counts as away
-KNOCK_S = 2.0
 RETRY_S = 0.5
 CLOSE_S = 5
 
@@ -162,7 +160,7 @@ class Shipper(threading.Thread):
 
     def _connected(self) -> KafkaProducer:
         if self._producer is None:
-            self._producer = _producer(self._config)
+            self._producer = connect(self._config)
             # The client closes itself at exit; handlers run last in, first out, and ours must come before.
             atexit.unregister(self._on_exit)
             atexit.register(self._on_exit)
@@ -188,32 +186,3 @@ class Shipper(threading.Thread):
         with self._progress:
             self.reachable = reachable
             self._progress.notify_all()
-
-
-def _producer(config: dict[str, Any]) -> KafkaProducer:
-    """A failed KafkaProducer(...) leaves its sockets to the garbage collector: an outage could use up the descriptors."""
-    clients: list[KafkaNetClient] = []
-
-    def client(**settings: Any) -> KafkaNetClient:
-        clients.append(KafkaNetClient(**settings))
-        return clients[-1]
-
-    _knock(config["bootstrap_servers"])
-    try:
-        return KafkaProducer(**config, kafka_client=client)
-    except Exception:
-        for failed in clients:
-            failed.close()
-        raise
-
-
-def _knock(servers: str | list[str]) -> None:
-    """OSError unless a broker's port is open."""
-    refused: OSError | None = None
-    for server in servers.split(",") if isinstance(servers, str) else servers:
-        host, _, port = server.rpartition(":")
-        try:
-            return socket.create_connection((host.strip("[]"), int(port)), KNOCK_S).close()
-        except OSError as error:
-            refused = error
-    raise refused or OSError("bootstrap_servers must name a broker, got none")

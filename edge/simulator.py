@@ -6,7 +6,7 @@
     ('shopper-82', 'view')
 
 Items and shoppers are vectors of one latent space; items of a category lie together. A shopper clicks an item with a
-probability that grows with the dot product: a recommender that learns tastes earns clicks, and we know the most it could.
+probability that grows with the dot product: a recommender that learns tastes earns clicks, and how many is known.
 """
 
 import heapq

@@ -107,7 +107,7 @@ class Tracker:
         return cls(settings.kafka.client(), places.home() / "spool", **({"gap_ms": settings.session.gap_ms} | options))
 
     def track(self, user_id: str, item_id: str, action: str, *, ts_ms: int | None = None, **fields: Any) -> str:
-        """Takes one event (optional fields: schemas/click.avsc), returns its event_id; ContractError if it breaks a rule."""
+        """Takes an event and returns its event_id. `fields`: the optional ones of schemas/click.avsc."""
         # One random number per tracker and a count: urandom per event is a system call, see edge/spool.py.
         record = {
             "event_id": f"{self._id}-{next(self._count)}",

@@ -90,6 +90,7 @@ class Kafka(Credentials):
     ca_file: ExistingFile
     partitions: Positive
     retention_h: Positive
+    transaction_timeout_s: Positive
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

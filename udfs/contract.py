@@ -26,11 +26,12 @@ _LIMITS = {
     "maxLength": "max_length",
     "maxItems": "max_length",
 }
+MAX_BYTES = 1 << 20  # of a record
 _SHOWN = 80  # characters of a refused value in a message
 
 
 class Fault(NamedTuple):
-    """Why a record is refused. Reason is json, missing, type or value (docs/semantics.md), or one of its reader's own."""
+    """Why a record is refused. Reason is size, json, missing, type or value (docs/semantics.md), or one of its reader's own."""
 
     reason: str
     detail: str
@@ -64,6 +65,8 @@ class Contract:
         faults: list[Fault | None] = []
         for value in values:
             try:
+                if len(value or b"") > MAX_BYTES:
+                    raise ValueError
                 # str() first: the decoder does not look into strings that it skips, and they too must be UTF-8.
                 rows.append(msgspec.structs.astuple(decode(str(value, "utf-8"))))  # type: ignore[arg-type]
                 faults.append(None)
@@ -114,6 +117,8 @@ def _fault(value: bytes | None, error: Exception) -> Fault:
     """The decoder's error in our words. Slow, and only ever run for a refused record."""
     if value is None:
         return Fault("json", "the record has no value")
+    if len(value) > MAX_BYTES:
+        return Fault("size", f"the record: must be <= {MAX_BYTES} bytes, got {len(value)}")
     try:
         # Once more without the schema, whose rules the decoder may find broken before it finds the JSON broken.
         got = msgspec.json.decode(str(value, "utf-8"))

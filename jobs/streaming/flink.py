@@ -7,16 +7,21 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 
 from infra.settings import Flink, Kafka
 from schemas import topics
+from udfs.contract import MAX_BYTES
+
+MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key and a value of MAX_BYTES characters each
 
 
 def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvironment:
-    """A streaming table environment; whatever is not set here is the cluster's (checkpoints, state backend, restarts).
+    """A streaming table environment; whatever is not set here is the cluster's (where checkpoints lie, state backend, restarts).
 
     parameters reach the Java functions, as headrace.NAME.
     """
     conf = Configuration()
     conf.set_string("pipeline.name", job)
     conf.set_string("pipeline.global-job-parameters", ",".join(f"headrace.{name}:{value}" for name, value in parameters.items()))
+    conf.set_string("execution.checkpointing.interval", f"{flink.checkpoint_interval_s} s")
+    conf.set_string("execution.checkpointing.externalized-checkpoint-retention", "RETAIN_ON_CANCELLATION")
     conf.set_string("python.metric.enabled", "true")
     conf.set_string("table.local-time-zone", "UTC")
     conf.set_string("table.exec.source.idle-timeout", f"{flink.idle_timeout_s} s")
@@ -53,17 +58,24 @@ def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) ->
         CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH (
           'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = '{value_format}', 'value.fields-include' = 'EXCEPT_KEY',
           'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
-          'properties.transaction.timeout.ms' = '900000', {_connection(topic, kafka)})"""
+          'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
+          'properties.compression.type' = 'zstd', 'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
+          {_connection(topic, kafka)})"""
 
 
 def dead_letter_sink(kafka: Kafka, job: str) -> str:
     return sink(topics.DEAD_LETTERS, "`key` BYTES, `value` BYTES, headers MAP<STRING, BYTES> METADATA", "raw", kafka, job)
 
 
-def dead_letter_headers(topic: str, append_ts: str, reason: str) -> str:
-    """SQL of the headers of a dead letter, from columns partition, offset, detail and SQL expressions of the rest."""
+def dead_letter(topic: str, append_ts: str, reason: str) -> str:
+    """SQL of key, raw value and headers of a dead letter, from columns key, value, partition, offset, detail and SQL of the rest.
+
+    A compressed batch may have carried a record of any size past the broker. One that would not pass again is left out; its place is told.
+    """
     values = {"topic": f"'{topic}'", "partition": "`partition`", "offset": "`offset`", "append_ts": append_ts, "reason": reason, "detail": "detail"}
-    return "MAP[" + ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items()) + "]"
+    headers = ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items())
+    raw = (f"CASE WHEN CHAR_LENGTH(CAST(`{part}` AS STRING)) <= {MAX_BYTES} THEN `{part}` END" for part in ("key", "value"))
+    return f"{', '.join(raw)}, MAP[{headers}]"
 
 
 def _connection(topic: str, kafka: Kafka) -> str:

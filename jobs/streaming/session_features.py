@@ -39,8 +39,8 @@ HISTORY = "SELECT * FROM user_history(input => TABLE good PARTITION BY user_id, 
 LIVE = "SELECT project(user_id, counters, session_id, recent) FROM history WHERE kind = 0"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
 DEAD = f"""
-    SELECT `key`, `value`, {flink.dead_letter_headers(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
-    UNION ALL SELECT `key`, `value`, {flink.dead_letter_headers(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
+    SELECT {flink.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
+    UNION ALL SELECT {flink.dead_letter(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
 
 CHECKED = DataTypes.ROW(
     [

@@ -23,8 +23,18 @@ RETAIL = RETAIL_HEADER + (
     "536589,21777,damaged,-10,2010-12-01 08:26:00,0.0,,United Kingdom\n"
     "A563186,B,Adjust bad debt,1,2011-08-12 14:51:00,-11062.06,,United Kingdom\n"
 )
-RATINGS = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n196\t242\t3\t881250949\n186\t302\t4\t881250948\n196\t51\t5\t881250949\n"
-FILMS = 'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n242\tKolya\t1996\tComedy\n302\tL.A. "Confidential\t1997\tCrime Thriller\n51\tUnknown\t\t\n'
+RATINGS = (
+    "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    "196\t242\t3\t881250949\n"
+    "186\t302\t4\t881250948\n"
+    "196\t51\t5\t881250949\n"
+)
+FILMS = (
+    "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
+    "242\tKolya\t1996\tComedy\n"
+    '302\tL.A. "Confidential\t1997\tCrime Thriller\n'
+    "51\tUnknown\t\t\n"
+)
 
 
 def written(path: Path, text: str) -> Path:
@@ -55,8 +65,8 @@ def test_online_retail_by_hand(tmp_path: Path) -> None:
     clicks = open_dataset("online-retail", written(tmp_path / "online_retail.csv", RETAIL))
     first, write_off, refund, anonymous, bad_debt = list(clicks)
     assert first == {
-        "event_id": "online-retail:0", "user_id": "17850", "item_id": "85123A", "action": "purchase", "ts_ms": 1291191960000,
-        "price": 2.55, "quantity": 6, "location": "United Kingdom",
+        "event_id": "online-retail:0", "user_id": "17850", "item_id": "85123A", "action": "purchase",
+        "ts_ms": 1291191960000, "price": 2.55, "quantity": 6, "location": "United Kingdom",
     }  # fmt: skip
     assert (refund["action"], refund["quantity"], refund["user_id"], refund["event_id"]) == (
         "refund",
@@ -97,8 +107,10 @@ def test_yoochoose_by_hand(tmp_path: Path) -> None:
     clicks = open_dataset("yoochoose", sessions(tmp_path / "clicks.parquet", [(7, 10, 0), (8, 11, 0), (7, 12, 2)]))
     assert "times" in clicks.made_up
     assert [(c["event_id"], c["user_id"], c["item_id"], c["action"]) for c in clicks] == [
-        ("yoochoose:0", "session-7", "10", "click"), ("yoochoose:1", "session-8", "11", "click"), ("yoochoose:2", "session-7", "12", "click"),
-    ]  # fmt: skip
+        ("yoochoose:0", "session-7", "10", "click"),
+        ("yoochoose:1", "session-8", "11", "click"),
+        ("yoochoose:2", "session-7", "12", "click"),
+    ]
     midnight = yoochoose.FIRST_DAY_MS
     assert [c["ts_ms"] - midnight for c in clicks] == [0, yoochoose.DAY_MS // 2, 2 * yoochoose.DAY_MS]
     assert clicks.ms_at(2) == midnight + 2 * yoochoose.DAY_MS

@@ -23,8 +23,8 @@ from udfs.contract import Contract, ContractError
 
 GAP_MS = 1_800_000
 IMPRESSION: dict[str, Any] = {
-    "impression_id": "slate-1", "user_id": "ann", "surface": "home", "item_id": "lamp", "position": 0, "policy": "linucb",
-    "model_version": "v1", "context": [0.5, 1.0], "propensity": 0.25,
+    "impression_id": "slate-1", "user_id": "ann", "surface": "home", "item_id": "lamp", "position": 0,
+    "policy": "linucb", "model_version": "v1", "context": [0.5, 1.0], "propensity": 0.25,
 }  # fmt: skip
 
 
@@ -129,12 +129,14 @@ def test_ids_and_sessions_of_the_caller_win(tmp_path: Path) -> None:
 
 def test_a_full_spool_refuses_and_says_so(tmp_path: Path) -> None:
     limits = Limits(buffer_bytes=1000, block_s=0.01, spool_bytes=5000, close_s=0)
-    with (
-        Tracker(nowhere(), tmp_path, limits=limits) as tracker,
-        pytest.raises(SpoolFull, match=r"unsent bytes must be < spool_bytes, got \d+ >= 5000"),
-    ):
+
+    def track_too_much() -> None:
         for _ in range(100):
             tracker.track("ann", "lamp", "view")
+
+    full = pytest.raises(SpoolFull, match=r"unsent bytes must be < spool_bytes, got \d+ >= 5000")
+    with Tracker(nowhere(), tmp_path, limits=limits) as tracker, full:
+        track_too_much()
     assert 4000 < sum(len(json.dumps(event)) for event in spooled(tmp_path)) < 7000
 
 

@@ -40,7 +40,7 @@ def differences(settings: Settings, oracle: Oracle) -> list[str]:
 def unequal(place: str, expected: Mapping[Any, Any], actual: Mapping[Any, Any]) -> list[str]:
     wrong = [key for key in expected.keys() | actual.keys() if expected.get(key) != actual.get(key)]
     lines = [f"{place} {key}: expected {expected.get(key)!r}, got {actual.get(key)!r}" for key in sorted(wrong)[:SHOWN]]
-    return lines + [f"{place}: {len(wrong)} of {len(expected)} differ"] if wrong else []
+    return [*lines, f"{place}: {len(wrong)} of {len(expected)} differ"] if wrong else []
 
 
 def by_field(of_key: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], Any]:

@@ -1,0 +1,5 @@
+"""`python -m infra` is `headrace`."""
+
+from infra.cli import app
+
+app(prog_name="headrace")

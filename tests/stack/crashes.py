@@ -1,0 +1,162 @@
+"""Crash schedules: which process dies by kill -9, and after which share of the records; carried out in mid-stream."""
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from infra import flink
+from infra.stack import supervision
+from schemas.topics import CLICKS
+from tests import topic
+from tests.stack.running import Stack, wait
+from tests.streams import Record
+
+RESTARTING = ("taskmanager", "jobmanager", "worker")  # their death restarts the job
+OUTLIVED = ("kafka", "redis")  # their death may be outlived by retries
+CHUNK, PACE_S = 200, 0.08  # records are sent at up to 2,500/s
+RECOVERY_S = 120
+OFFSET = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*topic="clicks".*\} (\S+)')
+EMITTED = re.compile(r'_task_operator_numRecordsOut\{.*operator_name="Source.*\} (\S+)')
+ATTEMPT = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*task_attempt_id="(\w+)"')
+
+
+@dataclass(frozen=True)
+class Kill:
+    target: str
+    share: float  # of the records
+
+
+@dataclass(frozen=True)
+class Schedule:
+    seed: int
+    kills: list[Kill]
+    parallelism: int
+    state_backend: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Of the source's running attempt, at one moment."""
+
+    consumed: int
+    emitted: int
+    attempts: frozenset[str]
+    begun: int  # partitions of which it has emitted a record
+
+    def restored_at(self) -> int:
+        return self.consumed - self.emitted
+
+
+@dataclass(frozen=True)
+class Bite:
+    """What a kill did: it counts only if it fell in mid-stream, after a checkpoint, and made the job go back."""
+
+    kill: Kill
+    share: float
+    checkpoints_before: int
+    restarted: bool
+    replayed: int
+
+    def counts(self) -> bool:
+        went_back = self.restarted and self.replayed > 0
+        in_time = 0.1 <= self.share <= 0.9 and self.checkpoints_before >= 1
+        return in_time and (went_back or self.kill.target in OUTLIVED)
+
+
+def schedule(seed: int) -> Schedule:
+    """Schedules 2n and 2n + 1 together kill every target: three and two of them."""
+    rng = random.Random(seed // 2)
+    restarting, outlived = rng.sample(RESTARTING, 3), rng.sample(OUTLIVED, 2)
+    targets = [restarting[0], outlived[0], restarting[1]] if seed % 2 == 0 else [restarting[2], outlived[1]]
+    rng = random.Random(seed)
+    rng.shuffle(targets)
+    step = 0.7 / len(targets)
+    kills = [Kill(target, 0.12 + n * step + rng.uniform(0, step * 0.6)) for n, target in enumerate(targets)]
+    return Schedule(seed, kills, parallelism=rng.choice((1, 2)), state_backend=rng.choice(("hashmap", "rocksdb")))
+
+
+def drive(stack: Stack, records: Sequence[Record], kills: list[Kill], seed: int) -> list[Bite]:
+    """Send all the records, killing on the way; the sender goes on for a twentieth of them meanwhile."""
+    rng, bites = random.Random(seed), []
+    sender = Sender(stack, records)
+    for kill in kills:
+        sender.send_until(lambda at=kill.share: progress(stack).consumed >= at * len(records))
+        bites.append(bite(stack, kill, sender, rng))
+    sender.send_until(lambda: False)
+    sender.close()
+    return bites
+
+
+class Sender:
+    def __init__(self, stack: Stack, records: Sequence[Record]) -> None:
+        self.records, self.sent = records, 0
+        self.producer = topic.producer(stack.settings.kafka)
+        self.futures: list[object] = []
+
+    def send_until(self, enough: object, at_most: int | None = None) -> None:
+        end = len(self.records) if at_most is None else min(self.sent + at_most, len(self.records))
+        while self.sent < end and not enough():  # type: ignore[operator]
+            for record in self.records[self.sent : min(self.sent + CHUNK, end)]:
+                self.futures.append(self.producer.send(CLICKS, key=record.key, value=record.value))
+            self.sent = min(self.sent + CHUNK, end)
+            time.sleep(PACE_S)
+
+    def close(self) -> None:
+        self.producer.flush()
+        for future in self.futures:
+            future.get(timeout=60)  # type: ignore[attr-defined]
+        self.producer.close()
+
+
+def bite(stack: Stack, kill: Kill, sender: Sender, rng: random.Random) -> Bite:
+    checkpoints, before = stack.checkpoints(), progress(stack)
+    pid = victim(kill.target, rng)
+    os.kill(pid, signal.SIGKILL)
+    killed_ms = time.time() * 1000
+    sender.send_until(lambda: False, at_most=len(sender.records) // 20)
+    wait(lambda: recovered(stack, kill, pid, before, killed_ms), RECOVERY_S, lambda: f"{kill} was not recovered from")
+    after = progress(stack)
+    restarted = after.attempts.isdisjoint(before.attempts)
+    replayed = before.consumed - after.restored_at() if restarted else 0
+    return Bite(kill, before.consumed / len(sender.records), checkpoints, restarted, replayed)
+
+
+def victim(target: str, rng: random.Random) -> int:
+    if target != "worker":
+        return supervised(target)
+    children = psutil.Process(supervised("taskmanager")).children(recursive=True)
+    return rng.choice([child.pid for child in children if "pyflink.fn_execution" in " ".join(child.cmdline())])
+
+
+def supervised(name: str) -> int:
+    return next(int(each["pid"]) for each in supervision.processes() if each["name"] == name)
+
+
+def recovered(stack: Stack, kill: Kill, pid: int, before: Progress, killed_ms: float) -> bool:
+    """The process is back, the source has gone on beyond where it was, and a checkpoint was begun since."""
+    if kill.target != "worker" and supervised(kill.target) == pid:
+        return False
+    now = progress(stack)
+    restarted = now.attempts.isdisjoint(before.attempts)
+    if kill.target in RESTARTING and not restarted:
+        return False
+    latest = flink.get(stack.settings.flink, f"/jobs/{stack.job().id}/checkpoints")["latest"]["completed"]
+    return now.begun == before.begun and now.consumed > before.consumed and latest["trigger_timestamp"] > killed_ms
+
+
+def progress(stack: Stack) -> Progress:
+    metrics = stack.metrics()
+    offsets = [int(float(offset)) for offset in OFFSET.findall(metrics)]
+    begun = [offset for offset in offsets if offset >= 0]
+    emitted = sum(int(float(count)) for count in EMITTED.findall(metrics))
+    return Progress(sum(begun) + len(begun), emitted, frozenset(ATTEMPT.findall(metrics)), len(begun))
+
+
+def numbers(soak: bool) -> Iterator[int]:
+    yield from range(20 if soak else 2)

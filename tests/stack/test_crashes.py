@@ -1,0 +1,46 @@
+"""The same equality after kill -9 of each process in mid-stream: 2 seeded schedules in CI, 20 with --soak."""
+
+import pytest
+
+from tests.dirty import ACTIONS
+from tests.stack.compare import differences, oracle_of
+from tests.stack.crashes import OUTLIVED, RESTARTING, drive, numbers, schedule
+from tests.stack.running import Stack
+from tests.streams import DAY_MS, combined, records, sweepers
+
+pytestmark = pytest.mark.stack
+EVENTS = 40_000
+TRIES = 3
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", list(numbers(metafunc.config.getoption("soak"))))
+
+
+@pytest.fixture(scope="module")
+def stream() -> list:
+    return combined(list(ACTIONS))[:EVENTS]
+
+
+def test_a_pair_of_schedules_kills_every_target() -> None:
+    for seed in range(0, 20, 2):
+        targets = [kill.target for n in (seed, seed + 1) for kill in schedule(n).kills]
+        assert sorted(targets) == sorted(RESTARTING + OUTLIVED)
+
+
+def test_everything_equals_the_oracle_after_kills(stack: Stack, stream: list, seed: int) -> None:
+    plan = schedule(seed)
+    for _ in range(TRIES):
+        stack.reset()
+        stack.submit("--parallelism", f"{plan.parallelism}", "--state-backend", plan.state_backend)
+        bites = drive(stack, list(records(stream)), plan.kills, seed)
+        stack.send(sweepers(stream[-1][0] + DAY_MS, stack.settings.kafka.partitions))
+        stack.settle()
+        oracle = oracle_of(stack.settings)
+        assert oracle.at_risk == 0
+        assert not differences(stack.settings, oracle), plan
+        print(plan, *bites, sep="\n  ")
+        if all(bite.counts() for bite in bites):
+            return
+    pytest.fail(f"after {TRIES} tries some kill still did not bite: {bites}")

@@ -1,0 +1,68 @@
+"""The main job on a real stack: each record takes one path, and Redis, `sessions`, `dead_letters` equal the oracle."""
+
+import re
+import time
+from collections import Counter
+
+import pytest
+
+from tests.dirty import ACTIONS, planted
+from tests.oracle import Oracle
+from tests.stack.compare import differences, oracle_of
+from tests.stack.running import Stack
+from tests.streams import DAY_MS, MINUTE_MS, Stream, combined, records, sweepers
+
+pytestmark = pytest.mark.stack
+HOUR_MS = 60 * MINUTE_MS
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    return combined(list(ACTIONS))
+
+
+def assert_equal(stack: Stack, oracle: Oracle) -> None:
+    assert oracle.at_risk == 0
+    different = differences(stack.settings, oracle)
+    assert not different, "\n".join(different)
+
+
+def counters(stack: Stack) -> dict[str, int]:
+    """What the job's own metrics say, summed over subtasks."""
+    found: Counter[str] = Counter()
+    for name, value in re.findall(r"_operator_headrace_(\w+)\{.*\} (\S+)", stack.metrics()):
+        found[name] += int(float(value))
+    return found
+
+
+@pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_all_streams_at_once_equal_the_oracle(stack: Stack, stream: Stream, parallelism: int, backend: str) -> None:
+    stack.submit("--parallelism", f"{parallelism}", "--state-backend", backend)
+    stack.send(records(stream))
+    stack.send(sweepers(stream[-1][0] + DAY_MS, stack.settings.kafka.partitions))
+    stack.settle()
+    oracle = oracle_of(stack.settings)
+    assert sum(oracle.counts.values()) > 100_000
+    assert_equal(stack, oracle)
+    assert stack.restarts() == 0
+
+
+def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack) -> None:
+    now_ms = int(time.time() * 1000)
+    mix = planted(now_ms - 2 * HOUR_MS)
+    sweep = sweepers(now_ms + 2 * MINUTE_MS, stack.settings.kafka.partitions)  # ahead: their t is their append time
+    stack.submit()
+    stack.send([each.record for each in mix])
+    stack.send(sweep)
+    stack.settle()
+    oracle = oracle_of(stack.settings)
+    assert oracle.counts == Counter(each.path for each in mix) + Counter(applied=len(sweep))
+    assert_equal(stack, oracle)
+    assert stack.restarts() == 0
+    assert counters(stack) == {
+        "applied": oracle.counts["applied"],
+        "late": oracle.counts["late"],
+        "repeats": oracle.counts["repeat"],
+        "too_late": oracle.counts["dead late"],
+    }

@@ -1,0 +1,46 @@
+"""The streams hold what they promise, so that the tests on the stack test what they say."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+from tests.dirty import ACTIONS, planted
+from tests.oracle import Oracle
+from tests.streams import DAY_MS, Record, combined, partition_of, records, sweepers
+from tests.test_oracle import SETTINGS
+
+PARTITIONS = 4
+APPEND_MS = 1_763_900_000_000
+
+
+def fed(sent: list[Record]) -> Oracle:
+    oracle, offsets = Oracle(SimpleNamespace(**vars(SETTINGS))), Counter[int]()
+    for record in sent:
+        partition = partition_of(record.key.decode(), PARTITIONS)
+        oracle.feed(partition, offsets[partition], APPEND_MS, record.key, record.value)
+        offsets[partition] += 1
+    oracle.finish()
+    return oracle
+
+
+def test_dirty_records_take_the_path_they_were_planted_for() -> None:
+    mix = planted(APPEND_MS - DAY_MS)
+    assert len(mix) == 20_000
+    oracle = fed([each.record for each in mix])
+    assert oracle.counts == Counter(each.path for each in mix)
+    assert oracle.at_risk == 0
+    assert len(oracle.counts) == 9  # applied, repeat, late; dead: json, missing, type, value, late, future
+
+
+def test_all_streams_at_once_are_skewed_long_shuffled_and_resent() -> None:
+    stream = combined(list(ACTIONS))
+    oracle = fed([*records(stream), *sweepers(stream[-1][0] + DAY_MS, PARTITIONS)])
+    by_user = Counter(click["user_id"] for _, click in stream)
+    assert len(stream) > 100_000
+    assert by_user["heavy/u"] > 0.3 * len(stream)
+    assert oracle.at_risk == 0
+    assert oracle.counts["repeat"] > 1_500
+    assert oracle.counts["late"] > 200
+    live = oracle.redis()
+    assert min(int(live[f"session:{user}"]["events"]) for user in ("heavy/u", "long/u")) > 2_500
+    assert sum(closed["events"] > 2_000 for closed in oracle.sessions()) > 10
+    assert len(oracle.highest) == PARTITIONS
