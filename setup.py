@@ -6,6 +6,8 @@ from setuptools import find_packages, setup
 
 REQUIREMENTS = Path(__file__).parent / "infra" / "requirements"
 
+TOP_LEVEL = ("jobs", "udfs", "edge", "schemas", "infra")
+
 
 def extra(name: str) -> list[str]:
     lines = (line.split("#")[0].strip() for line in (REQUIREMENTS / f"{name}.in").read_text().splitlines())
@@ -17,7 +19,7 @@ setup(
     version="0.1.0",
     description="Clicks to session features and recommendations within the page view: Kafka, Flink, Spark, Redis.",
     python_requires=">=3.11",
-    packages=find_packages(include=[f"{top}{rest}" for top in ("jobs", "udfs", "edge", "schemas", "infra") for rest in ("", ".*")]),
+    packages=find_packages(include=[f"{top}{below}" for top in TOP_LEVEL for below in ("", ".*")]),
     package_data={"schemas": ["*.avsc"], "infra": ["*.toml", "stack/templates/*"], "udfs": ["jvm/*"]},
     extras_require={name: extra(name) for name in ("streaming", "batch", "edge", "airflow", "dev")},
     entry_points={"console_scripts": ["headrace = infra.cli:app"]},

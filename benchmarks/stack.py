@@ -37,10 +37,9 @@ def use() -> None:
     os.environ["HEADRACE_KAFKA__PARTITIONS"] = str(PARTITIONS)
 
 
-def headrace(*arguments: str, **variables: str) -> None:
+def headrace(*arguments: str) -> None:
     command = [str(Path(sys.executable).with_name("headrace")), *arguments]
-    environment = os.environ | variables
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout[-SAID_CHARACTERS:]}")
 
@@ -59,7 +58,7 @@ def up() -> Settings:
 def job(settings: Settings, store: str, slots: int, *options: str) -> Iterator[flink.Job]:
     """Our job, with its state on "heap" or "rocksdb", cancelled in the end."""
     backend, expected = STORES[store]
-    headrace("submit", JOB, *options, HEADRACE_FLINK__STATE_BACKEND=backend, HEADRACE_FLINK__PARALLELISM=str(slots))
+    headrace("submit", JOB, "--state-backend", backend, "--parallelism", str(slots), *options)
     running = flink.named(settings.flink, JOB)
     try:
         used = flink.get(settings.flink, f"/jobs/{running.id}/checkpoints/config")["state_backend"]
@@ -114,10 +113,14 @@ def empty(settings: Settings) -> None:
 def empty_redis(settings: Settings) -> None:
     """Its log too, which would grow with every system that is measured."""
     client = redis(settings)
+
+    def rewritten() -> bool:
+        return not client.info("persistence")["aof_rewrite_in_progress"]
+
     client.flushall()
-    for command in (lambda: None, client.bgrewriteaof):  # one may be under way already
-        command()
-        wait(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "Redis has rewritten its log")
+    wait(rewritten, "Redis is done with a rewrite of its own")
+    client.bgrewriteaof()
+    wait(rewritten, "Redis has rewritten its log")
 
 
 def wait(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:

@@ -99,12 +99,14 @@ def _producer(in_real_time: bool) -> Iterator["KafkaProducer"]:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # we say what went wrong, once
     kafka = load().kafka
     try:
-        with closing(bulk_producer(kafka.client(), linger_ms=5 if in_real_time else 100)) as producer:
-            yield producer
+        opened = bulk_producer(kafka.client(), linger_ms=5 if in_real_time else 100)
     except (KafkaError, OSError) as error:
-        raise HeadraceError(
-            f"Kafka at {kafka.bootstrap} has not taken the clicks ({error}): is it up? `headrace up` starts one"
-        ) from None
+        raise HeadraceError(f"no Kafka at {kafka.bootstrap} ({error}): is it up? `headrace up` starts one") from None
+    with closing(opened) as producer:
+        try:
+            yield producer
+        except KafkaError as error:
+            raise HeadraceError(f"Kafka at {kafka.bootstrap} has not taken all clicks ({error})") from None
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from infra import cli_deadletters, cli_jobs
+from edge import cli as cli_edge
+from infra import cli_deadletters, cli_jobs, cli_product
 from infra.errors import HeadraceError, describe
 
 
@@ -128,4 +129,6 @@ def session(user: Annotated[str, typer.Argument(help="A user_id.")]) -> None:
 
 
 app.add_typer(cli_jobs.app)
+app.add_typer(cli_product.app)
+app.add_typer(cli_edge.app)
 app.add_typer(cli_deadletters.app, name="deadletters")

@@ -35,7 +35,9 @@ def deadletters(
 @app.command()
 def resend(
     reason: Reason = None,
-    edit: Annotated[str | None, typer.Option(help="Shell command: a raw value in, the mended one out; nothing drops it.")] = None,
+    edit: Annotated[
+        str | None, typer.Option(help="Shell command: a raw value in, the mended one out; nothing drops it.")
+    ] = None,
 ) -> None:
     """Send dead letters to their topics once more; a letter goes once, however often this runs."""
     from infra import deadletters

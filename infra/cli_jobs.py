@@ -15,7 +15,9 @@ END_WAIT_S = 60
 def submit(
     job: Job,
     parallelism: Annotated[int | None, typer.Option(min=1, help="Instead of flink.parallelism.")] = None,
-    state_backend: Annotated[str | None, typer.Option(help="hashmap or rocksdb, instead of flink.state_backend.")] = None,
+    state_backend: Annotated[
+        str | None, typer.Option(help="hashmap or rocksdb, instead of flink.state_backend.")
+    ] = None,
     from_savepoint: Annotated[str | None, typer.Option(help="Begin from this savepoint or checkpoint.")] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="For the job itself, after --.")] = None,
 ) -> None:
@@ -32,7 +34,9 @@ def submit(
 @app.command()
 def stop(
     job: Job,
-    savepoint: Annotated[bool, typer.Option("--savepoint", help="Take a savepoint first, and print where it lies.")] = False,
+    savepoint: Annotated[
+        bool, typer.Option("--savepoint", help="Take a savepoint first, and print where it lies.")
+    ] = False,
 ) -> None:
     """End a running job. Its last checkpoint stays under $HEADRACE_HOME/flink/checkpoints."""
     from infra import flink

@@ -129,7 +129,9 @@ def _nexts(batch: list[Mended]) -> dict[str, dict[Any, Any]]:
 def _topic(letter: DeadLetter) -> str:
     topic = letter.headers.get("topic")
     if not topic:
-        raise HeadraceError(f"the dead letter at {letter.partition}/{letter.offset} has no header topic: it cannot go back")
+        raise HeadraceError(
+            f"the dead letter at {letter.partition}/{letter.offset} has no header topic: it cannot go back"
+        )
     return topic
 
 
@@ -138,7 +140,9 @@ def _filter(command: str) -> Callable[[DeadLetter], bytes]:
         done = subprocess.run(command, shell=True, input=letter.value or b"", capture_output=True)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise HeadraceError(f"--edit failed with {done.returncode} on the letter from {letter.source}: {''.join(said)}")
+            raise HeadraceError(
+                f"--edit failed with {done.returncode} on the letter from {letter.source}: {''.join(said)}"
+            )
         return done.stdout.removesuffix(b"\n")
 
     return fix

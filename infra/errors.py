@@ -1,6 +1,9 @@
 """What a user can mend, said in one line."""
 
 import os
+from textwrap import shorten
+
+TEXT_MAX = 300  # characters; Kafka's errors quote whole requests
 
 
 class HeadraceError(Exception):
@@ -12,10 +15,10 @@ class SettingsError(HeadraceError):
 
 
 def describe(error: Exception) -> str:
-    """Any error that ends a command, as its one line. By the name of its library, since importing that would take long."""
+    """Any error that ends a command, as its one line; by the name of its library, since importing that takes long."""
     kind = type(error)
     library = kind.__module__.partition(".")[0]
-    text = " ".join(str(error).split())
+    text = shorten(" ".join(str(error).split()), TEXT_MAX, placeholder=" ...")
     if isinstance(error, HeadraceError):
         return str(error)
     if library == "redis" and kind.__name__ in ("AuthenticationError", "NoPermissionError"):

@@ -89,11 +89,12 @@ def checkpoints_completed(flink: Flink, job: Job) -> int:
 
 def last_failure(flink: Flink, job: Job) -> str | None:
     """The cause of the job's last failure, innermost, one line."""
-    trace = get(flink, f"/jobs/{job.id}/exceptions").get("root-exception")
-    if not trace:
+    entries = get(flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
+    if not entries:
         return None
+    trace = entries[0]["stacktrace"]
     causes = [line.removeprefix("Caused by: ") for line in trace.splitlines() if not line.startswith(("\t", " "))]
-    return next((line for line in reversed(causes) if line.strip()), trace.splitlines()[0])
+    return next((line for line in reversed(causes) if line.strip()), entries[0]["exceptionName"])
 
 
 def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:

@@ -1,7 +1,7 @@
 """The one tree of settings, read once at the start of each program.
 
-Order, first wins: environment HEADRACE_<SECTION>__<NAME>; the file named by HEADRACE_SETTINGS; $HEADRACE_HOME/stack.toml
-(the addresses of the local stack); infra/settings.toml, which lists every setting with its default and meaning.
+Order, first wins: environment HEADRACE_<SECTION>__<NAME>; the file named by HEADRACE_SETTINGS; the addresses that
+the local stack chose, $HEADRACE_HOME/stack.toml; infra/settings.toml, which lists every setting and its meaning.
 """
 
 import os
@@ -16,8 +16,10 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError as SourceError,
     TomlConfigSettingsSource,
+)
+from pydantic_settings import (
+    SettingsError as SourceError,
 )
 
 from infra import sources
@@ -137,7 +139,9 @@ class Kafka(Credentials):
     def _jaas(self) -> str:
         # The connector's jar carries the Kafka client under a package name of its own.
         module = "plain.PlainLoginModule" if self.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
-        username, password = (value.replace("\\", r"\\").replace('"', r"\"") for value in (self.username, self.secret()))
+        username, password = (
+            value.replace("\\", r"\\").replace('"', r"\"") for value in (self.username, self.secret())
+        )
         return (
             f"org.apache.flink.kafka.shaded.org.apache.kafka.common.security.{module} required"
             f' username="{username}" password="{password}";'
@@ -259,10 +263,14 @@ def load() -> Settings:
     for variable in os.environ:
         section, separator, _ = variable.removeprefix(sources.ENV_PREFIX).partition("__")
         if variable.startswith(sources.ENV_PREFIX) and separator and section.lower() not in Settings.model_fields:
-            raise SettingsError(f"{variable}: no section {section.lower()!r}, known: {', '.join(Settings.model_fields)}")
+            raise SettingsError(
+                f"{variable}: no section {section.lower()!r}, known: {', '.join(Settings.model_fields)}"
+            )
     try:
         return Settings()  # type: ignore[call-arg]  # the values come from the sources
     except ValidationError as error:
-        raise SettingsError("; ".join(sources.sentence(problem) for problem in error.errors(include_url=False))) from None
+        raise SettingsError(
+            "; ".join(sources.sentence(problem) for problem in error.errors(include_url=False))
+        ) from None
     except SourceError as error:
         raise SettingsError(f"{error}: set HEADRACE_<SECTION>__<NAME>, one variable a setting") from None

@@ -36,7 +36,9 @@ def submit(settings: Settings, submission: Submission) -> str:
     if submission.job not in known():
         raise HeadraceError(f"unknown job {submission.job!r}; known: {', '.join(known())}")
     if running := flink.alive(settings.flink, submission.job):
-        raise HeadraceError(f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it")
+        raise HeadraceError(
+            f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it"
+        )
     _check_savepoint(submission.from_savepoint)
     jars.ensure()
     rendering.write_flink_client(settings)

@@ -41,11 +41,15 @@ def unreachable(kafka: Kafka, error: Exception) -> HeadraceError:
 
 def create(kafka: Kafka, replication: int = -1) -> list[str]:
     """Make the topics that are missing; their names. -1: as many replicas as the broker's default."""
+    from kafka.errors import TopicAlreadyExistsError
+
     with admin(kafka) as client:
         missing = [name for name in names() if name not in client.list_topics()]
         if missing:
             wanted = {name: _definition(kafka, name, replication) for name in missing}
-            client.create_topics(wanted, wait_for_metadata=True)
+            with contextlib.suppress(TopicAlreadyExistsError):  # a slow broker is asked twice
+                client.create_topics(wanted)
+            client.wait_for_topics(missing)
     return missing
 
 

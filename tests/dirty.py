@@ -19,7 +19,7 @@ KINDS = {
     "future": 500,
     "bad": 3_000,
 }  # late: two records each
-MEGABYTE = 1_000_000
+MEGABYTE, MIB = 1_000_000, 1024 * 1024
 
 
 class Planted(NamedTuple):
@@ -113,11 +113,14 @@ BAD: list[tuple[str, Callable[[Click], bytes | None]]] = [
                     ("action", ""), ("ts_ms", -1), ("ts_ms", 253402300800000), ("ts_ms", 2**63), ("ts_ms", 10**40),
                     ("price", -0.01), ("price", 1e9 + 1), ("quantity", -1), ("quantity", 1_000_001), ("rating", 10.5),
                     ("session_id", "s" * 129), ("device", "d" * 65), ("session_position", -1), ("query", "q" * 1025))],
-    ("value", lambda c: json.dumps(c | {"price": 1}).replace('"price": 1', '"price": 1e400').encode()),
+    ("json", lambda c: json.dumps(c | {"price": 1}).replace('"price": 1', '"price": 1e400').encode()),
 ]  # fmt: skip
 
 HUGE: list[tuple[str, Callable[[Click], bytes]]] = [
     ("applied", lambda c: json.dumps(c | {"note": "x" * MEGABYTE}).encode()),
+    ("applied", lambda c: json.dumps(c).encode().ljust(MIB)),
+    ("dead size", lambda c: json.dumps(c).encode().ljust(MIB + 1)),
+    ("dead size", lambda c: b"\x00" * (MIB + MEGABYTE // 2)),
     ("dead value", lambda c: json.dumps(c | {"query": "x" * MEGABYTE}).encode()),
     ("dead value", lambda c: json.dumps(c | {"user_id": "x" * MEGABYTE}).encode()),
     ("dead value", lambda c: json.dumps(c | {"action": "x" * MEGABYTE}).encode()),

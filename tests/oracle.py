@@ -81,24 +81,25 @@ class Oracle:
 
     def feed(self, partition: int, offset: int, append_ms: int, key: bytes | None, value: bytes | None) -> str:
         """The path that this record takes: applied, late, repeat, or the reason of its dead letter."""
-        path = self._path(partition, append_ms, value)
+        click, reason = self.contract.check(value)
+        t, highest = self._time(click, append_ms), self.highest.get(partition, 0)
+        path = f"dead {reason}" if reason else "dead future" if t is None else self._enter(click, t, append_ms, highest)
+        self.highest[partition] = max(highest, t or 0)
         self.counts[path] += 1
-        if path not in ("applied", "late", "repeat"):
-            self.dead.append(DeadLetter(partition, offset, path.removeprefix("dead "), value, key))
+        if path.startswith("dead"):
+            raw = None if reason == "size" else value
+            self.dead.append(DeadLetter(partition, offset, path.removeprefix("dead "), raw, key))
         return path
 
-    def _path(self, partition: int, append_ms: int, value: bytes | None) -> str:
-        click, reason = self.contract.check(value)
-        if reason:
-            return f"dead {reason}"
-        if click["ts_ms"] > append_ms + self.session.future_ms:
-            return "dead future"
-        event = event_of(click, min(click["ts_ms"], append_ms))
+    def _time(self, click: dict[str, Any], append_ms: int) -> int | None:
+        ts_ms = click.get("ts_ms")
+        return min(ts_ms, append_ms) if type(ts_ms) is int and ts_ms <= append_ms + self.session.future_ms else None
+
+    def _enter(self, click: dict[str, Any], t: int, append_ms: int, highest: int) -> str:
         user = self.users.get(click["user_id"]) or User(deque(maxlen=self.session.history))
-        self.at_risk += user.clock >= 0 and user.clock + self.session.forget_ms < self.highest.get(partition, 0)
-        path = self._judge(user, event, self.highest.get(partition, 0))
-        self.highest[partition] = max(self.highest.get(partition, 0), event.t)
-        if not path.startswith("dead"):
+        self.at_risk += user.clock >= 0 and user.clock + self.session.forget_ms < highest
+        path = self._judge(user, event_of(click, t), highest)
+        if path != "dead late":
             user.as_of_ms = append_ms
             self.users[click["user_id"]] = user
             self._close(click["user_id"], user, user.clock)

@@ -1,14 +1,17 @@
 """The rules of schemas/*.avsc, judged one record at a time: the independent half of the oracle that reads bytes.
 
 JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are none. An integer field takes no
-1.0, a real field takes integers, neither takes true. A number beyond 64 bits in a field of the schema breaks a bound.
+1.0, a real field takes integers, neither takes true. An integer beyond 64 bits breaks a bound, a real beyond float64
+is no JSON.
 """
 
 import json
+from math import isinf
 from pathlib import Path
 from typing import Any
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
+VALUE_MAX_BYTES = 1024 * 1024
 HUGE = 10**400  # stands for any integer of absurd length: outside every bound
 
 
@@ -19,7 +22,9 @@ class Contract:
         self.fields = json.loads((SCHEMAS / f"{name}.avsc").read_text())["fields"]
 
     def check(self, raw: bytes | None) -> tuple[dict[str, Any], str]:
-        """The record and "", or {} and its reasons joined by |."""
+        """The record, {} if it is none, and the reasons for which it is refused joined by |."""
+        if raw is not None and len(raw) > VALUE_MAX_BYTES:
+            return {}, "size"
         try:
             record = parse(raw)
         except (ValueError, RecursionError):
@@ -27,7 +32,7 @@ class Contract:
         if not isinstance(record, dict):
             return {}, "type"
         reasons = dict.fromkeys(r for f in self.fields if (r := broken_rule(f, record)))
-        return (record, "") if not reasons else ({}, "|".join(reasons))
+        return record, "|".join(reasons)
 
 
 def parse(raw: bytes | None) -> Any:
@@ -61,6 +66,8 @@ def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
         return "type" if type(value) is not str else "" if value in kind["symbols"] else "value"
     if type(value) not in {"string": (str,), "long": (int,), "double": (int, float)}[kind]:
         return "type"
+    if kind == "double" and isinf(value):
+        return "json"
     size = len(value) if kind == "string" else value
     low, high = ("minLength", "maxLength") if kind == "string" else ("minimum", "maximum")
     return "" if rule.get(low, size) <= size <= rule.get(high, size) else "value"

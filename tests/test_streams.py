@@ -28,7 +28,7 @@ def test_dirty_records_take_the_path_they_were_planted_for() -> None:
     oracle = fed([each.record for each in mix])
     assert oracle.counts == Counter(each.path for each in mix)
     assert oracle.at_risk == 0
-    assert len(oracle.counts) == 9  # applied, repeat, late; dead: json, missing, type, value, late, future
+    assert len(oracle.counts) == 10  # applied, repeat, late; dead: size, json, missing, type, value, late, future
 
 
 def test_all_streams_at_once_are_skewed_long_shuffled_and_resent() -> None:

@@ -13,10 +13,11 @@ RECORD_MAX_BYTES = 2 * 1024 * 1024
 
 
 def producer(kafka: Kafka) -> Any:
-    """One request in flight, so that a partition keeps the order of sending; patient with a broker that was killed."""
+    """One request in flight, so that a partition keeps the order of sending; compressed, so that a value
+    above the broker's limit of 1 MiB gets in."""
     return KafkaProducer(
-        **kafka.client(), max_in_flight_requests_per_connection=1, linger_ms=20, max_request_size=RECORD_MAX_BYTES,
-        batch_size=256 * 1024, request_timeout_ms=10_000,
+        **kafka.client(), max_in_flight_requests_per_connection=1, linger_ms=20, batch_size=256 * 1024,
+        max_request_size=RECORD_MAX_BYTES, compression_type="gzip", request_timeout_ms=10_000,
     )  # fmt: skip
 
 

@@ -75,7 +75,9 @@ def _pyflink() -> str:
     try:
         importlib.import_module("pyflink.fn_execution.beam.beam_operations_fast")
     except ImportError as error:
-        raise HeadraceError(f"its fast path does not load ({error}): run `make up`, which installs the locked versions") from None
+        raise HeadraceError(
+            f"its fast path does not load ({error}): run `make up`, which installs the locked versions"
+        ) from None
     return "fast path loads"
 
 
@@ -95,7 +97,9 @@ def _disk() -> str:
     places.home().mkdir(parents=True, exist_ok=True)
     free_gb = shutil.disk_usage(places.home()).free / GB
     if free_gb < FREE_DISK_GB:
-        raise HeadraceError(f"{free_gb:.1f} GB free under {places.home()}, needs {FREE_DISK_GB}: free some or set HEADRACE_HOME")
+        raise HeadraceError(
+            f"{free_gb:.1f} GB free under {places.home()}, needs {FREE_DISK_GB}: free some or set HEADRACE_HOME"
+        )
     return f"{free_gb:.0f} GB free"
 
 
@@ -111,5 +115,7 @@ def _memory() -> str:
 def _ports() -> str:
     if supervision.running():
         return "held by the running stack"
-    taken = [f"{port} by {ports.holder(port)}" for port in ports.wished(load().stack).values() if not ports.is_free(port)]
+    taken = [
+        f"{port} by {ports.holder(port)}" for port in ports.wished(load().stack).values() if not ports.is_free(port)
+    ]
     return f"taken: {', '.join(taken)}; `headrace up` will use others" if taken else "free"

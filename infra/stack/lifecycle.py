@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from rich.console import Console
@@ -24,30 +24,31 @@ HOUR_S = 3600
 
 def up(console: Console) -> None:
     begun = time.monotonic()
+    settings = load()
+    _refuse_remote(settings)
     with _alone():
         _stage(console, "tools", prerequisites.ensure)
         _stage(console, "jars", jars.ensure)
         if supervision.running():
-            settings = load()
             restarted = supervision.start_stopped()
             said = f"started {', '.join(restarted)}" if restarted else "the stack was up already"
         else:
             supervision.end_orphans()
-            settings = _configure(console)
+            settings = _configure(settings, console)
             _stage(console, "storage", _format_kafka)
             supervision.start()
             said = "the stack is up"
         _wait_healthy(settings, console)
         topics.create(settings.kafka)
         _drop_old_checkpoints(settings)
-    console.print(f"{said} ({time.monotonic() - begun:.1f} s): Flink UI http://{settings.flink.rest}, logs in {places.logs()}", soft_wrap=True)
+    took = f"{time.monotonic() - begun:.1f} s"
+    console.print(f"{said} ({took}): Flink UI http://{settings.flink.rest}, logs in {places.logs()}", soft_wrap=True)
 
 
 def down(console: Console) -> None:
-    with _alone():
-        with console.status("ending Flink, Redis, Kafka"):
-            was_up = supervision.stop()
-            orphans = supervision.end_orphans()
+    with _alone(), console.status("ending Flink, Redis, Kafka"):
+        was_up = supervision.stop()
+        orphans = supervision.end_orphans()
     console.print("the stack is down" if was_up or orphans else "the stack was not up")
 
 
@@ -64,25 +65,34 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _configure(console: Console) -> Settings:
+def _configure(settings: Settings, console: Console) -> Settings:
     """Choose ports, remember them, and write every program's configuration."""
-    settings = load()
-    _refuse_remote(settings)
     chosen, moved = ports.choose(settings.stack)
     for line in moved:
         console.print(line, soft_wrap=True)
     _remember(chosen)
     settings = load()
-    for name, local in _addresses(chosen).items():
-        if (wished := _spelled(settings)[name]) != local:
-            raise HeadraceError(f"{name} is set to {wished} in the environment or HEADRACE_SETTINGS, not to the {local} of the stack")
+    _refuse_overridden(settings, chosen)
     rendering.write_all(settings)
     return settings
 
 
+def _refuse_overridden(settings: Settings, chosen: dict[str, int]) -> None:
+    """Commands would look elsewhere than where the stack listens."""
+    redis = f"{settings.redis.host}:{settings.redis.port}"
+    spelled = {"kafka.bootstrap": settings.kafka.bootstrap, "redis": redis, "flink.rest": settings.flink.rest}
+    for name, local in _addresses(chosen).items():
+        if spelled[name] != local:
+            places.stack_toml().unlink()
+            raise HeadraceError(
+                f"{name} is set to {spelled[name]} in the environment or HEADRACE_SETTINGS, but the stack's is {local}"
+            )
+
+
 def _refuse_remote(settings: Settings) -> None:
-    if settings.kafka.security_protocol != "PLAINTEXT":
-        raise HeadraceError(f"the stack's Kafka speaks PLAINTEXT, but kafka.security_protocol is {settings.kafka.security_protocol}")
+    protocol = settings.kafka.security_protocol
+    if protocol != "PLAINTEXT":
+        raise HeadraceError(f"the stack's Kafka speaks PLAINTEXT, but kafka.security_protocol is {protocol}")
     if settings.redis.tls:
         raise HeadraceError("the stack's Redis speaks no TLS, but redis.tls is true")
 
@@ -93,11 +103,6 @@ def _addresses(chosen: dict[str, int]) -> dict[str, str]:
         "redis": f"{LOCALHOST}:{chosen['redis_port']}",
         "flink.rest": f"{LOCALHOST}:{chosen['flink_port']}",
     }
-
-
-def _spelled(settings: Settings) -> dict[str, str]:
-    redis = f"{settings.redis.host}:{settings.redis.port}"
-    return {"kafka.bootstrap": settings.kafka.bootstrap, "redis": redis, "flink.rest": settings.flink.rest}
 
 
 def _remember(chosen: dict[str, int]) -> None:
@@ -126,8 +131,7 @@ def _format_kafka() -> None:
         raise HeadraceError(f"Kafka's storage could not be formatted: {(done.stderr or done.stdout).strip()}")
 
 
-def _stage(console: Console, name: str, work: object) -> None:
-    assert callable(work)
+def _stage(console: Console, name: str, work: Callable[[], None]) -> None:
     begun = time.monotonic()
     with console.status(name):
         work()
@@ -139,7 +143,9 @@ def _wait_healthy(settings: Settings, console: Console) -> None:
     listening = {each.name: each.port for each in programs.all_programs(settings.stack)}
     begun = time.monotonic()
     with console.status(f"waiting for {', '.join(checks)}"), ThreadPoolExecutor(len(checks)) as pool:
-        waits = {pool.submit(_wait, name, check, settings.stack.start_timeout_s): name for name, check in checks.items()}
+        waits = {
+            pool.submit(_wait, name, check, settings.stack.start_timeout_s): name for name, check in checks.items()
+        }
         for done in as_completed(waits):
             done.result()
             name = waits[done]

@@ -45,7 +45,7 @@ def is_free(port: int) -> bool:
 def holder(port: int) -> str:
     try:
         listeners = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        pid = next(c.pid for c in listeners if c.laddr.port == port)
+        pid = next(c.pid for c in listeners if c.laddr and c.laddr.port == port)
         return f"{psutil.Process(pid).name()} (pid {pid})" if pid else "a process of another user"
     except StopIteration:
         return "another part of this stack"

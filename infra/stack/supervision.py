@@ -32,7 +32,7 @@ def running() -> bool:
 
 
 def processes() -> list[dict[str, Any]]:
-    """supervisord's word on each program: name, statename, pid, start (s since 1970), spawnerr; empty when it is down."""
+    """supervisord's word on each program: name, statename, pid, start (s since 1970), ...; empty when it is down."""
     try:
         return list(_rpc().getAllProcessInfo())
     except (OSError, xmlrpc.client.Fault):

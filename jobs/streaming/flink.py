@@ -59,7 +59,7 @@ def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) ->
           'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = '{value_format}', 'value.fields-include' = 'EXCEPT_KEY',
           'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
           'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
-          'properties.compression.type' = 'zstd', 'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
+          'properties.compression.type' = 'gzip', 'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
           {_connection(topic, kafka)})"""
 
 

@@ -81,7 +81,7 @@ def test_bad_input_gets_one_line_and_no_traceback(tmp_path: Path) -> None:
         ("replay", "movielens", f"{tmp_path}/gone"): "must be a file, found none",
         ("replay", "online-retail", f"{tmp_path}/retail.csv"): "must have the columns InvoiceNo",
         ("simulate", "--rate", "-3"): "rate must be > 0, got -3",
-        ("simulate", "--events", "10"): "Kafka at 127.0.0.1:1 has not taken the clicks",
+        ("simulate", "--events", "10"): "no Kafka at 127.0.0.1:1 (",
     }
     for arguments, message in wrong.items():
         result = run(*arguments)

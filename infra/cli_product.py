@@ -1,0 +1,45 @@
+"""`headrace demo`, `restore` and `package`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=0, envvar="DEMO_SECONDS", help="End after this long; plain lines when given by DEMO_SECONDS.")] = None,
+    data: Annotated[Path, typer.Option(envvar="HEADRACE_DATA", help="Where online_retail.csv.xz may lie; without it, simulated shoppers.")] = Path("."),
+) -> None:
+    """Start everything and show clicks become features. Ends by Ctrl-C, and leaves the stack up."""
+    from rich.console import Console
+
+    from infra import demo as product_demo
+
+    product_demo.demo(Console(), seconds, data)
+
+
+@app.command()
+def restore(job: Annotated[str, typer.Argument(help="Whose Redis keys.")] = "session_features") -> None:
+    """Write every live key of a job's Redis again from the log, after a loss. The job pauses meanwhile and then goes on."""
+    from rich.console import Console
+
+    from infra import restore as product_restore
+    from infra.settings import load
+
+    console = Console()
+    with console.status(f"replaying {job}"):
+        took_s = product_restore.restore(load(), job)
+    console.print(f"Redis is as the log says, after {took_s:.0f} s")
+
+
+@app.command()
+def package(out: Annotated[Path, typer.Option(help="Where to.")] = Path("dist")) -> None:
+    """Make what `flink run` needs on a cluster without this checkout (docs/cluster.md)."""
+    from rich.console import Console
+
+    from infra import package as product_package
+
+    product_package.package(Console(), out)
