@@ -10,8 +10,14 @@ app = typer.Typer()
 
 @app.command()
 def demo(
-    seconds: Annotated[float | None, typer.Option(min=0, envvar="DEMO_SECONDS", help="End after this long; plain lines when given by DEMO_SECONDS.")] = None,
-    data: Annotated[Path, typer.Option(envvar="HEADRACE_DATA", help="Where online_retail.csv.xz may lie; without it, simulated shoppers.")] = Path("."),
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0, envvar="DEMO_SECONDS", help="End after this long; by DEMO_SECONDS: in plain lines."),
+    ] = None,
+    data: Annotated[
+        Path,
+        typer.Option(envvar="HEADRACE_DATA", help="Folder of online_retail.csv.xz; without it, simulated shoppers."),
+    ] = Path("."),
 ) -> None:
     """Start everything and show clicks become features. Ends by Ctrl-C, and leaves the stack up."""
     from rich.console import Console
@@ -23,7 +29,7 @@ def demo(
 
 @app.command()
 def restore(job: Annotated[str, typer.Argument(help="Whose Redis keys.")] = "session_features") -> None:
-    """Write every live key of a job's Redis again from the log, after a loss. The job pauses meanwhile and then goes on."""
+    """Write every live key of a job again from the log, after Redis lost it. The job pauses and then goes on."""
     from rich.console import Console
 
     from infra import restore as product_restore

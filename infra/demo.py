@@ -1,7 +1,7 @@
 """`headrace demo`: real clicks through the real stack, and one shopper's features changing with every click.
 
-Streams Online Retail in quick motion where its file is found, else simulated shoppers; now and then a broken record, to
-show where those go. Beside them one shopper, `you`, clicks through the tracker, and each click is timed until Redis shows it.
+Streams Online Retail where its file is found, else simulated shoppers; now and then a broken record, to show where
+those go. Beside them one shopper, `you`, clicks through the tracker, and each click is timed until Redis shows it.
 """
 
 import itertools
@@ -52,12 +52,14 @@ def demo(console: Console, seconds: float | None, data: Path) -> None:
             submit(settings, Submission(JOB))
     console.print(f"  {'job':<12} {time.monotonic() - began_s:5.1f} s  {JOB} runs")
     scene = Scene(settings, data)
-    console.print(f"streaming {scene.source}, {CLICKS_PER_S:.0f} clicks/s, one record in {BROKEN_EVERY} broken on purpose")
+    _say(console, f"streaming {scene.source}, {CLICKS_PER_S:.0f} a second, one in {BROKEN_EVERY} broken on purpose")
     with scene:
         if not scene.first_feature.wait(FIRST_FEATURE_S):
             why = flink.last_failure(settings.flink, flink.named(settings.flink, JOB))
-            raise HeadraceError(f"no feature in Redis after {FIRST_FEATURE_S} s: {why or 'see `headrace logs taskmanager`'}")
-        console.print(f"  {'feature':<12} {time.monotonic() - began_s:5.1f} s  the first one is in Redis", highlight=False)
+            raise HeadraceError(
+                f"no feature in Redis after {FIRST_FEATURE_S} s: {why or 'see `headrace logs taskmanager`'}"
+            )
+        _say(console, f"  {'feature':<12} {time.monotonic() - began_s:5.1f} s  the first one is in Redis")
         _show(console, scene, seconds)
     _say_goodbye(console, settings)
 
@@ -100,12 +102,12 @@ class Scene:
             while not self._over.wait(PROBE_EVERY_S):
                 before, sent_s = self.redis.hget(key, "events"), time.perf_counter()
                 action = next(actions)
-                tracker.track(YOU, next(items), action, **({"price": 9.5} if action == "purchase" else {}))
+                tracker.track(YOU, next(items), action, price=9.5)
                 while self.redis.hget(key, "events") == before and not self._over.is_set():
                     time.sleep(0.001)
                 if self.first_feature.is_set():  # the first click also waits for the job's workers to start
                     self.latencies_ms.append(1000 * (time.perf_counter() - sent_s))
-                self.features = self.redis.hgetall(key)
+                self.features = dict(self.redis.hgetall(key))  # type: ignore[arg-type]
                 self.first_feature.set()
 
     def numbers(self) -> dict[str, Any]:
@@ -152,8 +154,8 @@ def _show(console: Console, scene: Scene, seconds: float | None) -> None:
                 sent, at_s = scene.sent, time.monotonic()
                 numbers = {"clicks/s": round(rate)} | scene.numbers()
                 if live is None:
-                    console.print(", ".join(f"{name} {value:,}" for name, value in numbers.items()), highlight=False, soft_wrap=True)
-                    console.print("  " + ", ".join(f"{name} {scene.features.get(name)}" for name in SHOWN), highlight=False, soft_wrap=True)
+                    _say(console, ", ".join(f"{name} {value:,}" for name, value in numbers.items()))
+                    _say(console, "  " + ", ".join(f"{name} {scene.features.get(name)}" for name in SHOWN))
                 else:
                     live.update(_view(numbers, scene.features), refresh=True)
         except KeyboardInterrupt:
@@ -166,7 +168,7 @@ def _view(numbers: dict[str, Any], features: dict[str, str]) -> Group:
         stream.add_row(name, f"{value:,}")
     for name in SHOWN:
         you.add_row(name, features.get(name, ""))
-    return Group(Panel(stream, title="the stream", title_align="left"), Panel(you, title=redis_keys.session(YOU), title_align="left"))
+    return Group(Panel(stream, title="the stream"), Panel(you, title=redis_keys.session(YOU)))
 
 
 def _say_goodbye(console: Console, settings: Settings) -> None:
@@ -180,4 +182,8 @@ def _say_goodbye(console: Console, settings: Settings) -> None:
         "  headrace status                  every address, port, pid and job",
         "  make down                        ends it",
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        _say(console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)

@@ -92,9 +92,9 @@ def last_failure(flink: Flink, job: Job) -> str | None:
     entries = get(flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
     if not entries:
         return None
-    trace = entries[0]["stacktrace"]
+    trace = str(entries[0]["stacktrace"])
     causes = [line.removeprefix("Caused by: ") for line in trace.splitlines() if not line.startswith(("\t", " "))]
-    return next((line for line in reversed(causes) if line.strip()), entries[0]["exceptionName"])
+    return next((line for line in reversed(causes) if line.strip()), str(entries[0]["exceptionName"]))
 
 
 def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:

@@ -1,9 +1,9 @@
 """`make package`: what `flink run` needs on a machine without this checkout, in dist/.
 
-    headrace-env.tar.gz     Python environment of the workers and of the client, our packages in it
-    headrace-flink.jar      Kafka connector and udfs/jvm
-    session_features.py     the job files
-    settings.toml           every setting with its default: edit, and name it in HEADRACE_SETTINGS
+headrace-env.tar.gz     Python environment of the workers and of the client, our packages in it
+headrace-flink.jar      Kafka connector and udfs/jvm
+session_features.py     the job files
+settings.toml           every setting with its default: edit, and name it in HEADRACE_SETTINGS
 """
 
 import shutil
@@ -49,7 +49,9 @@ def _environment(env: Path, build: Path) -> None:
 
 
 def _uv(*arguments: str) -> None:
-    done = subprocess.run([str(places.cache() / "uv" / "bin" / "uv"), *arguments, "--quiet"], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(places.cache() / "uv" / "bin" / "uv"), *arguments, "--quiet"], capture_output=True, text=True
+    )
     if done.returncode:
         raise HeadraceError(f"uv {' '.join(arguments)} failed: {done.stderr.strip()}")
 

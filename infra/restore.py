@@ -1,7 +1,7 @@
 """`headrace restore`: Redis again as the log says, after any loss of it.
 
-The running job is stopped with a savepoint, so that no older value can overtake a newer one; a bounded run of the same job
-writes every key from the topic; the job goes on from its savepoint.
+The running job is stopped with a savepoint, so that no older value can overtake a newer one; a bounded run of the same
+job writes every key from the topic; the job goes on from its savepoint.
 """
 
 import time

@@ -2,7 +2,7 @@
 
 | key | type | value | written by | ttl |
 |---|---|---|---|---|
-| `session:{user}` | hash | features of the live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
+| `session:{user}` | hash | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
 """
 
 SESSION_TTL_MS = 3_600_000

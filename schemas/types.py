@@ -1,7 +1,7 @@
 """SQL types of the schemas, in the words that Flink and Spark share.
 
-    flink   f"CREATE TABLE sessions ({ddl('session')}) WITH (...)"
-    spark   spark.read.schema(ddl("session"))
+flink   f"CREATE TABLE sessions ({ddl('session')}) WITH (...)"
+spark   spark.read.schema(ddl("session"))
 """
 
 from typing import Any

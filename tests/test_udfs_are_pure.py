@@ -1,4 +1,4 @@
-"""udfs import numpy, the standard library and the contract's compiler: that is what lets Flink, Spark and Flower share them."""
+"""udfs import numpy, the standard library and the contract's compiler: so Flink, Spark and Flower can share them."""
 
 import ast
 import sys

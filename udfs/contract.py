@@ -1,6 +1,7 @@
 """One validator for everybody who reads or writes records: JSON bytes in, a typed record or a reason out.
 
-Compiled from schemas/*.avsc, so the tracker, the streaming jobs, the landing job and an API refuse the same records in the same words.
+Compiled from schemas/*.avsc, so the tracker, the streaming jobs, the landing job and an API refuse the same records in
+the same words.
 
     >>> Contract.of("click").check({"event_id": "e1", "user_id": "", "item_id": "i", "action": "view", "ts_ms": 1})
     Traceback (most recent call last):
@@ -11,7 +12,7 @@ Compiled from schemas/*.avsc, so the tracker, the streaming jobs, the landing jo
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, Optional
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -31,7 +32,7 @@ _SHOWN = 80  # characters of a refused value in a message
 
 
 class Fault(NamedTuple):
-    """Why a record is refused. Reason is size, json, missing, type or value (docs/semantics.md), or one of its reader's own."""
+    """Why a record is refused: size, json, missing, type or value (docs/semantics.md), or a reason of its reader's."""
 
     reason: str
     detail: str
@@ -59,7 +60,7 @@ class Contract:
         return Contract(name)
 
     def columns(self, values: Iterable[bytes | None]) -> tuple[list[tuple[Any, ...]], list[Fault | None]]:
-        """n values -> (one tuple of n per field, in the schema's order; n faults). A refused value is None in every field."""
+        """n values -> (one tuple of n per field, in the schema's order; n faults). A refused value gives None."""
         decode, nothing = self._decode, (None,) * len(self.fields)
         rows: list[tuple[Any, ...]] = []
         faults: list[Fault | None] = []
@@ -70,7 +71,7 @@ class Contract:
                 # str() first: the decoder does not look into strings that it skips, and they too must be UTF-8.
                 rows.append(msgspec.structs.astuple(decode(str(value, "utf-8"))))  # type: ignore[arg-type]
                 faults.append(None)
-            except (TypeError, ValueError, RecursionError) as error:  # nesting as deep as the stack is a bad record, no more
+            except (TypeError, ValueError, RecursionError) as error:  # nested as deep as the stack: a bad record
                 rows.append(nothing)
                 faults.append(_fault(value, error))
         return list(zip(*rows, strict=True)) or [()] * len(self.fields), faults
@@ -88,7 +89,7 @@ class Contract:
         if fault:
             raise ContractError(fault)
         for name, (sent,) in zip(self.fields, columns, strict=True):
-            if sent is None and record.get(name) is not None:  # JSON has no NaN and no infinity: they were written as null
+            if sent is None and record.get(name) is not None:  # JSON has no NaN: it was written as null
                 raise ContractError(Fault("value", f"{name}: must be finite, got {_show(record[name])}"))
         return value
 
@@ -100,16 +101,16 @@ def _field(field: dict[str, Any]) -> Any:
     limits = {_LIMITS[k]: v for k, v in field.items() if k in _LIMITS}
     if limits:
         python = Annotated[python, msgspec.Meta(**limits)]
-    return (field["name"], Optional[python], None) if optional else (field["name"], python)
+    return (field["name"], python | None, None) if optional else (field["name"], python)
 
 
 def _python(avro_type: Any) -> Any:
     if isinstance(avro_type, str):
         return _PYTHON[avro_type]
     if avro_type["type"] == "array":
-        return list[_PYTHON[avro_type["items"]]]  # type: ignore[misc]
+        return list.__class_getitem__(_PYTHON[avro_type["items"]])
     if avro_type["type"] == "map":
-        return dict[str, _PYTHON[avro_type["values"]]]  # type: ignore[misc]
+        return dict.__class_getitem__((str, _PYTHON[avro_type["values"]]))
     return Literal[tuple(symbols(avro_type))]
 
 

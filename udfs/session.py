@@ -13,20 +13,24 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas import enum
 
 ACTIONS = tuple(enum("click", "action"))
 COUNTERS = np.dtype(
-    [(name, "<i8") for name in ("start", "end", "as_of", "events", "items", "categories", "late", "repeats", "truncated")]
+    [(name, "<i8") for name in ("start", "end", "as_of", "events", "items", "categories")]
+    + [(name, "<i8") for name in ("late", "repeats", "truncated")]
     + [("amount", "<f8"), ("counts", "<i8", (len(ACTIONS),))]
 )
+Counts = NDArray[np.int64]
 _EVENT = struct.Struct("<HqqiqB")  # body length, id, t, session, category, action; then item_id
 _PAGE_VIEWS = ("view", "search")
 _INTERACTIONS = ("click", "like", "share", "rate", "dislike", "block")
 
 FIELDS = (
-    *("session_id", "started_ms", "ended_ms", "as_of_ms", "duration_h", "events", "page_views", "interactions", "conversions"),
+    *("session_id", "started_ms", "ended_ms", "as_of_ms", "duration_h"),
+    *("events", "page_views", "interactions", "conversions"),
     *("bounce", "distinct_items", "distinct_categories", "spend", "mean_dwell_s", "start_hour", "start_weekday"),
     *(f"count_{action}" for action in ACTIONS),
     *(f"rate_{action}" for action in ACTIONS),
@@ -40,7 +44,9 @@ def amount(action: str, price: float | None, quantity: int | None) -> float:
     return sign * (price or 0.0) * (1 if quantity is None else quantity) if sign else 0.0
 
 
-def features(counters: Sequence[bytes], session_ids: Sequence[str | None], recents: Sequence[bytes], zone: str) -> list[list[Any]]:
+def features(
+    counters: Sequence[bytes], session_ids: Sequence[str | None], recents: Sequence[bytes], zone: str
+) -> list[list[Any]]:
     """One list of n values for each of FIELDS."""
     c = np.frombuffer(b"".join(counters), COUNTERS)
     events, counts, length_ms = c["events"], c["counts"], c["end"] - c["start"]
@@ -59,9 +65,9 @@ def features(counters: Sequence[bytes], session_ids: Sequence[str | None], recen
     return [column.tolist() if isinstance(column, np.ndarray) else list(column) for column in columns]
 
 
-def _sum(counts: np.ndarray, actions: Sequence[str]) -> np.ndarray:
+def _sum(counts: Counts, actions: Sequence[str]) -> Counts:
     """Events of any of the actions; counts (n, actions) -> (n,)."""
-    total: np.ndarray = counts[:, [ACTIONS.index(a) for a in actions]].sum(axis=1)
+    total: Counts = counts[:, [ACTIONS.index(a) for a in actions]].sum(axis=1)
     return total
 
 

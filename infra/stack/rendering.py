@@ -74,7 +74,7 @@ def _job_defaults(settings: Settings) -> str:
 
 
 def _redis_access(settings: Settings) -> str:
-    secret = settings.redis.secret()
+    secret = settings.redis.secret().replace("\\", r"\\").replace('"', r"\"")
     if not secret:
         return ""
     if settings.redis.username:

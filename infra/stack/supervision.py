@@ -20,21 +20,24 @@ STOP_WAIT_S = 120
 ORPHAN_WAIT_S = 10
 
 
-def _rpc() -> Any:
+@contextlib.contextmanager
+def _rpc() -> Iterator[Any]:
     transport = SupervisorTransport(serverurl=f"unix://{places.supervisor_socket()}")
-    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+    with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+        yield proxy.supervisor
 
 
 def running() -> bool:
-    with contextlib.suppress(OSError, xmlrpc.client.Fault):  # a Fault: it is shutting down
-        return bool(_rpc().getState()["statename"] == "RUNNING")
+    with contextlib.suppress(OSError, xmlrpc.client.Fault), _rpc() as rpc:  # a Fault: it is shutting down
+        return bool(rpc.getState()["statename"] == "RUNNING")
     return False
 
 
 def processes() -> list[dict[str, Any]]:
     """supervisord's word on each program: name, statename, pid, start (s since 1970), ...; empty when it is down."""
     try:
-        return list(_rpc().getAllProcessInfo())
+        with _rpc() as rpc:
+            return list(rpc.getAllProcessInfo())
     except (OSError, xmlrpc.client.Fault):
         return []
 
@@ -51,8 +54,9 @@ def start() -> None:
 def start_stopped() -> list[str]:
     """Start the programs that somebody stopped, or that supervisord gave up; their names."""
     stopped = [each["name"] for each in processes() if each["statename"] in ("STOPPED", "EXITED", "FATAL")]
-    for name in stopped:
-        _rpc().startProcess(name, False)
+    with _rpc() as rpc:
+        for name in stopped:
+            rpc.startProcess(name, False)
     return stopped
 
 
@@ -60,8 +64,9 @@ def stop() -> bool:
     """End every program, then supervisord; False if it was not running."""
     if not running():
         return False
-    supervisord = psutil.Process(_rpc().getPID())
-    _rpc().shutdown()
+    with _rpc() as rpc:
+        supervisord = psutil.Process(rpc.getPID())
+        rpc.shutdown()
     try:
         supervisord.wait(STOP_WAIT_S)
     except psutil.TimeoutExpired:

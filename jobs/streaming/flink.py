@@ -13,13 +13,14 @@ MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key an
 
 
 def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvironment:
-    """A streaming table environment; whatever is not set here is the cluster's (where checkpoints lie, state backend, restarts).
+    """A streaming table environment; the rest is the cluster's: where checkpoints lie, state backend, restarts.
 
     parameters reach the Java functions, as headrace.NAME.
     """
     conf = Configuration()
     conf.set_string("pipeline.name", job)
-    conf.set_string("pipeline.global-job-parameters", ",".join(f"headrace.{name}:{value}" for name, value in parameters.items()))
+    java = ",".join(f"headrace.{name}:{value}" for name, value in parameters.items())
+    conf.set_string("pipeline.global-job-parameters", java)
     conf.set_string("execution.checkpointing.interval", f"{flink.checkpoint_interval_s} s")
     conf.set_string("execution.checkpointing.externalized-checkpoint-retention", "RETAIN_ON_CANCELLATION")
     conf.set_string("python.metric.enabled", "true")
@@ -28,15 +29,18 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvi
     conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
     conf.set_string("python.fn-execution.bundle.size", str(flink.bundle_size))
     conf.set_string("python.fn-execution.arrow.batch.size", str(flink.bundle_size))
-    return TableEnvironment.create(EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(conf).build())
+    return TableEnvironment.create(
+        EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(conf).build()
+    )
 
 
 def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
     """DDL of a topic's raw records, with the broker's time as event time and the clients' time as watermark.
 
-    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record without a readable ts_ms,
-    or with one that validation refuses as future, leaves it where it is. It is cut out of the bytes in SQL because only then is it part of the
-    source, which keeps one watermark per partition. A quote within a JSON string is escaped, so `"ts_ms":` is always a key.
+    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record without
+    a readable ts_ms, or with one that validation refuses as future, leaves it where it is. It is cut out of the bytes in
+    SQL because only then is it part of the source, which keeps one watermark per partition. A quote within a JSON string is
+    escaped, so `"ts_ms":` is always a key.
     """
     ts_ms = """TRY_CAST(REGEXP_EXTRACT(CAST(`value` AS STRING), '"ts_ms"\\s*:\\s*(\\d{1,15})', 1) AS BIGINT)"""
     return f"""
@@ -47,16 +51,16 @@ def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bo
           WATERMARK FOR append_ts AS CASE WHEN TO_TIMESTAMP_LTZ({ts_ms} - {future_ms}, 3) <= append_ts
                 THEN LEAST(TO_TIMESTAMP_LTZ({ts_ms}, 3), append_ts) END
         ) WITH (
-          'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
+          {_keyed("raw")},
           'scan.startup.mode' = 'earliest-offset', {"'scan.bounded.mode' = 'latest-offset'," if bounded else ""}
           'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
 
 
 def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
-    """DDL of a topic written in transactions: a reader of committed records sees each once, after the next checkpoint."""
+    """DDL of a topic written in transactions: who reads committed records sees each once, after a checkpoint."""
     return f"""
         CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH (
-          'key.format' = 'raw', 'key.fields' = 'key', 'value.format' = '{value_format}', 'value.fields-include' = 'EXCEPT_KEY',
+          {_keyed(value_format)},
           'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
           'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
           'properties.compression.type' = 'gzip', 'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
@@ -64,18 +68,30 @@ def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) ->
 
 
 def dead_letter_sink(kafka: Kafka, job: str) -> str:
-    return sink(topics.DEAD_LETTERS, "`key` BYTES, `value` BYTES, headers MAP<STRING, BYTES> METADATA", "raw", kafka, job)
+    columns = "`key` BYTES, `value` BYTES, headers MAP<STRING, BYTES> METADATA"
+    return sink(topics.DEAD_LETTERS, columns, "raw", kafka, job)
 
 
 def dead_letter(topic: str, append_ts: str, reason: str) -> str:
-    """SQL of key, raw value and headers of a dead letter, from columns key, value, partition, offset, detail and SQL of the rest.
+    """SQL of key, raw value and headers of a dead letter, from its columns and SQL of the rest.
 
-    A compressed batch may have carried a record of any size past the broker. One that would not pass again is left out; its place is told.
+    A compressed batch may have carried a record of any size past the broker. One too large to pass again is left out;
+    its place is told.
     """
-    values = {"topic": f"'{topic}'", "partition": "`partition`", "offset": "`offset`", "append_ts": append_ts, "reason": reason, "detail": "detail"}
+    values = {"topic": f"'{topic}'", "append_ts": append_ts, "reason": reason}
+    values |= {name: f"`{name}`" for name in ("partition", "offset", "detail")}
     headers = ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items())
-    raw = (f"CASE WHEN CHAR_LENGTH(CAST(`{part}` AS STRING)) <= {MAX_BYTES} THEN `{part}` END" for part in ("key", "value"))
+    raw = (
+        f"CASE WHEN CHAR_LENGTH(CAST(`{part}` AS STRING)) <= {MAX_BYTES} THEN `{part}` END" for part in ("key", "value")
+    )
     return f"{', '.join(raw)}, MAP[{headers}]"
+
+
+def _keyed(value_format: str) -> str:
+    return (
+        "'key.format' = 'raw', 'key.fields' = 'key', 'value.fields-include' = 'EXCEPT_KEY',"
+        f" 'value.format' = '{value_format}'"
+    )
 
 
 def _connection(topic: str, kafka: Kafka) -> str:

@@ -1,7 +1,7 @@
 """The one way streaming jobs write to Redis: a batch of absolute values, answered before the batch is done.
 
-Flink replays a batch whose write did not return, so every value arrives at least once; a value is a function of the log alone,
-so the second time changes nothing.
+Flink replays a batch whose write did not return, so every value arrives at least once; a value is a function of the log
+alone, so the second time changes nothing.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from infra.settings import Redis
 
 _REPLIES = 2  # HSET, PEXPIREAT
-_PIPELINE = 1000  # keys; more fill the socket's buffers both ways, and the write then waits for its own replies
+_PIPELINE = 1000  # keys; with more, the socket's buffers fill both ways, and each side waits for the other
 
 
 class RedisWriter:
-    """Hashes with the same fields, each with an expiry. Opened in the worker, so that no password is in the job graph."""
+    """Hashes with the same fields, each with an expiry. Opened in the worker: no password is in the job graph."""
 
     def __init__(self, redis: "Redis", fields: Sequence[str]) -> None:
         self._client = redis.client()

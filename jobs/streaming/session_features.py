@@ -30,12 +30,16 @@ ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
 # (tests/test_plan.py holds it to that).
 VALIDATED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
-           c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount, c.reason, c.detail
+           c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
+           c.reason, c.detail
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, checked(`value`, append_ts) AS c FROM clicks)"""
 GOOD = """
-    SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount, `key`, `value`, `partition`, `offset`, append_ts
+    SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount,
+           `key`, `value`, `partition`, `offset`, append_ts
     FROM validated WHERE reason IS NULL"""
-HISTORY = "SELECT * FROM user_history(input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"
+HISTORY = """
+    SELECT * FROM user_history(
+      input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
 LIVE = "SELECT project(user_id, counters, session_id, recent) FROM history WHERE kind = 0"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
 DEAD = f"""
@@ -55,7 +59,8 @@ CHECKED = DataTypes.ROW(
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    table_env = flink.environment(JOB, settings.flink, settings.session.model_dump() | {"actions": " ".join(session.ACTIONS)})
+    parameters = settings.session.model_dump() | {"actions": " ".join(session.ACTIONS)}
+    table_env = flink.environment(JOB, settings.flink, parameters)
     declare(table_env, settings, bounded=options.restore)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LIVE}")
@@ -94,7 +99,7 @@ class Checked(ScalarFunction):  # type: ignore[misc]
 
     def open(self, context: FunctionContext) -> None:
         self.click = Contract.of("click")
-        self.dead_letters = context.get_metric_group().counter("dead_letters")
+        self.refused = context.get_metric_group().counter("refused")
 
     def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
         columns, faults = self.click.columns(values)
@@ -103,8 +108,9 @@ class Checked(ScalarFunction):  # type: ignore[misc]
         ts_ms = np.array([ts or 0 for ts in c["ts_ms"]], np.int64)
         for i in np.flatnonzero(ts_ms > append_ms + self.future_ms):
             limit = append_ms[i] + self.future_ms
-            faults[i] = Fault("future", f"ts_ms: must be <= {limit}, the broker's clock plus {self.future_ms}, got {ts_ms[i]}")
-        self.dead_letters.inc(len(faults) - faults.count(None))
+            said = f"ts_ms: must be <= {limit}, the broker's clock plus {self.future_ms}, got {ts_ms[i]}"
+            faults[i] = Fault("future", said)
+        self.refused.inc(len(faults) - faults.count(None))
         return pd.DataFrame(
             {
                 "user_id": c["user_id"],
@@ -112,7 +118,9 @@ class Checked(ScalarFunction):  # type: ignore[misc]
                 "ts_ms": np.minimum(ts_ms, append_ms),
                 "append_ms": append_ms,
                 "action": np.array([ACTION_CODES.get(action, 0) for action in c["action"]], np.int8),
-                "item_id": [None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)],
+                "item_id": [
+                    None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)
+                ],
                 "category": c["category"],
                 "session_id": [session_id or None for session_id in c["session_id"]],
                 "amount": list(map(session.amount, c["action"], c["price"], c["quantity"])),
@@ -137,19 +145,20 @@ class Project(ScalarFunction):  # type: ignore[misc]
 
     def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:
         newest = (~users.duplicated(keep="last")).to_numpy()
-        columns = session.features(counters[newest], session_ids[newest], recents[newest], self.zone)
-        as_of_ms = columns[session.FIELDS.index("as_of_ms")]
+        chosen = (column[newest].tolist() for column in (counters, session_ids, recents))
+        columns = session.features(*chosen, zone=self.zone)
+        expire_at_ms = [ms + redis_keys.SESSION_TTL_MS for ms in columns[session.FIELDS.index("as_of_ms")]]
         began_s = monotonic()
-        self.writer.write(
-            [redis_keys.session(user) for user in users[newest]], columns, [ms + redis_keys.SESSION_TTL_MS for ms in as_of_ms]
-        )
+        self.writer.write([redis_keys.session(user) for user in users[newest]], columns, expire_at_ms)
         self.write_ms.update(int(1000 * (monotonic() - began_s)))
         return pd.Series(1, index=users.index, dtype=np.int32)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--restore", action="store_true", help="write Redis alone, from the whole topic as it is now, then end")
+    parser.add_argument(
+        "--restore", action="store_true", help="write Redis alone, from the whole topic as it is now, then end"
+    )
     parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
     return parser.parse_args()
 

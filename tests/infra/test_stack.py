@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import ConfigResource
 
 from infra import deadletters, flink, submission, topics
 from infra.errors import HeadraceError
@@ -128,7 +129,8 @@ def test_every_part_is_healthy_and_where_status_says(settings: Settings) -> None
 def test_topics_are_made_to_measure(settings: Settings) -> None:
     with topics.admin(settings.kafka) as client:
         described = {each["name"]: len(each["partitions"]) for each in client.describe_topics(topics.names())}
-        configs = client.describe_configs({"topic": topics.names()}, config_filter="all")["topic"]
+        resources = [ConfigResource("topic", name) for name in topics.names()]
+        configs = client.describe_configs(resources, config_filter="all")["topic"]
     assert described == dict.fromkeys(topics.names(), settings.kafka.partitions)
     assert {configs[name]["message.timestamp.type"]["value"] for name in topics.names()} == {"LogAppendTime"}
     assert configs[DEAD_LETTERS]["max.message.bytes"]["value"] == str(topics.DEAD_LETTER_MAX_BYTES)

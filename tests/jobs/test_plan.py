@@ -14,7 +14,8 @@ JOB = places.CHECKOUT / "jobs" / "streaming" / "session_features.py"
 @pytest.mark.flink
 def test_each_record_is_read_validated_and_counted_once() -> None:
     client = programs.flink_home() / "bin" / "flink"
-    command = [str(client), "run", "-t", "local", "--jarfile", str(places.job_jar()), "-pyclientexec", sys.executable, "-py", str(JOB), "--explain"]
+    options = ["-t", "local", "--jarfile", str(places.job_jar()), "-pyclientexec", sys.executable]
+    command = [str(client), "run", *options, "-py", str(JOB), "--explain"]
     done = subprocess.run(command, cwd=places.CHECKOUT, capture_output=True, text=True)
     assert "== Optimized Execution Plan ==" in done.stdout, done.stdout + done.stderr
     plan = done.stdout.partition("== Optimized Execution Plan ==")[2]

@@ -24,7 +24,9 @@ def test_a_golden_record_passes_and_comes_back_as_it_was(name: str) -> None:
     contract = Contract.of(name)
     columns, faults = contract.columns([golden(name)])
     assert faults == [None]
-    assert {field: column[0] for field, column in zip(contract.fields, columns, strict=True)} == json.loads(golden(name))
+    assert {field: column[0] for field, column in zip(contract.fields, columns, strict=True)} == json.loads(
+        golden(name)
+    )
     assert contract.check(json.loads(golden(name))) == golden(name)
 
 
@@ -59,7 +61,10 @@ def test_what_may_change() -> None:
     assert violations(load("click"), changed(colour={"type": ["null", "string"], "default": None})) == []
     assert violations(load("click"), changed(query={"maxLength": 4096}, rating={"maximum": 100})) == []
     symbols = [*load("click")["fields"][3]["type"]["symbols"], "wish"]
-    assert violations(load("click"), changed(action={"type": {"type": "enum", "name": "Action", "symbols": symbols}})) == []
+    assert (
+        violations(load("click"), changed(action={"type": {"type": "enum", "name": "Action", "symbols": symbols}}))
+        == []
+    )
 
 
 @pytest.mark.parametrize(

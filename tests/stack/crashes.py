@@ -5,8 +5,9 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -14,7 +15,7 @@ from infra import flink
 from infra.stack import supervision
 from schemas.topics import CLICKS
 from tests import topic
-from tests.stack.running import Stack, wait
+from tests.stack.running import Stack, holds, wait
 from tests.streams import Record
 
 RESTARTING = ("taskmanager", "jobmanager", "worker")  # their death restarts the job
@@ -97,11 +98,11 @@ class Sender:
     def __init__(self, stack: Stack, records: Sequence[Record]) -> None:
         self.records, self.sent = records, 0
         self.producer = topic.producer(stack.settings.kafka)
-        self.futures: list[object] = []
+        self.futures: list[Any] = []
 
-    def send_until(self, enough: object, at_most: int | None = None) -> None:
+    def send_until(self, enough: Callable[[], bool], at_most: int | None = None) -> None:
         end = len(self.records) if at_most is None else min(self.sent + at_most, len(self.records))
-        while self.sent < end and not enough():  # type: ignore[operator]
+        while self.sent < end and not holds(enough):
             for record in self.records[self.sent : min(self.sent + CHUNK, end)]:
                 self.futures.append(self.producer.send(CLICKS, key=record.key, value=record.value))
             self.sent = min(self.sent + CHUNK, end)
@@ -110,7 +111,7 @@ class Sender:
     def close(self) -> None:
         self.producer.flush()
         for future in self.futures:
-            future.get(timeout=60)  # type: ignore[attr-defined]
+            future.get(timeout=60)
         self.producer.close()
 
 
@@ -147,7 +148,8 @@ def recovered(stack: Stack, kill: Kill, pid: int, before: Progress, killed_ms: f
     if kill.target in RESTARTING and not restarted:
         return False
     latest = flink.get(stack.settings.flink, f"/jobs/{stack.job().id}/checkpoints")["latest"]["completed"]
-    return now.begun == before.begun and now.consumed > before.consumed and latest["trigger_timestamp"] > killed_ms
+    gone_on = now.begun == before.begun and now.consumed > before.consumed
+    return bool(gone_on and latest and latest["trigger_timestamp"] > killed_ms)
 
 
 def progress(stack: Stack) -> Progress:

@@ -1,6 +1,7 @@
 """A real stack, brought up and handled through the product's own command line, and what tests ask of it."""
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra import flink, topics
+from infra.errors import HeadraceError
 from infra.settings import Settings, load
+from infra.settings import Stack as StackSettings
 from schemas.topics import CLICKS
 from tests import topic
 from tests.streams import Record
@@ -85,11 +88,13 @@ class Stack:
             admin.delete_topics([name for name in topics.names() if name in admin.list_topics()])
             wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
         topics.create(self.settings.kafka)
-        self.settings.redis.client().flushall()
+        redis = self.settings.redis.client(decode_responses=True)
+        assert redis.config_get("dir")["dir"].startswith(str(self.home)), "this is not the tests' Redis"
+        redis.flushall()
 
 
 def wait(condition: Callable[[], bool], timeout_s: float, missing: Callable[[], str]) -> None:
-    """Polls; a refused connection counts as not yet."""
+    """Polls; a program that is away counts as not yet."""
     deadline = time.monotonic() + timeout_s
     while not holds(condition):
         if time.monotonic() > deadline:
@@ -101,14 +106,21 @@ def wait(condition: Callable[[], bool], timeout_s: float, missing: Callable[[], 
 def holds(condition: Callable[[], bool]) -> bool:
     try:
         return condition()
-    except (OSError, RuntimeError):
+    except (OSError, HeadraceError):
         return False
+
+
+def ports() -> dict[str, object]:
+    names = [name for name in StackSettings.model_fields if name.endswith("_port")]
+    chosen = random.SystemRandom().sample(range(20_000, 32_000), len(names))
+    return {f"STACK__{name.upper()}": port for name, port in zip(names, chosen, strict=True)}
 
 
 @contextmanager
 def stack_in(home: Path, **settings: object) -> Iterator[Stack]:
-    """Up and down of a stack in its own folder; `settings` as SECTION__NAME=value."""
-    named = {"HEADRACE_HOME": str(home)} | {f"HEADRACE_{name}": str(value) for name, value in settings.items()}
+    """Up and down of a stack in its own folder; `settings` as SECTION__NAME=value. Its ports are far from a user's."""
+    named = {f"HEADRACE_{name}": str(value) for name, value in (ports() | settings).items()}
+    named["HEADRACE_HOME"] = str(home)
     before = dict(os.environ)
     os.environ |= named
     try:

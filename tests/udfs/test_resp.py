@@ -1,5 +1,7 @@
 """Redis commands as bytes, against redis-py's own packing."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +12,12 @@ from udfs.resp import HashWriter, bulk
 VALUES = st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(VALUES, min_size=3, max_size=3), st.integers(0, 2**50))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])), st.lists(VALUES, min_size=3, max_size=3), st.integers(0, 2**50)
+)
 def test_the_bytes_are_those_of_redis_py(key: str, values: list[object], at_ms: int) -> None:
     fields = ["a", "b", "café"]
-    pack = Connection().pack_command
+    pack: Any = Connection().pack_command  # type: ignore[no-untyped-call]
     pairs = [part for pair in zip(fields, map(str, values), strict=True) for part in pair]
     expected = b"".join([*pack("HSET", key, *pairs), *pack("PEXPIREAT", key, at_ms)])
     assert HashWriter(fields).commands([key], [[value] for value in values], [at_ms]) == [expected]
@@ -28,5 +32,5 @@ def test_equal_values_of_different_types_are_not_mixed_up() -> None:
 
 
 def test_columns_of_different_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         HashWriter(["a"]).commands(["k1", "k2"], [[1]], [1, 2])

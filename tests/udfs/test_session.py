@@ -24,7 +24,8 @@ def counts(**by_action: int) -> list[int]:
 
 def recent(*events: tuple[str, str, int]) -> bytes:
     packed = (
-        session._EVENT.pack(session._EVENT.size - 2 + len(item.encode()), 7, t, 1, 0, session.ACTIONS.index(action)) + item.encode()
+        session._EVENT.pack(session._EVENT.size - 2 + len(item.encode()), 7, t, 1, 0, session.ACTIONS.index(action))
+        + item.encode()
         for item, action, t in events
     )
     return b"".join(packed)
@@ -37,7 +38,14 @@ def features(zone: str = "UTC", session_id: str | None = None, recents: bytes = 
 
 def test_a_session_of_four_events() -> None:
     got = features(
-        **{"end": START_MS + 90_000, "as_of": 9, "events": 4, "items": 2, "categories": 1, "amount": 5.1, "late": 1, "repeats": 2},
+        end=START_MS + 90_000,
+        as_of=9,
+        events=4,
+        items=2,
+        categories=1,
+        amount=5.1,
+        late=1,
+        repeats=2,
         counts=counts(view=1, search=1, click=1, purchase=1),
         truncated=1,
         session_id="s",
@@ -47,7 +55,13 @@ def test_a_session_of_four_events() -> None:
     assert (got["page_views"], got["interactions"], got["conversions"], got["bounce"]) == (2, 1, 1, 0)
     assert (got["count_purchase"], got["rate_purchase"], got["rate_like"]) == (1, 0.25, 0.0)
     assert (got["distinct_items"], got["distinct_categories"], got["spend"]) == (2, 1, 5.1)
-    assert (got["session_id"], got["as_of_ms"], got["late"], got["repeats"], got["recent_truncated"]) == ("s", 9, 1, 2, 1)
+    assert (got["session_id"], got["as_of_ms"], got["late"], got["repeats"], got["recent_truncated"]) == (
+        "s",
+        9,
+        1,
+        2,
+        1,
+    )
 
 
 def test_a_single_event_is_a_bounce_and_dwells_nowhere() -> None:
@@ -56,7 +70,8 @@ def test_a_single_event_is_a_bounce_and_dwells_nowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "hour", "weekday"), [("UTC", 12, 5), ("Asia/Kathmandu", 18, 5), ("Pacific/Kiritimati", 2, 6), ("America/New_York", 8, 5)]
+    ("zone", "hour", "weekday"),
+    [("UTC", 12, 5), ("Asia/Kathmandu", 18, 5), ("Pacific/Kiritimati", 2, 6), ("America/New_York", 8, 5)],
 )
 def test_the_calendar_is_that_of_the_zone(zone: str, hour: int, weekday: int) -> None:
     got = features(zone, counts=counts(view=1))
@@ -75,7 +90,14 @@ def test_a_batch_equals_its_rows_one_by_one() -> None:
     rows = []
     for _ in range(50):
         by_action = rng.integers(0, 4, len(session.ACTIONS)) + 1
-        rows.append(counters(events=by_action.sum(), counts=by_action, end=START_MS + int(rng.integers(0, 10**8)), amount=rng.normal()))
+        rows.append(
+            counters(
+                events=by_action.sum(),
+                counts=by_action,
+                end=START_MS + int(rng.integers(0, 10**8)),
+                amount=rng.normal(),
+            )
+        )
     batch = session.features(rows, [None] * 50, [b""] * 50, "UTC")
     single = [session.features([row], [None], [b""], "UTC") for row in rows]
     assert batch == [[one[i][0] for one in single] for i in range(len(session.FIELDS))]
@@ -87,7 +109,13 @@ def test_values_are_plain_python() -> None:
 
 @pytest.mark.parametrize(
     ("action", "price", "quantity", "amount"),
-    [("purchase", 2.5, 2, 5.0), ("refund", 2.5, None, -2.5), ("purchase", None, 3, 0.0), ("view", 9.0, 1, 0.0), ("purchase", 2.5, 0, 0.0)],
+    [
+        ("purchase", 2.5, 2, 5.0),
+        ("refund", 2.5, None, -2.5),
+        ("purchase", None, 3, 0.0),
+        ("view", 9.0, 1, 0.0),
+        ("purchase", 2.5, 0, 0.0),
+    ],
 )
 def test_what_an_event_adds_to_spend(action: str, price: float | None, quantity: int | None, amount: float) -> None:
     assert session.amount(action, price, quantity) == amount
