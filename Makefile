@@ -34,7 +34,7 @@ down: ## end what `up` started
 	@test ! -x $(HEADRACE) || $(HEADRACE) down
 
 bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=session_features
-	@$(PYTHON) -m benchmarks.$(or $(NAME),$(error make bench needs NAME=, a file of benchmarks/))
+	@$(PYTHON) -m benchmarks $(NAME)
 
 soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## 20 seeded crash schedules on the real stack
 	$(PYTHON) -m pytest -m stack --soak

@@ -24,7 +24,8 @@ LOAD_S = 2 * WARM_UP_S + PROBES * 0.2  # more than the probes should need
 POLL_S = 0.001
 TIMEOUT_S = 60
 TARGET_P99_MS = 100.0
-BIN_MS, BAR = 10, 60
+EDGES_MS = (0, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 500, 1000)
+BAR = 60  # characters of the highest
 
 
 def main(rate: float) -> Result:
@@ -70,9 +71,7 @@ def _figures(delays_ms: list[float]) -> dict[str, Any]:
 
 
 def _histogram(title: str, delays_ms: list[float]) -> None:
-    counts = np.bincount((np.array(delays_ms) // BIN_MS).astype(int)).tolist()
+    counts = np.histogram(delays_ms, [*EDGES_MS, float("inf")])[0].tolist()
     console.print(title)
-    for index, probes in enumerate(counts):
-        if probes:
-            bar = "#" * max(1, probes * BAR // max(counts))
-            console.print(f"{index * BIN_MS:>6} to {(index + 1) * BIN_MS:<5} ms  {bar} {probes}")
+    for edge_ms, probes in zip(EDGES_MS, counts, strict=True):
+        console.print(f"{edge_ms:>6} ms and more  {'#' * -(-probes * BAR // max(counts))} {probes or ''}")

@@ -39,25 +39,28 @@ def submit(settings: Settings, submission: Submission) -> str:
         raise HeadraceError(
             f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it"
         )
-    _check_savepoint(submission.from_savepoint)
+    command = _command(settings, submission)
     jars.ensure()
     rendering.write_flink_client(settings)
-    job_id = _run_client(_command(settings, submission), submission.job)
+    job_id = _run_client(command, submission.job)
     flink.wait_running(settings.flink, job_id, RUNNING_WAIT_S)
     return job_id
 
 
-def _check_savepoint(path: str | None) -> None:
-    if path and "://" not in path and not Path(path).exists():
+def _savepoint(path: str) -> str:
+    """A URI as it is, a local folder whole."""
+    if re.match(r"[a-z0-9]+:", path):
+        return path
+    if not Path(path).exists():
         raise HeadraceError(f"--from-savepoint must name an existing folder, got {path!r}")
+    return str(Path(path).absolute())
 
 
 def _command(settings: Settings, submission: Submission) -> list[str]:
     options = ["--detached", "--parallelism", str(submission.parallelism or settings.flink.parallelism)]
     options.append(f"-Dstate.backend.type={submission.state_backend or settings.flink.state_backend}")
     if submission.from_savepoint:
-        path = submission.from_savepoint
-        options += ["--fromSavepoint", path if "://" in path else str(Path(path).absolute())]
+        options += ["--fromSavepoint", _savepoint(submission.from_savepoint)]
     script = JOBS / f"{submission.job}.py"
     client = programs.flink_home() / "bin" / "flink"
     return [str(client), "run", *options, "--jarfile", str(places.job_jar()), "-py", str(script), *submission.arguments]

@@ -96,16 +96,9 @@ def _supervisord(settings: Settings) -> str:
         "socket": _escape(str(places.supervisor_socket())),
         "log_max_mb": settings.stack.log_max_mb,
         "open_files": OPEN_FILES if limit == resource.RLIM_INFINITY else min(limit, OPEN_FILES),
-        "environment": _environment(supervised_environment()),
         "programs": "\n".join(_program(each, settings) for each in programs.all_programs(settings.stack)),
     }
     return fill("supervisord.conf", values)
-
-
-def supervised_environment() -> dict[str, str]:
-    """Every process of the stack carries HEADRACE_SUPERVISED, so that none is ever lost or mistaken for ours."""
-    home = str(places.home())
-    return {"HEADRACE_SUPERVISED": home, "HEADRACE_HOME": home, "HEADRACE_CACHE": str(places.cache())}
 
 
 def _program(program: Program, settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """supervisord: starts the programs, brings a killed one back, rotates their logs. Reached by its unix socket."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from infra import places
 from infra.errors import HeadraceError
 from infra.stack import rendering
 
+MARK = "HEADRACE_SUPERVISED"  # environment variable with the home
 SOCKET_WAIT_S = 20
 STOP_WAIT_S = 120
 ORPHAN_WAIT_S = 10
@@ -44,7 +46,9 @@ def processes() -> list[dict[str, Any]]:
 
 def start() -> None:
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(rendering.supervisord_conf())]
-    done = subprocess.run(command, capture_output=True, text=True)
+    # Inherited by all it starts: so none of them is ever lost, nor another's process taken for ours.
+    environment = {**os.environ, MARK: str(places.home()), "HEADRACE_HOME": str(places.home())}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise HeadraceError(f"supervisord did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
     if not _wait(running, SOCKET_WAIT_S):
@@ -89,10 +93,9 @@ def end_orphans() -> int:
 
 
 def _marked() -> Iterator[psutil.Process]:
-    mark = rendering.supervised_environment()["HEADRACE_SUPERVISED"]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("HEADRACE_SUPERVISED") == mark:
+            if process.environ().get(MARK) == str(places.home()):
                 yield process
 
 

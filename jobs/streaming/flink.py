@@ -37,10 +37,10 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvi
 def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
     """DDL of a topic's raw records, with the broker's time as event time and the clients' time as watermark.
 
-    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record without
-    a readable ts_ms, or with one that validation refuses as future, leaves it where it is. It is cut out of the bytes in
-    SQL because only then is it part of the source, which keeps one watermark per partition. A quote within a JSON string is
-    escaped, so `"ts_ms":` is always a key.
+    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record
+    without a readable ts_ms, or with one that validation refuses as future, leaves it where it is. It is cut out of
+    the bytes in SQL because only then is it part of the source, which keeps one watermark per partition. A quote
+    within a JSON string is escaped, so `"ts_ms":` is always a key.
     """
     ts_ms = """TRY_CAST(REGEXP_EXTRACT(CAST(`value` AS STRING), '"ts_ms"\\s*:\\s*(\\d{1,15})', 1) AS BIGINT)"""
     return f"""

@@ -40,7 +40,8 @@ GOOD = """
 HISTORY = """
     SELECT * FROM user_history(
       input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
-LIVE = "SELECT project(user_id, counters, session_id, recent) FROM history WHERE kind = 0"
+STATE = "SELECT user_id, counters, session_id, recent FROM history WHERE kind = 0"
+LIVE = f"SELECT project(user_id, counters, session_id, recent) FROM ({STATE})"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
 DEAD = f"""
     SELECT {flink.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
@@ -63,7 +64,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     table_env = flink.environment(JOB, settings.flink, parameters)
     declare(table_env, settings, bounded=options.restore)
     statements = table_env.create_statement_set()
-    statements.add_insert_sql(f"INSERT INTO done {LIVE}")
+    statements.add_insert_sql(f"INSERT INTO unread {STATE}" if options.blackhole else f"INSERT INTO done {LIVE}")
     if not options.restore:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
@@ -83,7 +84,8 @@ def declare(table_env: TableEnvironment, settings: Settings, bounded: bool) -> N
     table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, JOB, rules.future_ms, bounded))
     table_env.execute_sql(flink.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
     table_env.execute_sql(flink.dead_letter_sink(settings.kafka, JOB))
-    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
+    for table in ("done (n INT)", "unread (user_id STRING, counters BYTES, session_id STRING, recent BYTES)"):
+        table_env.execute_sql(f"CREATE TEMPORARY TABLE {table} WITH ('connector' = 'blackhole')")
     table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
     for name, function in functions.items():
         table_env.create_temporary_system_function(name, function)
@@ -145,8 +147,8 @@ class Project(ScalarFunction):  # type: ignore[misc]
 
     def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:
         newest = (~users.duplicated(keep="last")).to_numpy()
-        chosen = (column[newest].tolist() for column in (counters, session_ids, recents))
-        columns = session.features(*chosen, zone=self.zone)
+        latest = [column[newest].tolist() for column in (counters, session_ids, recents)]
+        columns = session.features(latest[0], latest[1], latest[2], self.zone)
         expire_at_ms = [ms + redis_keys.SESSION_TTL_MS for ms in columns[session.FIELDS.index("as_of_ms")]]
         began_s = monotonic()
         self.writer.write([redis_keys.session(user) for user in users[newest]], columns, expire_at_ms)
@@ -159,6 +161,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--restore", action="store_true", help="write Redis alone, from the whole topic as it is now, then end"
     )
+    parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: what the JVM does alone")
     parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
     return parser.parse_args()
 

@@ -167,13 +167,11 @@ def test_a_job_outlives_a_kill(name: str, settings: Settings, probe: flink.Job) 
 
 
 def test_down_ends_all_and_up_resumes_the_jobs(home: Path, settings: Settings, probe: flink.Job) -> None:
-    with subprocess.Popen(["sleep", "600"], env={**os.environ, "HEADRACE_SUPERVISED": "another home"}) as stranger:
-        before = marked(home)
-        assert len(before) >= len(LOG_NAMES)
-        headrace("down")
-        assert marked(home) == []
-        assert stranger.poll() is None
-        stranger.kill()
+    before = marked(home)
+    assert {process.name() for process in before} >= {"java", "redis-server"}
+    headrace("down")
+    assert not any(process.is_running() for process in before)
+    assert marked(home) == []
     headrace("up")
     assert load() == settings
     eventually(lambda: resumed(settings, probe))

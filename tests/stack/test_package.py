@@ -1,0 +1,96 @@
+"""`make package`, then the command of docs/cluster.md, on a second cluster that knows neither the checkout nor its environment."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from infra import places
+from tests.stack.compare import differences, oracle_of
+from tests.stack.running import Stack, wait
+from tests.streams import DAY_MS, combined, records, sweepers
+
+pytestmark = pytest.mark.stack
+FLINK = ("apache-flink==2.3.0", "apache-flink-libraries==2.3.0")
+
+
+class Cluster(NamedTuple):
+    home: Path
+    rest_port: int
+
+    @property
+    def bin(self) -> Path:
+        return next(self.home.glob("lib/python3.11/site-packages/pyflink/bin"))
+
+    def run(self, command: list[str], cwd: Path, **environment: str) -> str:
+        """A command in an environment that holds nothing of ours."""
+        bare = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home), "FLINK_CONF_DIR": str(self.home / "conf")}
+        if "JAVA_HOME" in os.environ:
+            bare["JAVA_HOME"] = os.environ["JAVA_HOME"]
+        bare["FLINK_LOG_DIR"] = str(self.home / "log")
+        done = subprocess.run(command, cwd=cwd, env=bare | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@contextmanager
+def second_cluster(home: Path) -> Iterator[Cluster]:
+    uv = places.cache() / "uv" / "bin" / "uv"
+    subprocess.run([uv, "venv", "--quiet", "--python", "3.11", home], check=True)
+    subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--python", home / "bin" / "python", *FLINK], check=True)
+    cluster = Cluster(home, free_port())
+    default = yaml.safe_load((cluster.bin.parent / "conf" / "config.yaml").read_text())
+    addresses = {"rest.port": cluster.rest_port, "jobmanager.rpc.port": free_port(), "io.tmp.dirs": str(home / "tmp")}
+    (home / "tmp").mkdir()
+    shutil.copytree(cluster.bin.parent / "conf", home / "conf")
+    options = {"env.java.opts.all": default["env"]["java"]["opts"]["all"], "jobmanager.rpc.address": "localhost"}
+    options |= {"jobmanager.memory.process.size": "1024m", "taskmanager.memory.process.size": "2048m"}
+    (home / "conf" / "config.yaml").write_text(yaml.safe_dump(options | {"taskmanager.numberOfTaskSlots": 2} | addresses))
+    try:
+        for program in ("jobmanager.sh", "taskmanager.sh"):
+            cluster.run([str(cluster.bin / program), "start"], home)
+        yield cluster
+    finally:
+        for program in ("taskmanager.sh", "jobmanager.sh"):
+            cluster.run([str(cluster.bin / program), "stop"], home)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def documented_command() -> str:
+    """What docs/cluster.md tells a user to type."""
+    text = (places.CHECKOUT / "docs" / "cluster.md").read_text()
+    block = re.search(r"(?: {4}.*\n)+(?= *\n## Settings that change)", text)
+    assert block
+    return block[0]
+
+
+def test_the_packaged_job_runs_elsewhere_and_writes_the_same(stack: Stack, tmp_path: Path) -> None:
+    dist = tmp_path / "dist"
+    stack.run("package", "--out", str(dist), timeout_s=500)
+    settings = (dist / "settings.toml").read_text()
+    redis, kafka = stack.settings.redis, stack.settings.kafka
+    for name, value in {"bootstrap": f'"{kafka.bootstrap}"', "host": f'"{redis.host}"', "port": redis.port, "checkpoint_interval_s": 2}.items():
+        settings, found = re.subn(rf"(?m)^{name} = \S+", f"{name} = {value}", settings, count=1)
+        assert found == 1
+    (dist / "settings.toml").write_text(settings)
+    stream = combined(["view", "click", "purchase"])[:5000]
+    stack.send(records(stream))
+    stack.send(sweepers(stream[-1][0] + DAY_MS, kafka.partitions))
+    oracle = oracle_of(stack.settings)
+    with second_cluster(tmp_path / "elsewhere") as cluster:
+        said = cluster.run(["bash", "-ec", documented_command()], dist)
+        assert "Job has been submitted" in said
+        wait(lambda: not differences(stack.settings, oracle), 120, lambda: "\n".join(differences(stack.settings, oracle)))
