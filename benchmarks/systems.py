@@ -36,7 +36,7 @@ def blackhole(store: str) -> System:
 
     @contextmanager
     def run(settings: Settings) -> Iterator[list[Process]]:
-        with stack.job(settings, store, 1, "--", "--sink", "blackhole"):
+        with stack.job(settings, store, 1, "--", "--blackhole"):
             yield _flink()
 
     return System(f"blackhole {store} 1 slot", DURABLE, run, to_redis=False)

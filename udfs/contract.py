@@ -52,6 +52,7 @@ class Contract:
         # gc=False: a batch is tens of thousands of flat records, which the collector would walk for nothing.
         self.record = msgspec.defstruct(name.capitalize(), [_field(f) for f in fields], gc=False, kw_only=True)
         self.fields = tuple(f["name"] for f in fields)
+        self._known = frozenset(self.fields)
         self._decode = msgspec.json.Decoder(self.record).decode
 
     @staticmethod
@@ -78,7 +79,7 @@ class Contract:
 
     def check(self, record: dict[str, Any]) -> bytes:
         """The record as JSON bytes, absent fields left out; ContractError if it breaks a rule."""
-        unknown = record.keys() - set(self.fields)
+        unknown = record.keys() - self._known
         if unknown:
             raise ContractError(Fault("value", f"{min(unknown)}: no such field, got {_show(record[min(unknown)])}"))
         try:
