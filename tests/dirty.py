@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from tests.streams import DAY_MS, MINUTE_MS, Click, Record
+from tests.streams import DAY_MS, MINUTE_MS, Click, Record, Stream
 
 ACTIONS = ("view", "click", "like", "share", "purchase", "refund", "rate", "ignore", "dislike", "block", "search")
 SHOPPERS = 400
@@ -149,6 +149,15 @@ def names() -> Iterator[str]:
     yield from (f"shopper-{n}" for n in range(SHOPPERS - 6))
     yield from ("\u0645\u0631\u064a\u0645", "\U0001f9d1\u200d\U0001f680", "q\"u\\o'te")
     yield from ("tab\tnew\nline", "nul\x00", "a b:c{d}")
+
+
+def soiled(stream: Stream, every: int = 50) -> Iterator[Record]:
+    """The stream's records, and after each so many of them a bad one."""
+    for n, (_, click) in enumerate(stream):
+        record = plain(click)
+        yield record
+        if n % every == 0:
+            yield Record(record.key, BAD[n // every % len(BAD)][1](click))
 
 
 def good(shopper: Shopper, ts_ms: int, n: int) -> list[Planted]:

@@ -55,7 +55,8 @@ def parse_int(digits: str) -> int:
 
 
 def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
-    kind, value = rule["type"], record.get(rule["name"])
+    kind: Any = rule["type"]
+    value: Any = record.get(rule["name"])
     if isinstance(kind, list):
         if value is None:
             return ""
@@ -66,7 +67,7 @@ def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
         return "type" if type(value) is not str else "" if value in kind["symbols"] else "value"
     if type(value) not in {"string": (str,), "long": (int,), "double": (int, float)}[kind]:
         return "type"
-    if kind == "double" and isinf(value):
+    if isinstance(value, float) and isinf(value):
         return "json"
     size = len(value) if kind == "string" else value
     low, high = ("minLength", "maxLength") if kind == "string" else ("minimum", "maximum")

@@ -37,5 +37,5 @@ def test_published_state_can_still_be_read() -> None:
     for kind, names in re.findall(r"public ([\w\[\]]+) ([^;]+);", user[1]):
         fields |= {name.split("=")[0].strip(): kind for name in names.split(",")}
     assert {name: fields.get(name) for name in PUBLISHED} == PUBLISHED
-    assert all(f"@StateHint {view}" in source for view in PUBLISHED_VIEWS)
+    assert all(f"@StateHint(ttl = NO_TTL) {view}" in source for view in PUBLISHED_VIEWS)
     assert PUBLISHED_EVENT in source

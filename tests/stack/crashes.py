@@ -5,7 +5,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,13 @@ from infra import flink
 from infra.stack import supervision
 from schemas.topics import CLICKS
 from tests import topic
-from tests.stack.running import Stack, holds, wait
+from tests.stack.running import Stack, wait
 from tests.streams import Record
 
 RESTARTING = ("taskmanager", "jobmanager", "worker")  # their death restarts the job
 OUTLIVED = ("kafka", "redis")  # their death may be outlived by retries
 CHUNK, PACE_S = 200, 0.08  # records are sent at up to 2,500/s
-RECOVERY_S = 120
+RECOVERY_S = 180
 OFFSET = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*topic="clicks".*\} (\S+)')
 EMITTED = re.compile(r'_task_operator_numRecordsOut\{.*operator_name="Source.*\} (\S+)')
 ATTEMPT = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*task_attempt_id="(\w+)"')
@@ -83,30 +83,38 @@ def schedule(seed: int) -> Schedule:
 
 
 def drive(stack: Stack, records: Sequence[Record], kills: list[Kill], seed: int) -> list[Bite]:
-    """Send all the records, killing on the way; the sender goes on for a twentieth of them meanwhile."""
+    """Send all the records, killing on the way."""
     rng, bites = random.Random(seed), []
     sender = Sender(stack, records)
     for kill in kills:
-        sender.send_until(lambda at=kill.share: progress(stack).consumed >= at * len(records))
+        sender.keep_step(kill.share)
         bites.append(bite(stack, kill, sender, rng))
-    sender.send_until(lambda: False)
+    sender.send(len(records))
     sender.close()
     return bites
 
 
 class Sender:
+    """Sends in small chunks, so that the job is always in mid-stream."""
+
     def __init__(self, stack: Stack, records: Sequence[Record]) -> None:
-        self.records, self.sent = records, 0
+        self.stack, self.records, self.sent = stack, records, 0
+        self.twentieth = len(records) // 20
         self.producer = topic.producer(stack.settings.kafka)
         self.futures: list[Any] = []
 
-    def send_until(self, enough: Callable[[], bool], at_most: int | None = None) -> None:
-        end = len(self.records) if at_most is None else min(self.sent + at_most, len(self.records))
-        while self.sent < end and not holds(enough):
-            for record in self.records[self.sent : min(self.sent + CHUNK, end)]:
+    def send(self, count: int) -> None:
+        for first in range(self.sent, min(self.sent + count, len(self.records)), CHUNK):
+            for record in self.records[first : first + CHUNK]:
                 self.futures.append(self.producer.send(CLICKS, key=record.key, value=record.value))
-            self.sent = min(self.sent + CHUNK, end)
+            self.sent = min(first + CHUNK, len(self.records))
             time.sleep(PACE_S)
+
+    def keep_step(self, share: float) -> None:
+        """Until the job has consumed this share of the records, never more than a twentieth of them ahead of it."""
+        while (consumed := progress(self.stack).consumed) < share * len(self.records):
+            if self.sent < consumed + self.twentieth:
+                self.send(CHUNK)
 
     def close(self) -> None:
         self.producer.flush()
@@ -120,8 +128,9 @@ def bite(stack: Stack, kill: Kill, sender: Sender, rng: random.Random) -> Bite:
     pid = victim(kill.target, rng)
     os.kill(pid, signal.SIGKILL)
     killed_ms = time.time() * 1000
-    sender.send_until(lambda: False, at_most=len(sender.records) // 20)
-    wait(lambda: recovered(stack, kill, pid, before, killed_ms), RECOVERY_S, lambda: f"{kill} was not recovered from")
+    sender.send(sender.twentieth)
+    back = lambda: recovered(stack, kill, pid, before, killed_ms)  # noqa: E731
+    wait(back, RECOVERY_S, lambda: f"{kill}: {before}, then {progress(stack)}")
     after = progress(stack)
     restarted = after.attempts.isdisjoint(before.attempts)
     replayed = before.consumed - after.restored_at() if restarted else 0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from infra import flink, topics
 from infra.errors import HeadraceError
@@ -89,7 +90,8 @@ class Stack:
             wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
         topics.create(self.settings.kafka)
         redis = self.settings.redis.client(decode_responses=True)
-        assert redis.config_get("dir")["dir"].startswith(str(self.home)), "this is not the tests' Redis"
+        folder: Any = redis.config_get("dir")
+        assert folder["dir"].startswith(str(self.home)), "this is not the tests' Redis"
         redis.flushall()
 
 

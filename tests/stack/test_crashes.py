@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.dirty import ACTIONS
+from tests.dirty import ACTIONS, soiled
 from tests.stack.compare import differences, oracle_of
 from tests.stack.crashes import OUTLIVED, RESTARTING, drive, numbers, schedule
 from tests.stack.running import Stack
-from tests.streams import DAY_MS, combined, records, sweepers
+from tests.streams import DAY_MS, Stream, combined, sweepers
 
 pytestmark = pytest.mark.stack
 EVENTS = 40_000
@@ -19,7 +19,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def stream() -> list:
+def stream() -> Stream:
     return combined(list(ACTIONS))[:EVENTS]
 
 
@@ -29,12 +29,12 @@ def test_a_pair_of_schedules_kills_every_target() -> None:
         assert sorted(targets) == sorted(RESTARTING + OUTLIVED)
 
 
-def test_everything_equals_the_oracle_after_kills(stack: Stack, stream: list, seed: int) -> None:
+def test_everything_equals_the_oracle_after_kills(stack: Stack, stream: Stream, seed: int) -> None:
     plan = schedule(seed)
     for _ in range(TRIES):
         stack.reset()
         stack.submit("--parallelism", f"{plan.parallelism}", "--state-backend", plan.state_backend)
-        bites = drive(stack, list(records(stream)), plan.kills, seed)
+        bites = drive(stack, list(soiled(stream)), plan.kills, seed)
         stack.send(sweepers(stream[-1][0] + DAY_MS, stack.settings.kafka.partitions))
         stack.settle()
         oracle = oracle_of(stack.settings)

@@ -36,6 +36,8 @@ import org.apache.flink.types.Row;
 public class UserHistory extends ProcessTableFunction<Row> {
   static final byte LIVE = 0, CLOSED = 1, LATE = 2;
   static final long NONE = Long.MIN_VALUE;
+  // Said, because Flink 2.3 reads silence as a TTL of Long.MAX_VALUE ms and then keeps and checks it: a quarter of this operator's time.
+  static final String NO_TTL = "0 ms";
 
   /**
    * The savepoint's schema (Flink's POJO rules): fields may be added, and start at the value given here in old savepoints' users; a field is
@@ -51,7 +53,8 @@ public class UserHistory extends ProcessTableFunction<Row> {
     public long[] counts = {}; // by action
     public byte[] recent = {}; // the last N accepted events, oldest first: Event.write
     public int kept; // events in recent
-    public boolean spilled; // some of the live session's events have left recent
+    public boolean spilled; // some of the live session's events have left recent: see `seen`
+    public boolean logged; // some of the open spans' events have left recent: see `log`
     public long[] spans = {}; // start, end of each open span
     public long grace = NONE; // no span closes by the watermark before this
     public long timer = NONE; // the pending one
@@ -84,15 +87,15 @@ public class UserHistory extends ProcessTableFunction<Row> {
   }
 
   /**
-   * @param seen items and categories of the live session that are no longer in recent, so that distinct counts are exact at any length
-   * @param log accepted events of open spans
+   * @param seen items and categories of those events of the live session that have left recent: distinct counts are exact at any length
+   * @param log those events of open spans that have left recent
    * @param input user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount, key, value, partition, offset, append_ts
    */
   public void eval(
       Context context,
-      @StateHint User user,
-      @StateHint MapView<String, Boolean> seen,
-      @StateHint ListView<byte[]> log,
+      @StateHint(ttl = NO_TTL) User user,
+      @StateHint(ttl = NO_TTL) MapView<String, Boolean> seen,
+      @StateHint(ttl = NO_TTL) ListView<byte[]> log,
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
     var event = Event.of(input);
@@ -105,8 +108,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
       collectLate(input, "ts_ms: must be >= " + (user.clock - waitMs) + ", the user's clock less gap and lateness, got " + event.t);
       return;
     } else {
-      accept(user, event, seen);
-      log.add(event.write());
+      accept(user, event, seen, log);
       user.clock = Math.max(user.clock, event.t);
       closeSpans(user, log);
       var time = context.timeContext(Long.class);
@@ -123,6 +125,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
   public void onTimer(OnTimerContext context, User user, MapView<String, Boolean> seen, ListView<byte[]> log)
       throws Exception {
     var time = context.timeContext(Long.class);
+    if (time.time() != user.timer) return;
     user.timer = NONE;
     if (user.spans.length == 0 && time.time() >= user.clock + forgetMs) {
       context.clearAll();
@@ -143,7 +146,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     return true;
   }
 
-  private void accept(User user, Event event, MapView<String, Boolean> seen) throws Exception {
+  private void accept(User user, Event event, MapView<String, Boolean> seen, ListView<byte[]> log) throws Exception {
     mergeSpan(user, event.t);
     boolean otherId = user.sessionId != null && event.sessionId != null && !user.sessionId.equals(event.sessionId);
     if (user.session > 0 && (event.t < user.start - gapMs || (otherId && event.t < user.start))) {
@@ -158,9 +161,18 @@ public class UserHistory extends ProcessTableFunction<Row> {
     if (++user.kept > history) {
       var gone = Event.read(user.recent, 0);
       if (gone.session == user.session) spill(user, gone, seen);
+      if (isOpen(user, gone.t)) {
+        log.add(gone.write());
+        user.logged = true;
+      }
       user.recent = Arrays.copyOfRange(user.recent, Recent.next(user.recent, 0), user.recent.length);
       user.kept--;
     }
+  }
+
+  private static boolean isOpen(User user, long t) {
+    for (int i = 0; i < user.spans.length; i += 2) if (t >= user.spans[i] && t <= user.spans[i + 1]) return true;
+    return false;
   }
 
   private static void begin(User user, Event event, MapView<String, Boolean> seen) throws Exception {
@@ -230,27 +242,38 @@ public class UserHistory extends ProcessTableFunction<Row> {
     }
     if (closed.isEmpty()) return;
     user.spans = open.stream().mapToLong(Long::longValue).toArray();
-    var rest = new ArrayList<byte[]>();
     var events = new TreeMap<Long, List<Event>>();
-    for (byte[] bytes : log.get()) {
-      var event = Event.read(bytes, 0);
-      var span = closed.floorEntry(event.t);
-      if (span != null && event.t <= span.getValue()) events.computeIfAbsent(span.getKey(), s -> new ArrayList<>()).add(event);
-      else rest.add(bytes);
+    for (long start : closed.keySet()) events.put(start, new ArrayList<>());
+    for (int at = 0; at < user.recent.length; at = Recent.next(user.recent, at)) take(Event.read(user.recent, at), closed, events);
+    if (user.logged) {
+      var rest = new ArrayList<byte[]>();
+      for (byte[] bytes : log.get()) if (!take(Event.read(bytes, 0), closed, events)) rest.add(bytes);
+      log.clear();
+      log.addAll(rest);
+      user.logged = !rest.isEmpty();
     }
-    log.clear();
-    log.addAll(rest);
     for (var span : closed.entrySet()) collectClosed(span.getKey(), span.getValue(), events.get(span.getKey()));
   }
 
-  /** One pending timer a user, moved only forwards when it fires: re-registering on every event would cost more than the event. */
+  /** Spans never overlap, an event's time tells its span. */
+  private static boolean take(Event event, TreeMap<Long, Long> closed, TreeMap<Long, List<Event>> events) {
+    var span = closed.floorEntry(event.t);
+    if (span == null || event.t > span.getValue()) return false;
+    events.get(span.getKey()).add(event);
+    return true;
+  }
+
+  /**
+   * One pending timer a user, moved on only when it fires: registering one for every event would cost more than the event. A timer
+   * that an earlier one has overtaken still fires, and is told by its time.
+   */
   private void setTimer(TimeContext<Long> time, User user) {
     long next = user.spans.length == 0 ? user.clock + forgetMs : Long.MAX_VALUE;
     for (int i = 1; i < user.spans.length; i += 2) next = Math.min(next, user.spans[i] + waitMs + 1);
     next = Math.max(next, user.grace);
     if (user.timer != NONE && user.timer <= next) return;
     user.timer = next;
-    time.registerOnTime("next", next);
+    time.registerOnTime(next);
   }
 
   /** Little-endian, as udfs/session.py reads it (COUNTERS). */
