@@ -22,7 +22,9 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvi
     java = ",".join(f"headrace.{name}:{value}" for name, value in parameters.items())
     conf.set_string("pipeline.global-job-parameters", java)
     conf.set_string("execution.checkpointing.interval", f"{flink.checkpoint_interval_s} s")
-    conf.set_string("execution.buffer-timeout.interval", "5 ms")  # the default, 100 ms, is most of a click's way to Redis
+    conf.set_string(
+        "execution.buffer-timeout.interval", "5 ms"
+    )  # the default, 100 ms, is most of a click's way to Redis
     conf.set_string("pipeline.object-reuse", "true")
     conf.set_string("python.metric.enabled", "true")
     conf.set_string("table.local-time-zone", "UTC")

@@ -1,4 +1,4 @@
-"""`make package`, then the command of docs/cluster.md, on a second cluster that knows neither the checkout nor its environment."""
+"""`make package`, then the command of docs/cluster.md, on a cluster that knows neither the checkout nor its environment."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +37,8 @@ class Cluster(NamedTuple):
         if "JAVA_HOME" in os.environ:
             bare["JAVA_HOME"] = os.environ["JAVA_HOME"]
         bare["FLINK_LOG_DIR"] = str(self.home / "log")
-        done = subprocess.run(command, cwd=cwd, env=bare | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert done.returncode == 0, done.stdout
+        done = subprocess.run(command, cwd=cwd, env=bare | environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
 
@@ -45,7 +46,8 @@ class Cluster(NamedTuple):
 def second_cluster(home: Path) -> Iterator[Cluster]:
     uv = places.cache() / "uv" / "bin" / "uv"
     subprocess.run([uv, "venv", "--quiet", "--python", "3.11", home], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--no-deps", "--python", home / "bin" / "python", *FLINK], check=True)
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-deps", "--python", home / "bin" / "python"]
+    subprocess.run([*install, *FLINK], check=True)
     cluster = Cluster(home, free_port())
     default = yaml.safe_load((cluster.bin.parent / "conf" / "config.yaml").read_text())
     addresses = {"rest.port": cluster.rest_port, "jobmanager.rpc.port": free_port(), "io.tmp.dirs": str(home / "tmp")}
@@ -53,7 +55,9 @@ def second_cluster(home: Path) -> Iterator[Cluster]:
     shutil.copytree(cluster.bin.parent / "conf", home / "conf")
     options = {"env.java.opts.all": default["env"]["java"]["opts"]["all"], "jobmanager.rpc.address": "localhost"}
     options |= {"jobmanager.memory.process.size": "1024m", "taskmanager.memory.process.size": "2048m"}
-    (home / "conf" / "config.yaml").write_text(yaml.safe_dump(options | {"taskmanager.numberOfTaskSlots": 2} | addresses))
+    (home / "conf" / "config.yaml").write_text(
+        yaml.safe_dump(options | {"taskmanager.numberOfTaskSlots": 2} | addresses)
+    )
     try:
         for program in ("jobmanager.sh", "taskmanager.sh"):
             cluster.run([str(cluster.bin / program), "start"], home)
@@ -82,7 +86,13 @@ def test_the_packaged_job_runs_elsewhere_and_writes_the_same(stack: Stack, tmp_p
     stack.run("package", "--out", str(dist), timeout_s=500)
     settings = (dist / "settings.toml").read_text()
     redis, kafka = stack.settings.redis, stack.settings.kafka
-    for name, value in {"bootstrap": f'"{kafka.bootstrap}"', "host": f'"{redis.host}"', "port": redis.port, "checkpoint_interval_s": 2}.items():
+    own = {
+        "bootstrap": f'"{kafka.bootstrap}"',
+        "host": f'"{redis.host}"',
+        "port": redis.port,
+        "checkpoint_interval_s": 2,
+    }
+    for name, value in own.items():
         settings, found = re.subn(rf"(?m)^{name} = \S+", f"{name} = {value}", settings, count=1)
         assert found == 1
     (dist / "settings.toml").write_text(settings)
@@ -93,4 +103,5 @@ def test_the_packaged_job_runs_elsewhere_and_writes_the_same(stack: Stack, tmp_p
     with second_cluster(tmp_path / "elsewhere") as cluster:
         said = cluster.run(["bash", "-ec", documented_command()], dist)
         assert "Job has been submitted" in said
-        wait(lambda: not differences(stack.settings, oracle), 120, lambda: "\n".join(differences(stack.settings, oracle)))
+        different = partial(differences, stack.settings, oracle)
+        wait(lambda: not different(), 120, lambda: "\n".join(different()))
