@@ -1,4 +1,4 @@
-"""`make package`, then the command of docs/cluster.md, on a cluster that knows neither the checkout nor its environment."""
+"""`make package`, then what docs/cluster.md says, on a cluster that knows neither the checkout nor its environment."""
 
 import os
 import re
