@@ -27,6 +27,7 @@ def package(console: Console, out: Path) -> None:
     build = places.cache() / "build" / "package"
     shutil.rmtree(build, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(places.CHECKOUT / "build", ignore_errors=True)  # setuptools would pack what it left there last time
     with console.status("installing the workers' environment"):
         _environment(build / "env", build)
     with console.status("packing"), tarfile.open(out / "headrace-env.tar.gz", "w:gz", compresslevel=6) as archive:
