@@ -1,10 +1,12 @@
 """A real stack, brought up and handled through the product's own command line, and what tests ask of it."""
 
+import fcntl
 import os
 import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +27,7 @@ JOB = "session_features"
 HEADRACE = Path(sys.executable).parent / "headrace"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
 EMITTED = re.compile(r'_task_operator_numRecordsOut\{[^}]*operator_name="Source[^}]*\} (\S+)')
+TURN = Path(tempfile.gettempdir()) / "headrace-tests.lock"  # two test runs at once would starve each other's heartbeats
 SETTLED_CHECKPOINTS = 3  # the first covers all records; timers fire after it; the last one's transactions are visible
 
 
@@ -124,11 +127,13 @@ def stack_in(home: Path, **settings: object) -> Iterator[Stack]:
     named = {f"HEADRACE_{name}": str(value) for name, value in (ports() | settings).items()}
     named["HEADRACE_HOME"] = str(home)
     before = dict(os.environ)
-    os.environ |= named
-    try:
-        Stack(home, load()).run("up", timeout_s=600)
-        yield Stack(home, load())
-    finally:
-        subprocess.run([HEADRACE, "down"], timeout=180)
-        os.environ.clear()
-        os.environ |= before
+    with TURN.open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        os.environ |= named
+        try:
+            Stack(home, load()).run("up", timeout_s=600)
+            yield Stack(home, load())
+        finally:
+            subprocess.run([HEADRACE, "down"], timeout=180)
+            os.environ.clear()
+            os.environ |= before

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra import places
-from tests.dirty import ACTIONS, planted, soiled
+from tests.dirty import ACTIONS, plain, planted, soiled
 from tests.oracle import Oracle
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import HEADRACE, JOB, Stack
@@ -96,14 +96,14 @@ def test_restore_gives_every_key_back_after_a_flush(stack: Stack, stream: Stream
 def test_dead_letters_are_counted_listed_and_sent_again_once(stack: Stack) -> None:
     now_ms = int(time.time() * 1000)
     good = [each for each in planted(now_ms - 120 * MINUTE_MS) if each.path == "applied"][:60]
-    clicks = [json.loads(each.record.value or b"") for each in good]
+    clicks = [json.loads(each.record.value or b"") | {"session_id": None} for each in good]
     without_item = [Record(each.record.key, item_left_out(click)) for each, click in zip(good, clicks, strict=True)]
     stack.submit()
-    stack.send([*without_item[:40], *(each.record for each in good[40:]), *(Record(b"u", b"{") for _ in range(10))])
+    stack.send([*without_item[:40], *(plain(click) for click in clicks[40:]), *(Record(b"u", b"{") for _ in range(10))])
     stack.settle()
     assert json.loads(stack.run("deadletters", "--count", "--json")) == {"missing": 40, "json": 10}
     listed = stack.run("deadletters", "--reason", "missing", "--json", "-n", "1000").splitlines()
-    assert sorted(json.loads(line)["value"].encode() for line in listed) == sorted(r.value for r in without_item[:40])
+    assert sorted(json.loads(line)["value"].encode() for line in listed) == sorted(map(item_left_out, clicks[:40]))
     resend = ("deadletters", "resend", "--reason", "missing", "--edit", """sed 's/^{/{"item_id": "mended", /'""")
     assert "sent 40" in stack.run(*resend)
     assert "sent 0" in stack.run(*resend)
