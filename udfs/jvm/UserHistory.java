@@ -99,7 +99,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
     var event = Event.of(input);
-    if (user.counts.length == 0) user.counts = new long[actions.length];
+    if (user.counts.length < actions.length) user.counts = Arrays.copyOf(user.counts, actions.length); // the schema may gain actions
     if (Recent.has(user.recent, event.id)) {
       repeats.inc();
       user.repeats++;
@@ -158,16 +158,19 @@ public class UserHistory extends ProcessTableFunction<Row> {
       apply(user, event, seen);
     }
     user.recent = Recent.append(user.recent, event);
-    if (++user.kept > history) {
-      var gone = Event.read(user.recent, 0);
-      if (gone.session == user.session) spill(user, gone, seen);
-      if (isOpen(user, gone.t)) {
-        log.add(gone.write());
-        user.logged = true;
-      }
-      user.recent = Arrays.copyOfRange(user.recent, Recent.next(user.recent, 0), user.recent.length);
-      user.kept--;
+    user.kept++;
+    while (user.kept > history) dropOldest(user, seen, log);
+  }
+
+  private static void dropOldest(User user, MapView<String, Boolean> seen, ListView<byte[]> log) throws Exception {
+    var gone = Event.read(user.recent, 0);
+    if (gone.session == user.session) spill(user, gone, seen);
+    if (isOpen(user, gone.t)) {
+      log.add(gone.write());
+      user.logged = true;
     }
+    user.recent = Arrays.copyOfRange(user.recent, Recent.next(user.recent, 0), user.recent.length);
+    user.kept--;
   }
 
   private static boolean isOpen(User user, long t) {
