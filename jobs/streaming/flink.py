@@ -99,5 +99,6 @@ def _keyed(value_format: str) -> str:
 
 
 def _connection(topic: str, kafka: Kafka) -> str:
-    properties = "".join(f", 'properties.{k}' = '{v}'" for k, v in kafka.properties().items())
+    quoted = {name: value.replace("'", "''") for name, value in kafka.properties().items()}
+    properties = "".join(f", 'properties.{name}' = '{value}'" for name, value in quoted.items())
     return f"'connector' = 'kafka', 'topic' = '{topic}'{properties}"

@@ -27,7 +27,7 @@ JOB = "session_features"
 ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
 
 # All columns that any branch needs stand in one view, so that the planner shares one validation among the branches
-# (tests/test_plan.py holds it to that).
+# (tests/jobs/test_plan.py holds it to that).
 VALIDATED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
            c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
