@@ -22,7 +22,7 @@ def restore(settings: Settings, job: str) -> float:
     """Seconds it took. The job runs afterwards if it ran before, also when the restoring run fails."""
     began_s = time.monotonic()
     with _stopped(settings, job):
-        job_id = submit(settings, Submission(job, arguments=("--restore",)))
+        job_id = submit(settings, Submission(job, arguments=("--redis-only",)))
         _wait_finished(settings, job_id, job)
     return time.monotonic() - began_s
 

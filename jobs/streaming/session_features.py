@@ -62,10 +62,10 @@ CHECKED = DataTypes.ROW(
 def main(settings: Settings, options: argparse.Namespace) -> None:
     parameters = settings.session.model_dump() | {"actions": " ".join(session.ACTIONS)}
     table_env = flink.environment(JOB, settings.flink, parameters)
-    declare(table_env, settings, bounded=options.restore)
+    declare(table_env, settings, bounded=options.redis_only)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO unread {STATE}" if options.blackhole else f"INSERT INTO done {LIVE}")
-    if not options.restore:
+    if not options.redis_only:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
     if options.explain:
@@ -159,7 +159,7 @@ class Project(ScalarFunction):  # type: ignore[misc]
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--restore", action="store_true", help="write Redis alone, from the whole topic as it is now, then end"
+        "--redis-only", action="store_true", help="write Redis alone, from the whole topic as it is now, then end"
     )
     parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: what the JVM does alone")
     parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")

@@ -26,7 +26,6 @@ from tests.streams import Record
 JOB = "session_features"
 HEADRACE = Path(sys.executable).parent / "headrace"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
-EMITTED = re.compile(r'_task_operator_numRecordsOut\{[^}]*operator_name="Source[^}]*\} (\S+)')
 TURN = Path(tempfile.gettempdir()) / "headrace-tests.lock"  # two test runs at once would starve each other's heartbeats
 SETTLED_CHECKPOINTS = 3  # the first covers all records; timers fire after it; the last one's transactions are visible
 

@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 
-from tests.dirty import ACTIONS, planted
+from tests.boundaries import everything
+from tests.dirty import planted
 from tests.oracle import Oracle
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import Stack
-from tests.streams import DAY_MS, MINUTE_MS, Stream, combined, records, sweepers
+from tests.streams import DAY_MS, MINUTE_MS, Stream, records, sweepers
 
 pytestmark = pytest.mark.stack
 HOUR_MS = 60 * MINUTE_MS
@@ -18,7 +19,7 @@ HOUR_MS = 60 * MINUTE_MS
 
 @pytest.fixture(scope="module")
 def stream() -> Stream:
-    return combined(list(ACTIONS))
+    return everything()
 
 
 def assert_equal(stack: Stack, oracle: Oracle) -> None:
