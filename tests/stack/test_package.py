@@ -1,10 +1,12 @@
 """`make package`, then what docs/cluster.md says, on a cluster that knows neither the checkout nor its environment."""
 
+import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,12 +33,16 @@ class Cluster(NamedTuple):
     def bin(self) -> Path:
         return next(self.home.glob("lib/python3.11/site-packages/pyflink/bin"))
 
+    def has_slots(self) -> bool:
+        with urllib.request.urlopen(f"http://localhost:{self.rest_port}/overview", timeout=5) as response:
+            return bool(json.loads(response.read())["slots-available"])
+
     def run(self, command: list[str], cwd: Path, **environment: str) -> str:
         """A command in an environment that holds nothing of ours."""
         bare = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home), "FLINK_CONF_DIR": str(self.home / "conf")}
         if "JAVA_HOME" in os.environ:
             bare["JAVA_HOME"] = os.environ["JAVA_HOME"]
-        bare["FLINK_LOG_DIR"] = str(self.home / "log")
+        bare |= {"FLINK_LOG_DIR": str(self.home / "log"), "FLINK_PID_DIR": str(self.home)}
         done = subprocess.run(command, cwd=cwd, env=bare | environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -56,11 +62,12 @@ def second_cluster(home: Path) -> Iterator[Cluster]:
     options = {"env.java.opts.all": default["env"]["java"]["opts"]["all"], "jobmanager.rpc.address": "localhost"}
     options |= {"jobmanager.memory.process.size": "1024m", "taskmanager.memory.process.size": "2048m"}
     (home / "conf" / "config.yaml").write_text(
-        yaml.safe_dump(options | {"taskmanager.numberOfTaskSlots": 2} | addresses)
+        yaml.safe_dump(options | {"taskmanager.numberOfTaskSlots": 2} | addresses, width=10_000)
     )
     try:
         for program in ("jobmanager.sh", "taskmanager.sh"):
             cluster.run([str(cluster.bin / program), "start"], home)
+        wait(cluster.has_slots, 60, lambda: "the second cluster has no slots")
         yield cluster
     finally:
         for program in ("taskmanager.sh", "jobmanager.sh"):
