@@ -36,6 +36,7 @@ def up(console: Console) -> None:
             supervision.end_orphans()
             settings = _configure(settings, console)
             _stage(console, "storage", _format_kafka)
+            _drop_unfinished_results()
             supervision.start()
             said = "the stack is up"
         _wait_healthy(settings, console)
@@ -129,6 +130,12 @@ def _format_kafka() -> None:
     if done.returncode:
         shutil.rmtree(data, ignore_errors=True)
         raise HeadraceError(f"Kafka's storage could not be formatted: {(done.stderr or done.stdout).strip()}")
+
+
+def _drop_unfinished_results() -> None:
+    """Of jobs that ended before they began, as by a refused savepoint: Flink 2.3's JobManager dies of them at each start."""
+    for left in (places.home() / "flink" / "ha" / "job-result-store").glob("**/*_DIRTY.json"):
+        left.unlink()
 
 
 def _stage(console: Console, name: str, work: Callable[[], None]) -> None:

@@ -57,7 +57,8 @@ def second_cluster(home: Path) -> Iterator[Cluster]:
     cluster = Cluster(home, free_port())
     default = yaml.safe_load((cluster.bin.parent / "conf" / "config.yaml").read_text())
     addresses = {"rest.port": cluster.rest_port, "jobmanager.rpc.port": free_port(), "io.tmp.dirs": str(home / "tmp")}
-    (home / "tmp").mkdir()
+    for folder in ("tmp", "log"):
+        (home / folder).mkdir(exist_ok=True)
     shutil.copytree(cluster.bin.parent / "conf", home / "conf")
     options = {"env.java.opts.all": default["env"]["java"]["opts"]["all"], "jobmanager.rpc.address": "localhost"}
     options |= {"jobmanager.memory.process.size": "1024m", "taskmanager.memory.process.size": "2048m"}
