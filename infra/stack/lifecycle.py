@@ -133,7 +133,7 @@ def _format_kafka() -> None:
 
 
 def _drop_unfinished_results() -> None:
-    """Of jobs that ended before they began, as by a refused savepoint: Flink 2.3's JobManager dies of them at each start."""
+    """Of jobs that ended before they began, as by a refused savepoint: the JobManager dies of them at each start."""
     for left in (places.home() / "flink" / "ha" / "job-result-store").glob("**/*_DIRTY.json"):
         left.unlink()
 
