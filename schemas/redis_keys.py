@@ -3,10 +3,54 @@
 | key | type | value | written by | ttl |
 |---|---|---|---|---|
 | `session:{user}` | hash | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
+| `live:{version}:{user}` | string, JSON | list below, as of the user's newest click | jobs/streaming/collaborative | 30 min from `as_of_ms` |
+| `recs:{version}:{user}` | string, JSON | list below, precomputed | publication of the version | none: goes with the version |
+| `recs:{version}:popular` | string, JSON | list below, for a user of whom nothing is known | publication of the version | none: goes with the version |
+| `trending` | string, JSON | list below | jobs/streaming/collaborative | 24 h |
+| `also_viewed:{item}` | string, JSON | list below | jobs/streaming/collaborative | 24 h |
+| `bought_together:{item}` | string, JSON | list below | jobs/streaming/collaborative | 24 h |
+| `bandit:{policy}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
+| `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
+
+A list is {"version", "as_of_ms", "items": [{"item", "score", "reason"}, ...]}, best first.
 """
 
 SESSION_TTL_MS = 3_600_000
+LIVE_TTL_MS = 1_800_000
+TOGETHER_TTL_MS = 86_400_000
 
 
 def session(user_id: str) -> str:
     return f"session:{user_id}"
+
+
+def live(version: str, user_id: str) -> str:
+    return f"live:{version}:{user_id}"
+
+
+def recs(version: str, user_id: str) -> str:
+    return f"recs:{version}:{user_id}"
+
+
+def popular(version: str) -> str:
+    return f"recs:{version}:popular"
+
+
+def trending() -> str:
+    return "trending"
+
+
+def also_viewed(item_id: str) -> str:
+    return f"also_viewed:{item_id}"
+
+
+def bought_together(item_id: str) -> str:
+    return f"bought_together:{item_id}"
+
+
+def bandit(policy: str) -> str:
+    return f"bandit:{policy}"
+
+
+def model_current() -> str:
+    return "model:current"
