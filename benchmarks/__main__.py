@@ -9,7 +9,7 @@ import typer
 from benchmarks import stack
 from benchmarks.harness import console
 
-NAMES = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
+NAMES = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory", "open_bandit")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

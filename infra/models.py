@@ -1,0 +1,242 @@
+"""Published model versions on disk, and the pointer that says which of them serves.
+
+    {home}/models/{version}/  item_factors.npy  (items, f) float32, rows in the order of items.json
+                              user_gram.npy     (f, f) float64, X'X: what folding in a new item needs
+                              items.json        item ids, JSON array
+                              popular.json      [[item id, users], ...], best first
+                              manifest.json     Manifest, with the sha256 of each file above
+    {home}/models/current.json                  Pointer
+
+A version is written beside its place, synced and renamed: it is there whole or not at all, and never changes. The
+pointer is replaced the same way, so a reader sees the old version or the new one, and rollback is one step.
+
+The seam: once MLflow's registry is there, its alias `champion` says which version serves; `publish` and `rollback` then
+move the alias, and `_point` writes its projection. Readers keep reading `current.json` and Redis.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from infra import durable, places
+from infra.errors import HeadraceError
+from schemas import redis_keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FACTORS, GRAM, ITEMS, POPULAR = "item_factors.npy", "user_gram.npy", "items.json", "popular.json"
+MANIFEST, POINTER = "manifest.json", "current.json"
+
+
+class ModelError(HeadraceError):
+    pass
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    kind: str  # als
+    dims: dict[str, int]  # items, factors, users
+    parameters: dict[str, Any]  # of the objective, the confidence and the training
+    lineage: dict[str, Any]  # what it was trained on: a file with its sha256, or topic offsets
+    metrics: dict[str, float]
+    created_ms: int
+    commit: str  # of the code; empty outside a checkout
+    sha256: dict[str, str]  # by file
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    version: str
+    previous: str | None
+    published_ms: int
+
+
+class Contents(NamedTuple):
+    """What a version holds, beside its manifest."""
+
+    item_factors: NDArray[np.float32]  # (items, f)
+    user_gram: NDArray[np.float64]  # (f, f)
+    items: list[str]
+    popular: list[tuple[str, int]]  # item id, users; best first
+
+
+class Model(NamedTuple):
+    manifest: Manifest
+    contents: Contents
+
+
+def root() -> Path:
+    return places.home() / "models"
+
+
+def name(kind: str, created_ms: int, contents: Contents) -> str:
+    """Such as als-20260131T235959-1f0c2a9b: when it was made, and a digest of the factors."""
+    made = datetime.fromtimestamp(created_ms / 1000, UTC)
+    digest = hashlib.sha256(np.ascontiguousarray(contents.item_factors).tobytes()).hexdigest()
+    return f"{kind}-{made:%Y%m%dT%H%M%S}-{digest[:8]}"
+
+
+def write(contents: Contents, **described: Any) -> Manifest:
+    """Keep a version under the name described["version"]; the other fields of Manifest but dims and sha256 with it."""
+    version, factors = described["version"], contents.item_factors
+    if not NAME.fullmatch(version):
+        raise ModelError(f"version must match {NAME.pattern}, got {version!r}")
+    _fits(version, contents)
+    root().mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root()))
+    try:
+        hashes = _write_files(draft, contents)
+        dims = {"items": len(factors), "factors": factors.shape[1], "users": described.pop("users")}
+        manifest = Manifest(**described, dims=dims, sha256=hashes)
+        durable.write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        with durable.locked(root()):
+            if (root() / version).exists():
+                raise ModelError(f"version {version} exists already, and a version never changes")
+            draft.chmod(0o755)  # mkdtemp's is for its owner alone
+            draft.rename(root() / version)
+            durable.sync(root())
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return manifest
+
+
+def _write_files(folder: Path, contents: Contents) -> dict[str, str]:
+    np.save(folder / FACTORS, contents.item_factors)
+    np.save(folder / GRAM, contents.user_gram)
+    for name in (FACTORS, GRAM):
+        durable.sync(folder / name)
+    durable.write(folder / ITEMS, msgspec.json.encode(contents.items))
+    durable.write(folder / POPULAR, msgspec.json.encode(contents.popular))
+    return {name: durable.sha256(folder / name) for name in (FACTORS, GRAM, ITEMS, POPULAR)}
+
+
+def versions() -> list[Manifest]:
+    """Oldest first."""
+    found = [manifest(path.parent.name) for path in root().glob(f"*/{MANIFEST}") if NAME.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda each: (each.created_ms, each.version))
+
+
+def manifest(version: str) -> Manifest:
+    path = root() / version / MANIFEST
+    if not NAME.fullmatch(version) or not path.is_file():
+        raise ModelError(f"no version {version!r} in {root()}; `headrace models` lists them")
+    found = _read(path, Manifest)
+    if found.version != version:
+        raise ModelError(f"{path}: must be the manifest of {version}, got that of {found.version}")
+    return found
+
+
+def load(version: str) -> Model:
+    """Factors stay on disk, mapped into memory; ModelError if any file is not the one that was written."""
+    described = manifest(version)
+    folder = root() / version
+    for name in (FACTORS, GRAM, ITEMS, POPULAR):
+        expected, got = described.sha256.get(name), durable.sha256(folder / name)
+        if got != expected:
+            raise ModelError(f"{folder / name}: sha256 must be {expected}, got {got}")
+    contents = Contents(
+        np.load(folder / FACTORS, mmap_mode="r"),
+        np.load(folder / GRAM),
+        _read(folder / ITEMS, list[str]),
+        _read(folder / POPULAR, list[tuple[str, int]]),
+    )
+    _fits(version, contents)
+    return Model(described, contents)
+
+
+def _fits(version: str, contents: Contents) -> None:
+    """Factors of another item map are refused."""
+    factors, f = contents.item_factors, contents.item_factors.shape[-1]
+    if factors.dtype != np.float32 or factors.ndim != 2 or not np.isfinite(factors).all():
+        raise ModelError(f"{version}: {FACTORS} must be finite float32 (items, f), got {factors.dtype} {factors.shape}")
+    if len(factors) != len(contents.items):
+        rows = f"a row for each of the {len(contents.items)} items of {ITEMS}"
+        raise ModelError(f"{version}: {FACTORS} must have {rows}, got {len(factors)}")
+    if contents.user_gram.shape != (f, f):
+        raise ModelError(f"{version}: {GRAM} must be {(f, f)}, got {contents.user_gram.shape}")
+    if len(set(contents.items)) != len(contents.items):
+        raise ModelError(f"{version}: {ITEMS} must name each item once")
+
+
+def current() -> Pointer | None:
+    path = root() / POINTER
+    return _read(path, Pointer) if path.is_file() else None
+
+
+def publish(version: str, published_ms: int) -> Pointer:
+    """From now on `version` serves. It is loaded first: what does not load is not published."""
+    load(version)
+    with durable.locked(root()):
+        now = current()
+        if now and now.version == version:
+            return now
+        return _point(Pointer(version, now.version if now else None, published_ms))
+
+
+def rollback(published_ms: int) -> Pointer:
+    """The version before this one serves again; a second rollback undoes the first."""
+    with durable.locked(root()):
+        now = current()
+        if not now or not now.previous:
+            raise ModelError("no version was published before the current one, so there is nothing to roll back to")
+        load(now.previous)
+        return _point(Pointer(now.previous, now.version, published_ms))
+
+
+def _point(pointer: Pointer) -> Pointer:
+    durable.write(root() / POINTER, msgspec.json.encode(pointer))
+    return pointer
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def project(client: "Redis", model: Model, pointer: Pointer) -> None:
+    """The popular list, and then the pointer to it, as Redis shows them (docs/redis.md)."""
+    described = model.manifest
+    items = [{"item": item, "score": float(users), "reason": "popular"} for item, users in model.contents.popular]
+    listed = {"version": described.version, "as_of_ms": described.created_ms, "items": items}
+    shown: dict[str, Any] = {"version": described.version, "dims": described.dims, "hashes": described.sha256}
+    shown |= {"offsets": described.lineage.get("offsets", {}), "published_ms": pointer.published_ms}
+    client.set(redis_keys.popular(described.version), msgspec.json.encode(listed))
+    client.set(redis_keys.model_current(), msgspec.json.encode(shown))
+
+
+class Follower:
+    """The version that serves, for a program that runs on: `model()` costs one stat unless the pointer moved.
+
+    Each move replaces the file, so its inode or time differs. A version that does not load raises, and `held` stays.
+    """
+
+    def __init__(self) -> None:
+        self.held: Model | None = None
+        self._seen: tuple[int, int] | None = None
+
+    def model(self) -> Model | None:
+        """None until a version is published."""
+        try:
+            found = os.stat(root() / POINTER)
+        except FileNotFoundError:
+            return self.held
+        seen = found.st_ino, found.st_mtime_ns
+        if seen != self._seen:
+            pointer = current()
+            if pointer and (self.held is None or pointer.version != self.held.manifest.version):
+                self.held = load(pointer.version)
+            self._seen = seen
+        return self.held
