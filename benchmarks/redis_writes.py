@@ -18,6 +18,7 @@ from infra.settings import Settings
 from jobs.streaming.redis_writer import RedisWriter
 from schemas import redis_keys
 from udfs import session
+from udfs.resp import HashWriter
 
 HASHES = 200_000
 BATCH = 10_000  # of one Arrow batch
@@ -85,10 +86,10 @@ def _json(values: list[Any]) -> str:
 
 
 def _written_per_s(settings: Settings, batches: list[Batch]) -> float:
-    writer = RedisWriter(settings.redis, session.FIELDS)
+    writer, hashes = RedisWriter(settings.redis), HashWriter(session.FIELDS)
     begin_s = time.perf_counter()
     for batch in batches:
-        writer.write(*batch)
+        writer.write(hashes.commands(*batch), HashWriter.REPLIES)
     return HASHES / (time.perf_counter() - begin_s)
 
 

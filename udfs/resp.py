@@ -3,7 +3,7 @@
 A pipeline of prebuilt bytes is four times as fast as one of redis-py's packed commands.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -18,6 +18,8 @@ def bulk(value: Any) -> bytes:
 class HashWriter:
     """HSET of always the same fields, then PEXPIREAT, for many keys."""
 
+    REPLIES = 2  # to each element
+
     def __init__(self, fields: Sequence[str]) -> None:
         self._head = b"*%d\r\n" % (2 + 2 * len(fields)) + bulk("HSET")
         # Most values repeat from key to key (counts, rates, hours): format each once.
@@ -25,14 +27,12 @@ class HashWriter:
 
     def commands(
         self, keys: Iterable[str], columns: Sequence[Sequence[Any]], expire_at_ms: Iterable[int]
-    ) -> list[bytes]:
-        """One element of two commands per key; columns: one sequence of values per field."""
+    ) -> Iterator[bytes]:
+        """Both commands of each key; columns: one sequence of values per field."""
         formatted = [map(bulked, column) for bulked, column in zip(self._columns, columns, strict=True)]
         head, expire = self._head, b"*3\r\n" + bulk("PEXPIREAT")
-        commands = []
         for key, at_ms, *values in zip(map(bulk, keys), expire_at_ms, *formatted, strict=True):
-            commands.append(b"".join((head, key, *values, expire, key, bulk(at_ms))))
-        return commands
+            yield b"".join((head, key, *values, expire, key, bulk(at_ms)))
 
 
 def _field(name: bytes, value: Any) -> bytes:

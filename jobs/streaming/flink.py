@@ -3,7 +3,9 @@
 from typing import Any
 
 from pyflink.common import Configuration
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StatementSet, StreamTableEnvironment
 
 from infra.settings import Flink, Kafka
 from schemas import topics
@@ -12,7 +14,7 @@ from udfs.contract import MAX_BYTES
 MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key and a value of MAX_BYTES characters each
 
 
-def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvironment:
+def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> StreamTableEnvironment:
     """A streaming table environment; the rest is the cluster's: where checkpoints lie, state backend, restarts.
 
     parameters reach the Java functions, as headrace.NAME.
@@ -32,9 +34,22 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> TableEnvi
     conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
     conf.set_string("python.fn-execution.bundle.size", str(flink.bundle_size))
     conf.set_string("python.fn-execution.arrow.batch.size", str(flink.bundle_size))
-    return TableEnvironment.create(
-        EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(conf).build()
-    )
+    return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment(conf))
+
+
+def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: str, apart: str) -> None:
+    """Start the job; the operator that calls the SQL function `apart` gets a thread of its own.
+
+    A task waits while Python works on its batch. Left in one task, the state before that function would wait too.
+    """
+    statements.attach_as_datastream()
+    env = StreamExecutionEnvironment(table_env._get_j_env())
+    head = get_gateway().jvm.org.apache.flink.streaming.api.operators.ChainingStrategy.HEAD
+    for sink in table_env._get_j_env().getTransformations():
+        for operator in sink.getTransitivePredecessors():
+            if f"{apart}(" in (operator.getDescription() or "") and operator.getName().startswith("Python"):
+                operator.setChainingStrategy(head)
+    env.execute_async(job)
 
 
 def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:

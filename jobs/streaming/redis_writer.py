@@ -4,34 +4,45 @@ Flink replays a batch whose write did not return, so every value arrives at leas
 alone, so the second time changes nothing.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from udfs.resp import HashWriter
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from infra.settings import Redis
 
-_REPLIES = 2  # HSET, PEXPIREAT
-_PIPELINE = 1000  # keys; with more, the socket's buffers fill both ways, and each side waits for the other
+_PART = 250  # elements of `commands`: Redis works on one part while we build the next
 
 
 class RedisWriter:
-    """Hashes with the same fields, each with an expiry. Opened in the worker: no password is in the job graph."""
+    """Opened in the worker: no password is in the job graph."""
 
-    def __init__(self, redis: "Redis", fields: Sequence[str]) -> None:
+    def __init__(self, redis: "Redis") -> None:
         self._client = redis.client()
         self._connection = self._client.connection_pool.get_connection()
-        self._hashes = HashWriter(fields)
+        self._lost = False  # the connection, and with it the replies to what was sent
 
-    def write(self, keys: Sequence[str], columns: Sequence[Sequence[Any]], expire_at_ms: Sequence[int]) -> None:
-        commands = self._hashes.commands(keys, columns, expire_at_ms)
-        for at in range(0, len(commands), _PIPELINE):
+    def write(self, commands: Iterable[bytes], replies: int) -> None:
+        """commands: RESP, built as we go, each with so many replies. Returns once Redis has answered them all."""
+        commands = iter(commands)
+        waiting: list[bytes] = []
+        while (part := list(islice(commands, _PART))) or waiting:
             self._connection.retry.call_with_retry(
-                lambda part=commands[at : at + _PIPELINE]: self._send(part), lambda _: self._connection.disconnect()
+                lambda: self._send(part, waiting, replies),  # noqa: B023  # called before they change
+                self._disconnect,
             )
+            waiting = part
 
-    def _send(self, commands: list[bytes]) -> None:
-        self._connection.send_packed_command([b"".join(commands)])
-        for _ in range(_REPLIES * len(commands)):
+    def _send(self, part: list[bytes], waiting: list[bytes], replies: int) -> None:
+        """Send a part, then read the replies to the one before it."""
+        if self._lost:
+            self._connection.send_packed_command([b"".join(waiting)])
+            self._lost = False
+        if part:
+            self._connection.send_packed_command([b"".join(part)])
+        for _ in range(replies * len(waiting)):
             self._connection.read_response()
+
+    def _disconnect(self, _: Exception) -> None:
+        self._connection.disconnect()
+        self._lost = True

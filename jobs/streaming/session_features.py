@@ -12,7 +12,7 @@ from time import monotonic
 
 import numpy as np
 import pandas as pd
-from pyflink.table import DataTypes, TableEnvironment
+from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.settings import Redis, Session, Settings, load
@@ -22,6 +22,7 @@ from schemas import redis_keys, topics
 from schemas.types import ddl
 from udfs import session
 from udfs.contract import Contract, Fault
+from udfs.resp import HashWriter
 
 JOB = "session_features"
 ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
@@ -71,10 +72,10 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     if options.explain:
         print(statements.explain())
     else:
-        statements.execute()
+        flink.execute(table_env, statements, JOB, apart="project")
 
 
-def declare(table_env: TableEnvironment, settings: Settings, bounded: bool) -> None:
+def declare(table_env: StreamTableEnvironment, settings: Settings, bounded: bool) -> None:
     """Tables, functions and views, by the names that the SQL above uses."""
     redis, rules = settings.redis.sealed(), settings.session
     functions = {
@@ -142,7 +143,7 @@ class Project(ScalarFunction):  # type: ignore[misc]
         self.redis, self.zone = redis, rules.time_zone
 
     def open(self, context: FunctionContext) -> None:
-        self.writer = RedisWriter(self.redis, session.FIELDS)
+        self.writer, self.hashes = RedisWriter(self.redis), HashWriter(session.FIELDS)
         self.write_ms = context.get_metric_group().distribution("redis_write_ms")
 
     def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:
@@ -151,7 +152,8 @@ class Project(ScalarFunction):  # type: ignore[misc]
         columns = session.features(latest[0], latest[1], latest[2], self.zone)
         expire_at_ms = [ms + redis_keys.SESSION_TTL_MS for ms in columns[session.FIELDS.index("as_of_ms")]]
         began_s = monotonic()
-        self.writer.write([redis_keys.session(user) for user in users[newest]], columns, expire_at_ms)
+        commands = self.hashes.commands(map(redis_keys.session, users[newest]), columns, expire_at_ms)
+        self.writer.write(commands, HashWriter.REPLIES)
         self.write_ms.update(int(1000 * (monotonic() - began_s)))
         return pd.Series(1, index=users.index, dtype=np.int32)
 
