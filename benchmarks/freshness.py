@@ -33,11 +33,7 @@ def main(rate: float) -> Result:
     settings = stack.up()
     rates = [rate or half_of_maximum(), LOW_CLICKS_PER_S]
     delays_ms = {f"{each:,.0f} clicks/s": measure(settings, each) for each in rates}
-    figures = {background: _figures(each) for background, each in delays_ms.items()}
-    columns = ("background", "p50", "p90", "p99", "highest", "probes")
-    table("click to visible in Redis, ms", columns, [(name, *each.values()) for name, each in figures.items()])
-    for background, each in delays_ms.items():
-        _histogram(background, each)
+    figures = show("click to visible in Redis, ms", delays_ms)
     conditions = {"store": "heap", "slots": 1, "data": clicks.source().title, "reader polls every ms": 1000 * POLL_S}
     conditions["bundle_time_ms"] = settings.flink.bundle_time_ms
     against = f"the target at the first rate, p99 of {TARGET_P99_MS:.0f} ms"
@@ -65,12 +61,22 @@ def _delay_ms(probes: Probes) -> float:
     return probes.delay_s(POLL_S, TIMEOUT_S) * 1000
 
 
-def _figures(delays_ms: list[float]) -> dict[str, Any]:
+def show(title: str, delays_ms: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """The quantiles of the delays under each background, with a histogram."""
+    figures = {background: quantiles(each) for background, each in delays_ms.items()}
+    columns = ("background", "p50", "p90", "p99", "highest", "probes")
+    table(title, columns, [(name, *each.values()) for name, each in figures.items()])
+    for background, each in delays_ms.items():
+        histogram(background, each)
+    return figures
+
+
+def quantiles(delays_ms: list[float]) -> dict[str, Any]:
     p50, p90, p99, highest = np.percentile(delays_ms, (50, 90, 99, 100)).round(1).tolist()
     return {"p50": p50, "p90": p90, "p99": p99, "highest": highest, "probes": len(delays_ms)}
 
 
-def _histogram(title: str, delays_ms: list[float]) -> None:
+def histogram(title: str, delays_ms: list[float]) -> None:
     counts = np.histogram(delays_ms, [*EDGES_MS, float("inf")])[0].tolist()
     console.print(title)
     for edge_ms, probes in zip(EDGES_MS, counts, strict=True):

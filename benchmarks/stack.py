@@ -17,7 +17,7 @@ import psutil
 from infra import flink, places, topics
 from infra.settings import Settings, load
 from infra.stack import supervision
-from schemas.topics import CLICKS
+from schemas.topics import CLICKS, IMPRESSIONS
 
 HOME = places.CHECKOUT / ".headrace" / "bench"
 PARTITIONS = 2  # of topic clicks: one for each slot of the largest measurement
@@ -55,11 +55,11 @@ def up() -> Settings:
 
 
 @contextmanager
-def job(settings: Settings, store: str, slots: int, *options: str) -> Iterator[flink.Job]:
-    """Our job, with its state on "heap" or "rocksdb", cancelled in the end."""
+def job(settings: Settings, store: str, slots: int, *options: str, name: str = JOB) -> Iterator[flink.Job]:
+    """A job of ours, with its state on "heap" or "rocksdb", cancelled in the end."""
     backend, expected = STORES[store]
-    headrace("submit", JOB, "--state-backend", backend, "--parallelism", str(slots), *options)
-    running = flink.named(settings.flink, JOB)
+    headrace("submit", name, "--state-backend", backend, "--parallelism", str(slots), *options)
+    running = flink.named(settings.flink, name)
     try:
         used = flink.get(settings.flink, f"/jobs/{running.id}/checkpoints/config")["state_backend"]
         if not used.startswith(expected):
@@ -96,12 +96,12 @@ def redis(settings: Settings) -> Any:
 
 
 def empty(settings: Settings) -> None:
-    """No clicks in Kafka, no topics of peers, nothing in Redis; no job may run."""
+    """No clicks and impressions in Kafka, no topics of peers, nothing in Redis; no job may run."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
 
     with topics.admin(settings.kafka) as client:
-        parts = [TopicPartition(CLICKS, index) for index in range(PARTITIONS)]
+        parts = [TopicPartition(name, index) for name in (CLICKS, IMPRESSIONS) for index in range(PARTITIONS)]
         ends = client.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST))
         client.delete_records({part: end.offset for part, end in ends.items()})
         of_peers = [name for name in client.list_topics() if not name.startswith("__") and name not in topics.names()]

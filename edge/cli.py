@@ -1,7 +1,6 @@
 """`headrace replay` and `headrace simulate`: clicks into Kafka."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -47,12 +46,11 @@ def replay_command(
     from edge import datasets
     from edge.replay import replay
 
-    with _one_line_errors():
-        clicks = datasets.open_dataset(dataset, path)
-        if clicks.made_up:
-            show(f"Made up, because this file does not say: {clicks.made_up}.")
-        with _producer(in_real_time=speedup is not None) as producer:
-            _tell(replay(clicks, producer, speedup=speedup, limit=limit, shift_to_now=now))
+    clicks = datasets.open_dataset(dataset, path)
+    if clicks.made_up:
+        show(f"Made up, because this file does not say: {clicks.made_up}.")
+    with _producer(in_real_time=speedup is not None) as producer:
+        _tell(replay(clicks, producer, speedup=speedup, limit=limit, shift_to_now=now))
 
 
 @app.command()
@@ -75,12 +73,11 @@ def simulate(
 
     if not rate and not events:
         raise typer.BadParameter("give --rate (above 0), --events or both")
-    with _one_line_errors():
-        shop = Shop(seed, users)
-        clicks = in_real_time(shop, rate) if rate else in_the_past(shop, events or 0)
-        with _producer(in_real_time=bool(rate)) as producer, Meter("simulate", events) as meter:
-            report = publish(islice(clicks, events), producer, meter)
-        _tell(report)
+    shop = Shop(seed, users)
+    clicks = in_real_time(shop, rate) if rate else in_the_past(shop, events or 0)
+    with _producer(in_real_time=bool(rate)) as producer, Meter("simulate", events) as meter:
+        report = publish(islice(clicks, events), producer, meter)
+    _tell(report)
 
 
 def _tell(report: "Report") -> None:
@@ -107,12 +104,3 @@ def _producer(in_real_time: bool) -> Iterator["KafkaProducer"]:
             yield producer
         except KafkaError as error:
             raise HeadraceError(f"Kafka at {kafka.bootstrap} has not taken all clicks ({error})") from None
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    try:
-        yield
-    except (HeadraceError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from None

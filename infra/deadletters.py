@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from infra import topics
 from infra.errors import HeadraceError
 from infra.settings import Kafka
 from infra.topics import DEAD_LETTER_MAX_BYTES, admin
@@ -17,7 +18,6 @@ from schemas.topics import DEAD_LETTERS
 
 GROUP = "headrace-deadletters-resend."
 BATCH = 500  # letters between two commits
-POLL_MS = 500
 TRANSACTIONS = "headrace-deadletters-resend"
 
 
@@ -47,24 +47,8 @@ class Mended(NamedTuple):
 
 def read(kafka: Kafka, reason: str | None = None) -> Iterator[DeadLetter]:
     """Every committed dead letter, in the order of each partition."""
-    from kafka import KafkaConsumer
-
-    ends = _ends(kafka)
-    consumer = KafkaConsumer(
-        **kafka.client(),
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=2 * DEAD_LETTER_MAX_BYTES,
-    )
-    try:
-        consumer.assign(list(ends))
-        consumer.seek_to_beginning()
-        while any(consumer.position(part) < end for part, end in ends.items()):
-            for part, records in consumer.poll(POLL_MS).items():
-                letters = (_letter(record) for record in records if record.offset < ends[part])
-                yield from (letter for letter in letters if reason in (None, letter.reason))
-    finally:
-        consumer.close()
+    letters = map(_letter, topics.records(kafka, DEAD_LETTERS))
+    return (letter for letter in letters if reason in (None, letter.reason))
 
 
 def counts(kafka: Kafka) -> dict[str, int]:
@@ -158,21 +142,6 @@ def _done(kafka: Kafka) -> dict[tuple[str, int], int]:
         for part, committed in offsets.items():
             done[group.removeprefix(GROUP), part.partition] = committed.offset
     return done
-
-
-def _ends(kafka: Kafka) -> dict[Any, int]:
-    from kafka import TopicPartition
-    from kafka.admin import OffsetSpec
-    from kafka.protocol.consumer import IsolationLevel
-
-    with admin(kafka) as client:
-        if DEAD_LETTERS not in client.list_topics():
-            raise HeadraceError(f"topic {DEAD_LETTERS} does not exist at {kafka.bootstrap}: `headrace up` makes it")
-        (topic,) = client.describe_topics([DEAD_LETTERS])
-        parts = [TopicPartition(DEAD_LETTERS, each["partition_index"]) for each in topic["partitions"]]
-        wanted = dict.fromkeys(parts, OffsetSpec.LATEST)
-        found = client.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
-    return {part: found[part].offset for part in parts}
 
 
 def _letter(record: Any) -> DeadLetter:

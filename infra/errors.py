@@ -27,6 +27,8 @@ def describe(error: Exception) -> str:
         return f"Redis: {text}: is it up? `headrace status` tells"
     if library == "kafka":
         return f"Kafka: {text or kind.__name__}: is it up? `headrace status` tells"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {os.strerror(error.errno) if error.errno else text}"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {os.strerror(error.errno)}" if error.filename and error.errno else text
+    if isinstance(error, ValueError):  # names field, rule and value
+        return text
     return f"{kind.__name__}: {text} (HEADRACE_DEBUG=1 shows where)"

@@ -1,30 +1,52 @@
 """`headrace restore`: Redis again as the log says, after any loss of it.
 
 The running job is stopped with a savepoint, so that no older value can overtake a newer one; a bounded run of the same
-job writes every key from the topic; the job goes on from its savepoint.
+job writes every key from the topic; the job goes on from its savepoint. The bandit's keys come from the compacted topic
+`statistics` instead, which outlives the impressions.
 """
 
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from infra import flink
+from infra import flink, topics
 from infra.errors import HeadraceError
 from infra.settings import Settings
 from infra.submission import Submission, submit
+from schemas import redis_keys
+from schemas.topics import STATISTICS
 
 TIMEOUT_S = 6 * 3600.0
 STOP_TIMEOUT_S = 120.0
 POLL_S = 0.5
+BANDIT = "bandit"  # the job
 
 
 def restore(settings: Settings, job: str) -> float:
     """Seconds it took. The job runs afterwards if it ran before, also when the restoring run fails."""
     began_s = time.monotonic()
     with _stopped(settings, job):
-        job_id = submit(settings, Submission(job, arguments=("--redis-only",)))
-        _wait_finished(settings, job_id, job)
+        if job == BANDIT:
+            _write_posteriors(settings)
+        else:
+            job_id = submit(settings, Submission(job, arguments=("--redis-only",)))
+            _wait_finished(settings, job_id, job)
     return time.monotonic() - began_s
+
+
+def _write_posteriors(settings: Settings) -> None:
+    import msgspec
+
+    from udfs import arms
+
+    newest: dict[bytes, bytes] = {record.key: record.value for record in topics.records(settings.kafka, STATISTICS)}
+    pipeline = settings.redis.client().pipeline(transaction=False)
+    for value in newest.values():
+        arm = msgspec.json.decode(value)
+        posterior = arms.solve(arms.unpack([b64decode(arm["packed"])]), settings.bandit.ridge)
+        pipeline.hset(redis_keys.bandit(arm["policy"]), arm["arm"], arms.pack_posterior(posterior)[0])
+    pipeline.execute()
 
 
 @contextmanager

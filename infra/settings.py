@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -58,6 +58,38 @@ class Session(Section):
         return self
 
 
+class Collaborative(Section):
+    top_n: Positive
+    stale_after_ms: Positive
+
+
+class Bandit(Section):
+    encoder: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    reward_delay_ms: NonNegative
+    fast_ms: NonNegative
+    fast_factor: Annotated[float, Field(ge=0)]
+    first_factor: Annotated[float, Field(ge=0)]
+    ridge: Annotated[float, Field(gt=0)]
+    forget_ms: Positive
+    policy: Annotated[str, Field(min_length=1, max_length=64)]
+    alpha: Annotated[float, Field(ge=0)]
+    v: Annotated[float, Field(ge=0)]
+    draws: Positive
+    exploration: Annotated[float, Field(ge=0, le=1)]
+    exploration_max: Annotated[float, Field(ge=0, le=1)]
+    new_below: NonNegative
+    new_exposure: Annotated[float, Field(ge=0, le=1)]
+    rewards: dict[str, float]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.forget_ms <= self.reward_delay_ms:
+            raise ValueError(f"forget_ms must be > reward_delay_ms, got {self.forget_ms} <= {self.reward_delay_ms}")
+        if self.exploration > self.exploration_max:
+            raise ValueError(f"exploration must be <= exploration_max, got {self.exploration} > {self.exploration_max}")
+        return self
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -85,6 +117,8 @@ class Settings(BaseSettings):
     redis: Redis
     flink: Flink
     session: Session
+    bandit: Bandit
+    collaborative: Collaborative
     stack: Stack
 
     @classmethod

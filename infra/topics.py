@@ -10,9 +10,12 @@ from infra.settings import Kafka
 from schemas import topics
 
 BOOTSTRAP_MS = 5_000
+POLL_MS = 500
 HOUR_MS = 3_600_000
 # Twice a source record's default limit: the raw bytes, and in the headers what is said of them.
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
+# Arms are few and their statistics are kept for ever; rewards are as many as impressions.
+COMPACTED = {topics.STATISTICS: {"cleanup.policy": "compact"}, topics.REWARDS: {"cleanup.policy": "compact,delete"}}
 
 
 def names() -> list[str]:
@@ -56,9 +59,46 @@ def create(kafka: Kafka, replication: int = -1) -> list[str]:
 def _definition(kafka: Kafka, name: str, replication: int) -> dict[str, Any]:
     # The rules of docs/semantics.md stand on the broker's clock.
     configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(kafka.retention_h * HOUR_MS)}
+    configs |= COMPACTED.get(name, {})
     if name == topics.DEAD_LETTERS:
         configs["max.message.bytes"] = str(DEAD_LETTER_MAX_BYTES)
     return {"num_partitions": kafka.partitions, "replication_factor": replication, "configs": configs}
+
+
+def records(kafka: Kafka, name: str) -> Iterator[Any]:
+    """Every committed record that is there now, in the order of each partition."""
+    from kafka import KafkaConsumer
+
+    ends = _ends(kafka, name)
+    consumer = KafkaConsumer(
+        **kafka.client(),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=2 * DEAD_LETTER_MAX_BYTES,
+    )
+    try:
+        consumer.assign(list(ends))
+        consumer.seek_to_beginning()
+        while any(consumer.position(part) < end for part, end in ends.items()):
+            for part, fetched in consumer.poll(POLL_MS).items():
+                yield from (record for record in fetched if record.offset < ends[part])
+    finally:
+        consumer.close()
+
+
+def _ends(kafka: Kafka, name: str) -> dict[Any, int]:
+    from kafka import TopicPartition
+    from kafka.admin import OffsetSpec
+    from kafka.protocol.consumer import IsolationLevel
+
+    with admin(kafka) as client:
+        if name not in client.list_topics():
+            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace up` makes it")
+        (topic,) = client.describe_topics([name])
+        parts = [TopicPartition(name, each["partition_index"]) for each in topic["partitions"]]
+        wanted = dict.fromkeys(parts, OffsetSpec.LATEST)
+        found = client.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
+    return {part: found[part].offset for part in parts}
 
 
 def sizes(kafka: Kafka) -> dict[str, int]:

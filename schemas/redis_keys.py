@@ -3,12 +3,12 @@
 | key | type | value | written by | ttl |
 |---|---|---|---|---|
 | `session:{user}` | hash | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
-| `live:{version}:{user}` | string, JSON | list below, as of the user's newest click | jobs/streaming/collaborative | 30 min from `as_of_ms` |
-| `recs:{version}:{user}` | string, JSON | list below, precomputed | publication of the version | none: goes with the version |
-| `recs:{version}:popular` | string, JSON | list below, for a user of whom nothing is known | publication of the version | none: goes with the version |
-| `trending` | string, JSON | list below | jobs/streaming/collaborative | 24 h |
-| `also_viewed:{item}` | string, JSON | list below | jobs/streaming/collaborative | 24 h |
-| `bought_together:{item}` | string, JSON | list below | jobs/streaming/collaborative | 24 h |
+| `live:{version}:{user}` | string, JSON | list, as of the newest click | jobs/streaming/collaborative | 30 min |
+| `recs:{version}:{user}` | string, JSON | list, precomputed | publication of the version | goes with the version |
+| `recs:{version}:popular` | string, JSON | list, for anyone | publication of the version | goes with the version |
+| `trending` | string, JSON | list | jobs/streaming/covisitation | 24 h |
+| `also_viewed:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
+| `bought_together:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bandit:{policy}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
 | `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
 

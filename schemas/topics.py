@@ -3,4 +3,6 @@
 CLICKS = "clicks"  # key user_id, schemas/click.avsc
 IMPRESSIONS = "impressions"  # key user_id, schemas/impression.avsc
 SESSIONS = "sessions"  # key user_id, schemas/session.avsc
+REWARDS = "rewards"  # key {user_id, impression_id, item_id}, schemas/reward.avsc; the last value of a key counts
+STATISTICS = "statistics"  # key {policy, arm}, schemas/statistics.avsc; the last value of a key counts
 DEAD_LETTERS = "dead_letters"  # key as the source; raw bytes; headers topic, partition, offset, reason, detail

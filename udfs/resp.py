@@ -9,9 +9,8 @@ from typing import Any
 
 
 def bulk(value: Any) -> bytes:
-    """One bulk string; reals as the shortest decimal that reads back to the same float64."""
-    text = value if isinstance(value, str) else repr(value)
-    data = text.encode()
+    """One bulk string; bytes as they are, reals as the shortest decimal that reads back to the same float64."""
+    data = value if isinstance(value, bytes) else (value if isinstance(value, str) else repr(value)).encode()
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
@@ -37,3 +36,17 @@ class HashWriter:
 
 def _field(name: bytes, value: Any) -> bytes:
     return name + bulk(value)
+
+
+def strings(keys: Iterable[str], values: Iterable[bytes | None], expire_at_ms: Iterable[int]) -> Iterator[bytes]:
+    """SET until then, or UNLINK where there is no value: one command and one reply for each key."""
+    put, until, unlink = b"*5\r\n" + bulk("SET"), bulk("PXAT"), b"*2\r\n" + bulk("UNLINK")
+    for key, value, at_ms in zip(map(bulk, keys), values, expire_at_ms, strict=True):
+        yield unlink + key if value is None else b"".join((put, key, bulk(value), until, bulk(at_ms)))
+
+
+def fields(keys: Iterable[str], names: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:
+    """HSET of one field of a hash: one command and one reply for each."""
+    head = b"*4\r\n" + bulk("HSET")
+    for key, name, value in zip(keys, names, values, strict=True):
+        yield b"".join((head, bulk(key), bulk(name), bulk(value)))

@@ -4,7 +4,6 @@ Every feature is defined in docs/semantics.md. A batch of n users comes in as co
 in the order of FIELDS; values are int, float or str, as they will stand in Redis.
 """
 
-import struct
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import enum
+from udfs import history
 
 ACTIONS = tuple(enum("click", "action"))
 COUNTERS = np.dtype(
@@ -24,7 +24,6 @@ COUNTERS = np.dtype(
     + [("amount", "<f8"), ("counts", "<i8", (len(ACTIONS),))]
 )
 Counts = NDArray[np.int64]
-_EVENT = struct.Struct("<HqqiqB")  # body length, id, t, session, category, action; then item_id
 _PAGE_VIEWS = ("view", "search")
 _INTERACTIONS = ("click", "like", "share", "rate", "dislike", "block")
 
@@ -80,15 +79,8 @@ def _calendar(quarter_hour: int, zone: str) -> tuple[int, int]:
 
 def _recent(recent: bytes) -> tuple[str, str, str]:
     """item_ids, actions and times as JSON arrays, newest first."""
-    items, actions, times = [], [], []
-    at, end = 0, len(recent)
-    while at < end:
-        body, _, t, _, _, action = _EVENT.unpack_from(recent, at)
-        items.append(recent[at + _EVENT.size : at + 2 + body].decode())
-        actions.append(ACTIONS[action])
-        times.append(t)
-        at += 2 + body
-    return _json(items[::-1]), _json(actions[::-1]), _json(times[::-1])
+    items, actions, times = history.decode(recent)
+    return _json(items[::-1]), _json([ACTIONS[action] for action in reversed(actions)]), _json(times[::-1])
 
 
 def _json(values: list[Any]) -> str:

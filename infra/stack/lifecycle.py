@@ -2,16 +2,19 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from rich.console import Console
 
-from infra import flink, places, topics
+from infra import durable, flink, places, topics
 from infra.errors import HeadraceError
 from infra.settings import Settings, load
 from infra.stack import health, jars, ports, prerequisites, programs, rendering, supervision
@@ -32,18 +35,26 @@ def up(console: Console) -> None:
         if supervision.running():
             restarted = supervision.start_stopped()
             said = f"started {', '.join(restarted)}" if restarted else "the stack was up already"
+            _wait_healthy(settings, console)
         else:
             supervision.end_orphans()
-            settings = _configure(settings, console)
-            _stage(console, "storage", _format_kafka)
-            _drop_unfinished_results()
-            supervision.start()
+            settings = _start(settings, console)
             said = "the stack is up"
-        _wait_healthy(settings, console)
         topics.create(settings.kafka)
         _drop_old_checkpoints(settings)
     took = f"{time.monotonic() - begun:.1f} s"
     console.print(f"{said} ({took}): Flink UI http://{settings.flink.rest}, logs in {places.logs()}", soft_wrap=True)
+
+
+def _start(settings: Settings, console: Console) -> Settings:
+    """One stack of this machine at a time: ports that are chosen are free until a program listens on them."""
+    with durable.locked(Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}"):
+        settings = _configure(settings, console)
+        _stage(console, "storage", _format_kafka)
+        _drop_unfinished_results()
+        supervision.start()
+        _wait_healthy(settings, console)
+    return settings
 
 
 def down(console: Console) -> None:

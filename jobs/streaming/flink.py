@@ -29,6 +29,8 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> StreamTab
     )  # the default, 100 ms, is most of a click's way to Redis
     conf.set_string("pipeline.object-reuse", "true")
     conf.set_string("python.metric.enabled", "true")
+    # A worker process for each Python operator: in one, they take turns at its interpreter lock, a fifth of the rate.
+    conf.set_string("python.fn-execution.memory.managed", "false")
     conf.set_string("table.local-time-zone", "UTC")
     conf.set_string("table.exec.source.idle-timeout", f"{flink.idle_timeout_s} s")
     conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
@@ -76,13 +78,17 @@ def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bo
 
 def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
     """DDL of a topic written in transactions: who reads committed records sees each once, after a checkpoint."""
-    return f"""
-        CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH (
-          {_keyed(value_format)},
-          'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
-          'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
-          'properties.compression.type' = 'gzip', 'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
-          {_connection(topic, kafka)})"""
+    return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({_keyed(value_format)}, {_written(topic, kafka, job)})"
+
+
+def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str) -> str:
+    """DDL of a topic in which the last record of a key counts; key: columns, separated by ;, also part of the value.
+
+    In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
+    upsert-kafka, which writes a tombstone before each correction: give it the changes that are no UPDATE_BEFORE.
+    """
+    keyed = f"'key.format' = 'json', 'key.fields' = '{key}', 'value.format' = 'json'"
+    return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"
 
 
 def dead_letter_sink(kafka: Kafka, job: str) -> str:
@@ -111,6 +117,14 @@ def _keyed(value_format: str) -> str:
         "'key.format' = 'raw', 'key.fields' = 'key', 'value.fields-include' = 'EXCEPT_KEY',"
         f" 'value.format' = '{value_format}'"
     )
+
+
+def _written(topic: str, kafka: Kafka, job: str) -> str:
+    return f"""
+        'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
+        'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
+        'properties.compression.type' = 'gzip', 'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
+        {_connection(topic, kafka)}"""
 
 
 def _connection(topic: str, kafka: Kafka) -> str:

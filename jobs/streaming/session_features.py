@@ -1,7 +1,7 @@
 """Clicks in Kafka -> features of each user's live session -> Redis, and each closed session -> Kafka.
 
 source     topic `clicks`, records of schemas/click.avsc
-transform  udfs.contract, then the user's counters, recent events and spans (udfs/jvm/UserHistory), then udfs.session
+transform  jobs/streaming/clicks: valid records, each user's counters, recent events and spans; then udfs.session
 sink       Redis hash schemas.redis_keys.session(user_id); topics `sessions` and `dead_letters`
 
 Run: headrace submit session_features      (or: flink run -py jobs/streaming/session_features.py, see docs/cluster.md)
@@ -16,31 +16,14 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.settings import Redis, Session, Settings, load
-from jobs.streaming import flink
+from jobs.streaming import clicks, flink
 from jobs.streaming.redis_writer import RedisWriter
 from schemas import redis_keys, topics
 from schemas.types import ddl
 from udfs import session
-from udfs.contract import Contract, Fault
 from udfs.resp import HashWriter
 
 JOB = "session_features"
-ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
-
-# All columns that any branch needs stand in one view, so that the planner shares one validation among the branches
-# (tests/jobs/test_plan.py holds it to that).
-VALIDATED = """
-    SELECT `key`, `value`, `partition`, `offset`, append_ts,
-           c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
-           c.reason, c.detail
-    FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, checked(`value`, append_ts) AS c FROM clicks)"""
-GOOD = """
-    SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount,
-           `key`, `value`, `partition`, `offset`, append_ts
-    FROM validated WHERE reason IS NULL"""
-HISTORY = """
-    SELECT * FROM user_history(
-      input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
 STATE = "SELECT user_id, counters, session_id, recent FROM history WHERE kind = 0"
 LIVE = f"SELECT project(user_id, counters, session_id, recent) FROM ({STATE})"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
@@ -48,22 +31,11 @@ DEAD = f"""
     SELECT {flink.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
     UNION ALL SELECT {flink.dead_letter(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
 
-CHECKED = DataTypes.ROW(
-    [
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("user_id", "event_id")),
-        *(DataTypes.FIELD(name, DataTypes.BIGINT()) for name in ("ts_ms", "append_ms")),
-        DataTypes.FIELD("action", DataTypes.TINYINT()),
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("item_id", "category", "session_id")),
-        DataTypes.FIELD("amount", DataTypes.DOUBLE()),
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("reason", "detail")),
-    ]
-)
-
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    parameters = settings.session.model_dump() | {"actions": " ".join(session.ACTIONS)}
-    table_env = flink.environment(JOB, settings.flink, parameters)
-    declare(table_env, settings, bounded=options.redis_only)
+    table_env = flink.environment(JOB, settings.flink, clicks.parameters(settings.session))
+    clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
+    declare(table_env, settings)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO unread {STATE}" if options.blackhole else f"INSERT INTO done {LIVE}")
     if not options.redis_only:
@@ -75,62 +47,14 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
         flink.execute(table_env, statements, JOB, apart="project")
 
 
-def declare(table_env: StreamTableEnvironment, settings: Settings, bounded: bool) -> None:
-    """Tables, functions and views, by the names that the SQL above uses."""
-    redis, rules = settings.redis.sealed(), settings.session
-    functions = {
-        "checked": udf(Checked(rules), result_type=CHECKED, func_type="pandas"),
-        "project": udf(Project(redis, rules), result_type=DataTypes.INT(), func_type="pandas"),
-    }
-    table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, JOB, rules.future_ms, bounded))
+def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
+    """The function and the tables of the sinks, by the names that the SQL above uses."""
+    project = udf(Project(settings.redis.sealed(), settings.session), result_type=DataTypes.INT(), func_type="pandas")
+    table_env.create_temporary_system_function("project", project)
     table_env.execute_sql(flink.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
     table_env.execute_sql(flink.dead_letter_sink(settings.kafka, JOB))
     for table in ("done (n INT)", "unread (user_id STRING, counters BYTES, session_id STRING, recent BYTES)"):
         table_env.execute_sql(f"CREATE TEMPORARY TABLE {table} WITH ('connector' = 'blackhole')")
-    table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
-    for name, function in functions.items():
-        table_env.create_temporary_system_function(name, function)
-    for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
-        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
-
-
-class Checked(ScalarFunction):  # type: ignore[misc]
-    """(value, append_ts) -> what UserHistory needs of the record, or reason and detail."""
-
-    def __init__(self, rules: Session) -> None:
-        self.future_ms = rules.future_ms
-
-    def open(self, context: FunctionContext) -> None:
-        self.click = Contract.of("click")
-        self.refused = context.get_metric_group().counter("refused")
-
-    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
-        columns, faults = self.click.columns(values)
-        c = dict(zip(self.click.fields, columns, strict=True))
-        append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
-        ts_ms = np.array([ts or 0 for ts in c["ts_ms"]], np.int64)
-        for i in np.flatnonzero(ts_ms > append_ms + self.future_ms):
-            limit = append_ms[i] + self.future_ms
-            said = f"ts_ms: must be <= {limit}, the broker's clock plus {self.future_ms}, got {ts_ms[i]}"
-            faults[i] = Fault("future", said)
-        self.refused.inc(len(faults) - faults.count(None))
-        return pd.DataFrame(
-            {
-                "user_id": c["user_id"],
-                "event_id": c["event_id"],
-                "ts_ms": np.minimum(ts_ms, append_ms),
-                "append_ms": append_ms,
-                "action": np.array([ACTION_CODES.get(action, 0) for action in c["action"]], np.int8),
-                "item_id": [
-                    None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)
-                ],
-                "category": c["category"],
-                "session_id": [session_id or None for session_id in c["session_id"]],
-                "amount": list(map(session.amount, c["action"], c["price"], c["quantity"])),
-                "reason": [fault and fault.reason for fault in faults],
-                "detail": [fault and fault.detail for fault in faults],
-            }
-        )
 
 
 class Project(ScalarFunction):  # type: ignore[misc]

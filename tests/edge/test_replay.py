@@ -11,11 +11,11 @@ import pytest
 from kafka.errors import KafkaError
 from typer.testing import CliRunner, Result
 
-from edge.cli import app
 from edge.datasets.columns import Click, Clicks
 from edge.meter import Meter
 from edge.replay import bulk_producer, paced, replay, shifted
 from edge.simulator import Shop
+from infra.cli import app
 from schemas.topics import CLICKS
 from tests import topic
 from tests.edge.broker import Broker, free_port

@@ -1,4 +1,4 @@
-"""The plan of session_features: one Kafka read, one validation and one history, however many sinks there are."""
+"""The plans of the jobs on `clicks`: one Kafka read, one validation and one history, however many sinks there are."""
 
 import subprocess
 import sys
@@ -8,23 +8,39 @@ import pytest
 from infra import places
 from infra.stack import programs
 
-JOB = places.CHECKOUT / "jobs" / "streaming" / "session_features.py"
+JOBS = places.CHECKOUT / "jobs" / "streaming"
+
+
+def optimized(job: str) -> str:
+    client = programs.flink_home() / "bin" / "flink"
+    options = ["-t", "local", "--jarfile", str(places.job_jar()), "-pyclientexec", sys.executable]
+    command = [str(client), "run", *options, "-py", str(JOBS / f"{job}.py"), "--explain"]
+    done = subprocess.run(command, cwd=places.CHECKOUT, capture_output=True, text=True)
+    assert "== Optimized Execution Plan ==" in done.stdout, done.stdout + done.stderr
+    return done.stdout.partition("== Optimized Execution Plan ==")[2]
 
 
 @pytest.mark.flink
-def test_each_record_is_read_validated_and_counted_once() -> None:
-    client = programs.flink_home() / "bin" / "flink"
-    options = ["-t", "local", "--jarfile", str(places.job_jar()), "-pyclientexec", sys.executable]
-    command = [str(client), "run", *options, "-py", str(JOB), "--explain"]
-    done = subprocess.run(command, cwd=places.CHECKOUT, capture_output=True, text=True)
-    assert "== Optimized Execution Plan ==" in done.stdout, done.stdout + done.stderr
-    plan = done.stdout.partition("== Optimized Execution Plan ==")[2]
-    assert plan.count("Sink(table=") == 3
+@pytest.mark.parametrize(
+    ("job", "writer", "sinks"), [("session_features", "project", 3), ("collaborative", "recommend", 1)]
+)
+def test_each_record_is_read_validated_and_counted_once(job: str, writer: str, sinks: int) -> None:
+    plan = optimized(job)
+    assert plan.count("Sink(table=") == sinks
     assert plan.count("TableSourceScan(") == 1
     assert plan.count("checked(") == 1
-    assert plan.count("project(") == 1
+    assert plan.count(f"{writer}(") == 1
     assert plan.count("user_history(") == 1
     assert plan.count("Exchange(") == 1
+
+
+@pytest.mark.flink
+def test_the_bandit_validates_each_topic_once_and_keeps_each_state_once() -> None:
+    plan = optimized("bandit")
+    assert plan.count("Sink(table=") == 3
+    assert plan.count("TableSourceScan(") == 2
+    for once in ("shown(", "feedback(", "project(", "arm_sums(", "Deduplicate(", "Join(", "GroupAggregate("):
+        assert plan.count(once) == 1, once
 
 
 def test_pyflink_runs_its_cython_path() -> None:

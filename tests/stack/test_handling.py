@@ -63,13 +63,17 @@ def changed_checkout(folder: Path) -> Path:
     for name in COPIED:
         source = places.CHECKOUT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-    job = folder / "jobs" / "streaming" / f"{JOB}.py"
-    before = job.read_text()
-    after = before.replace("WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
-    after = after.replace("the broker's clock plus", "the clock of the broker plus")
-    assert sum(old != new for old, new in zip(before.splitlines(), after.splitlines(), strict=True)) == 2
-    job.write_text(after)
+    streaming = folder / "jobs" / "streaming"
+    change(streaming / f"{JOB}.py", "WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
+    change(streaming / "clicks.py", "the broker's clock plus", "the clock of the broker plus")
     return folder
+
+
+def change(file: Path, old: str, new: str) -> None:
+    before = file.read_text()
+    after = before.replace(old, new)
+    assert sum(a != b for a, b in zip(before.splitlines(), after.splitlines(), strict=True)) == 1
+    file.write_text(after)
 
 
 def submit_from(checkout: Path, savepoint: str) -> None:

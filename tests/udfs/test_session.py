@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from udfs import session
+from udfs.history import EVENT
 
 START_MS = 1_762_000_200_000  # Saturday 2025-11-01 12:30:00 UTC
 
@@ -24,8 +25,7 @@ def counts(**by_action: int) -> list[int]:
 
 def recent(*events: tuple[str, str, int]) -> bytes:
     packed = (
-        session._EVENT.pack(session._EVENT.size - 2 + len(item.encode()), 7, t, 1, 0, session.ACTIONS.index(action))
-        + item.encode()
+        EVENT.pack(EVENT.size - 2 + len(item.encode()), 7, t, 1, 0, session.ACTIONS.index(action)) + item.encode()
         for item, action, t in events
     )
     return b"".join(packed)

@@ -1,0 +1,160 @@
+"""Impressions per second from Kafka to the bandit's posteriors in Redis, against a Sherman-Morrison loop in a process.
+
+The loop decodes the same records from memory and updates A^-1 by each impression and theta by each feedback: it joins
+nothing but a dictionary, keeps nothing durable, writes nowhere and forgets nothing. Both must end with the same theta.
+"""
+
+import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from benchmarks import stack
+from benchmarks.harness import Result, console, show_round, table
+from edge.replay import bulk_producer
+from infra.settings import Settings
+from schemas import redis_keys, topics
+from udfs.arms import unpack_posterior
+from udfs.context import SHOPPER
+
+JOB = "bandit"
+ARMS = (10, 1_000, 10_000)
+IMPRESSIONS = 200_000
+CLICKED = 0.2  # share of impressions
+USERS = 5_000
+POLICY = "linucb"
+MARKS = 200  # arms of their own, spread evenly: how many stand in Redis says how far the job has come
+STEADY_FROM = 0.3
+RIDGE = 1.0
+TARGET = 0.5
+
+
+class Message(NamedTuple):
+    topic: str
+    key: bytes
+    value: bytes
+
+
+def main(rounds: int) -> Result:
+    settings = stack.up()
+    rates: dict[int, dict[str, list[Any]]] = {arms: {"headrace": [], "loop": [], "furthest theta": []} for arms in ARMS}
+    for number in range(1, rounds + 1):
+        for arms, figures in rates.items():
+            messages = list(stream(arms, seed=number))
+            begin_s = time.perf_counter()
+            expected = loop(messages)
+            figures["loop"].append(round(IMPRESSIONS / (time.perf_counter() - begin_s)))
+            figures["headrace"].append(round(measure(settings, messages)))
+            figures["furthest theta"].append(furthest(settings, expected))
+            show_round(number, rounds, figures, f"with {arms:,} arms")
+    medians = {
+        f"{arms:,} arms": {name: median(each) for name, each in figures.items()} for arms, figures in rates.items()
+    }
+    ratios = {name: round(each["headrace"] / each["loop"], 3) for name, each in medians.items()}
+    table(
+        "impressions/s",
+        ("", *medians[f"{ARMS[0]:,} arms"], "ratio"),
+        [(n, *f.values(), ratios[n]) for n, f in medians.items()],
+    )
+    conditions = {
+        "d": SHOPPER.d,
+        "impressions": IMPRESSIONS,
+        "clicked": CLICKED,
+        "slots": 1,
+        "ratios": ratios,
+        "target": TARGET,
+    }
+    ours = {name: each["headrace"] for name, each in medians.items()}
+    peers = {"numpy Sherman-Morrison loop": {name: each["loop"] for name, each in medians.items()}}
+    against = "a numpy Sherman-Morrison loop in one process, the worst of the numbers of arms"
+    return Result("bandit", ours, peers, min(ratios.values()), against, "impressions/s", conditions)
+
+
+def stream(arms: int, seed: int) -> Iterator[Message]:
+    """Impressions of random arms and contexts; a fifth of them is clicked a second later, 100 impressions on."""
+    rng = np.random.default_rng(seed)
+    contexts = rng.uniform(-1, 1, (IMPRESSIONS, SHOPPER.d)).round(3).tolist()
+    clicked = rng.random(IMPRESSIONS) < CLICKED
+    chosen, users = rng.integers(arms, size=IMPRESSIONS), rng.integers(USERS, size=IMPRESSIONS)
+    now_ms, pending = time.time_ns() // 1_000_000 - 60_000, []
+    for n in range(IMPRESSIONS):
+        is_mark = n % (IMPRESSIONS // MARKS) == IMPRESSIONS // MARKS - 1
+        item = f"~mark-{n * MARKS // IMPRESSIONS}" if is_mark else f"item-{chosen[n]}"
+        user = {"user_id": f"user-{users[n]}", "impression_id": f"{seed}-{n}", "item_id": item, "ts_ms": now_ms}
+        shown = {"surface": "home", "position": 0, "policy": POLICY, "model_version": "v", "context": contexts[n]}
+        shown |= {"propensity": 0.5, "encoder_version": SHOPPER.version}
+        yield _message(topics.IMPRESSIONS, user | shown)
+        if clicked[n]:
+            pending.append(user | {"event_id": f"{seed}-{n}", "action": "click", "ts_ms": now_ms + 1_000})
+        if n % 100 == 99:
+            yield from (_message(topics.CLICKS, click) for click in pending)
+            pending.clear()
+
+
+def _message(topic: str, record: dict[str, Any]) -> Message:
+    return Message(topic, record["user_id"].encode(), msgspec.json.encode(record))
+
+
+def loop(messages: list[Message]) -> dict[str, Any]:
+    """theta by arm. Sherman and Morrison 1950: (A + x x')^-1 = A^-1 - A^-1 x x' A^-1 / (1 + x' A^-1 x)."""
+    A_inv: dict[str, Any] = {}
+    b: dict[str, Any] = {}
+    theta: dict[str, Any] = {}
+    shown: dict[tuple[str, str], Any] = {}
+    for message in messages:
+        record = msgspec.json.decode(message.value)
+        arm = record["item_id"]
+        if message.topic == topics.IMPRESSIONS:
+            x = np.floor(np.array(record["context"]) * 4096 + 0.5) / 4096
+            shown[record["impression_id"], arm] = x
+            if arm not in A_inv:
+                A_inv[arm], b[arm] = np.eye(len(x)) / RIDGE, np.zeros(len(x))
+            Ax = A_inv[arm] @ x
+            A_inv[arm] -= np.outer(Ax, Ax) / (1 + x @ Ax)
+        else:
+            b[arm] += 1.199951171875 * shown[record["impression_id"], arm]  # a fast click (docs/bandit.md)
+        theta[arm] = A_inv[arm] @ b[arm]
+    return theta
+
+
+def measure(settings: Settings, messages: list[Message]) -> float:
+    """Impressions per second, steady state."""
+    stack.empty(settings)
+    producer = bulk_producer(settings.kafka.client())
+    with console.status(f"sending {len(messages):,} records"):
+        for message in messages:
+            producer.send(message.topic, message.value, message.key)
+        producer.close()
+    client, key = stack.redis(settings), redis_keys.bandit(POLICY)
+    marks = [f"~mark-{n}" for n in range(MARKS)]
+
+    def progress() -> float:
+        return sum(found is not None for found in client.hmget(key, marks)) / MARKS
+
+    with stack.job(settings, "rocksdb", 1, name=JOB), console.status(f"{JOB} at work"):
+        stack.wait(lambda: progress() >= STEADY_FROM, "three tenths of the impressions")
+        begin_s, begin = time.monotonic(), progress()
+        stack.wait(lambda: progress() == 1, "all impressions")
+        took_s = time.monotonic() - begin_s
+        stack.wait(lambda: _idle(client), "nothing is written any more")
+    return IMPRESSIONS * (1 - begin) / took_s
+
+
+def _idle(client: Any) -> bool:
+    before = client.info("commandstats")["cmdstat_hset"]["calls"]
+    time.sleep(2)
+    return bool(client.info("commandstats")["cmdstat_hset"]["calls"] == before)
+
+
+def furthest(settings: Settings, expected: dict[str, Any]) -> float:
+    """The largest difference of any theta."""
+    arms = list(expected)
+    found = stack.redis(settings).hmget(redis_keys.bandit(POLICY), arms)
+    missing = [arm for arm, packed in zip(arms, found, strict=True) if packed is None]
+    if missing:
+        raise RuntimeError(f"{len(missing)} arms are not in Redis, such as {missing[0]}")
+    posterior = unpack_posterior(found)
+    return float(max(np.abs(posterior.theta[row] - expected[arm]).max() for row, arm in enumerate(arms)))

@@ -1,0 +1,110 @@
+"""What the jobs that read `clicks` share: validation, and each user's history.
+
+Views: `validated`, every record with its columns or the reason for which it is refused; `good`, the others; `history`,
+what udfs/jvm/UserHistory says of them, kinds 0 (the user's new state), 1 (a closed span), 2 (an event too late).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyflink.table import DataTypes, StreamTableEnvironment
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+
+from infra.settings import Session, Settings
+from jobs.streaming import flink
+from schemas import topics
+from udfs import session
+from udfs.contract import Contract, Fault
+
+ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
+
+# All columns that any branch needs stand in one view, so that the planner shares one validation among the branches
+# (tests/jobs/test_plan.py holds it to that).
+VALIDATED = """
+    SELECT `key`, `value`, `partition`, `offset`, append_ts,
+           c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
+           c.reason, c.detail
+    FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, checked(`value`, append_ts) AS c FROM clicks)"""
+GOOD = """
+    SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount,
+           `key`, `value`, `partition`, `offset`, append_ts
+    FROM validated WHERE reason IS NULL"""
+HISTORY = """
+    SELECT * FROM user_history(
+      input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
+
+CHECKED = DataTypes.ROW(
+    [
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("user_id", "event_id")),
+        *(DataTypes.FIELD(name, DataTypes.BIGINT()) for name in ("ts_ms", "append_ms")),
+        DataTypes.FIELD("action", DataTypes.TINYINT()),
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("item_id", "category", "session_id")),
+        DataTypes.FIELD("amount", DataTypes.DOUBLE()),
+        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("reason", "detail")),
+    ]
+)
+
+Columns = dict[str, Sequence[Any]]  # by field of schemas/click.avsc
+Items = Callable[[Columns], list[str | None]]
+
+
+def acted_on(c: Columns) -> list[str | None]:
+    """The item of each event; none for a search."""
+    return [None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)]
+
+
+def parameters(rules: Session) -> dict[str, Any]:
+    """What UserHistory is told: `recent` is the number of events that come out."""
+    return rules.model_dump() | {"actions": " ".join(session.ACTIONS)}
+
+
+def declare(
+    table_env: StreamTableEnvironment, settings: Settings, job: str, bounded: bool, items: Items = acted_on
+) -> None:
+    """The source, the functions and the views. items: what UserHistory shall keep as the item of each event."""
+    rules = settings.session
+    checked = udf(Checked(rules, items), result_type=CHECKED, func_type="pandas")
+    table_env.create_temporary_system_function("checked", checked)
+    table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
+    table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
+    for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
+
+
+class Checked(ScalarFunction):  # type: ignore[misc]
+    """(value, append_ts) -> what UserHistory needs of the record, or reason and detail."""
+
+    def __init__(self, rules: Session, items: Items) -> None:
+        self.future_ms, self.items = rules.future_ms, items
+
+    def open(self, context: FunctionContext) -> None:
+        self.click = Contract.of("click")
+        self.refused = context.get_metric_group().counter("refused")
+
+    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
+        columns, faults = self.click.columns(values)
+        c: Columns = dict(zip(self.click.fields, columns, strict=True))
+        append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
+        ts_ms = np.array([ts or 0 for ts in c["ts_ms"]], np.int64)
+        for i in np.flatnonzero(ts_ms > append_ms + self.future_ms):
+            limit = append_ms[i] + self.future_ms
+            said = f"ts_ms: must be <= {limit}, the broker's clock plus {self.future_ms}, got {ts_ms[i]}"
+            faults[i] = Fault("future", said)
+        self.refused.inc(len(faults) - faults.count(None))
+        return pd.DataFrame(
+            {
+                "user_id": c["user_id"],
+                "event_id": c["event_id"],
+                "ts_ms": np.minimum(ts_ms, append_ms),
+                "append_ms": append_ms,
+                "action": np.array([ACTION_CODES.get(action, 0) for action in c["action"]], np.int8),
+                "item_id": self.items(c),
+                "category": c["category"],
+                "session_id": [session_id or None for session_id in c["session_id"]],
+                "amount": list(map(session.amount, c["action"], c["price"], c["quantity"])),
+                "reason": [fault and fault.reason for fault in faults],
+                "detail": [fault and fault.detail for fault in faults],
+            }
+        )

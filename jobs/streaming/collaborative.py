@@ -1,0 +1,127 @@
+"""Clicks in Kafka -> each user's vector under the serving version -> the items they may like best -> Redis.
+
+source     topic `clicks`, records of schemas/click.avsc; the version that serves (infra/models.py)
+transform  jobs/streaming/clicks, then udfs.live: strengths, fold-in, top N with a reason (docs/collaborative.md)
+sink       Redis string schemas.redis_keys.live(version, user_id)
+
+What is refused is only counted here: session_features tells why. The version is looked up once per batch, so a list is
+of one version, and a swap needs no restart.
+
+Run: headrace submit collaborative      (or: flink run -py jobs/streaming/collaborative.py, see docs/cluster.md)
+"""
+
+import argparse
+import logging
+from time import monotonic
+
+import numpy as np
+import pandas as pd
+from pyflink.table import DataTypes, StreamTableEnvironment
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+
+from infra.models import Follower, Model, ModelError
+from infra.settings import Redis, Settings, load
+from jobs.streaming import clicks, flink
+from jobs.streaming.redis_writer import RedisWriter
+from schemas import redis_keys
+from udfs import live
+from udfs.live import Serving
+from udfs.resp import strings
+
+JOB = "collaborative"
+LIVE = "SELECT recommend(user_id, recent, rowtime) FROM history WHERE kind = 0"
+
+
+def main(settings: Settings, options: argparse.Namespace) -> None:
+    whole = settings.session.model_copy(update={"recent": settings.session.history})
+    table_env = flink.environment(JOB, settings.flink, clicks.parameters(whole))
+    clicks.declare(table_env, settings, JOB, bounded=options.redis_only, items=rated)
+    declare(table_env, settings)
+    statements = table_env.create_statement_set()
+    statements.add_insert_sql(f"INSERT INTO done {LIVE}")
+    if options.explain:
+        print(statements.explain())
+    else:
+        flink.execute(table_env, statements, JOB, apart="recommend")
+
+
+def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
+    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n)
+    function = udf(recommend, result_type=DataTypes.INT(), func_type="pandas")
+    table_env.create_temporary_system_function("recommend", function)
+    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
+
+
+def rated(c: clicks.Columns) -> list[str | None]:
+    """The item of each event together with its rating (udfs/live); none for a search."""
+    ratings = [rating if action == "rate" else None for action, rating in zip(c["action"], c["rating"], strict=True)]
+    return [item and live.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
+
+
+class Recommend(ScalarFunction):  # type: ignore[misc]
+    """(user_id, recent, rowtime) -> the user's list in Redis; 1 per row, once Redis has answered."""
+
+    def is_deterministic(self) -> bool:
+        return False  # it writes: the planner may neither drop nor repeat it
+
+    def __init__(self, redis: Redis, n: int) -> None:
+        self.redis, self.n = redis, n
+
+    def open(self, context: FunctionContext) -> None:
+        self.writer, self.version = RedisWriter(self.redis), Version()
+        metrics = context.get_metric_group()
+        self.written, self.without_model = metrics.counter("lists"), metrics.counter("without_model")
+        self.took_ms = metrics.distribution("recommend_ms")
+
+    def eval(self, users: pd.Series, recents: pd.Series, append_ts: pd.Series) -> pd.Series:
+        newest = (~users.duplicated(keep="last")).to_numpy()
+        began_s = monotonic()
+        if serving := self.version.serving():
+            as_of_ms = append_ts[newest].to_numpy("datetime64[ms]").astype(np.int64).tolist()
+            self.write(serving, users[newest].tolist(), recents[newest].tolist(), as_of_ms)
+        else:
+            self.without_model.inc(int(newest.sum()))
+        self.took_ms.update(int(1000 * (monotonic() - began_s)))
+        return pd.Series(1, index=users.index, dtype=np.int32)
+
+    def write(self, serving: Serving, users: list[str], recents: list[bytes], as_of_ms: list[int]) -> None:
+        lists = live.lists(serving, recents, as_of_ms, self.n)
+        keys = (redis_keys.live(serving.version, user) for user in users)
+        self.writer.write(strings(keys, lists, (ms + redis_keys.LIVE_TTL_MS for ms in as_of_ms)), replies=1)
+        self.written.inc(len(lists))
+
+
+class Version:
+    """The version that serves, made ready once."""
+
+    RETRY_S = 10.0
+
+    def __init__(self) -> None:
+        self.follower, self.ask_at_s = Follower(), 0.0
+        self.ready: Serving | None = None
+
+    def serving(self) -> Serving | None:
+        """None until one is published. One that does not load leaves the one before it."""
+        if monotonic() >= self.ask_at_s:
+            try:
+                self.make_ready(self.follower.model())
+            except (ModelError, OSError) as error:
+                logging.getLogger(__name__).error("the published version does not load: %s", error)
+                self.ask_at_s = monotonic() + self.RETRY_S
+        return self.ready
+
+    def make_ready(self, model: Model | None) -> None:
+        if model and (self.ready is None or self.ready.version != model.manifest.version):
+            items, Y = model.contents.items, model.contents.item_factors
+            self.ready = live.serving(model.manifest.version, items, Y, model.manifest.parameters)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--redis-only", action="store_true", help="from the whole topic as it is now, then end")
+    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main(load(), arguments())
