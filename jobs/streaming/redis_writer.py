@@ -8,10 +8,14 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
 if TYPE_CHECKING:
     from infra.settings import Redis
 
 _PART = 250  # elements of `commands`: Redis works on one part while we build the next
+_TRIES, _PAUSE_S, _PAUSE_MAX_S = 40, 0.02, 1.0  # half a minute: a Redis that comes back costs no restart of the job
 
 
 class RedisWriter:
@@ -19,6 +23,7 @@ class RedisWriter:
 
     def __init__(self, redis: "Redis") -> None:
         self._client = redis.client()
+        self._retry = Retry(ExponentialBackoff(_PAUSE_MAX_S, _PAUSE_S), _TRIES)
         self._connection = self._client.connection_pool.get_connection()
         self._lost = False  # the connection, and with it the replies to what was sent
 
@@ -27,7 +32,7 @@ class RedisWriter:
         commands = iter(commands)
         waiting: list[bytes] = []
         while (part := list(islice(commands, _PART))) or waiting:
-            self._connection.retry.call_with_retry(
+            self._retry.call_with_retry(
                 lambda: self._send(part, waiting, replies),  # noqa: B023  # called before they change
                 self._disconnect,
             )
