@@ -9,6 +9,7 @@ import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from infra import flink, topics
 from infra.errors import HeadraceError
@@ -45,7 +46,8 @@ def _write_posteriors(settings: Settings) -> None:
     for value in newest.values():
         arm = msgspec.json.decode(value)
         posterior = arms.solve(arms.unpack([b64decode(arm["packed"])]), settings.bandit.ridge)
-        pipeline.hset(redis_keys.bandit(arm["policy"]), arm["arm"], arms.pack_posterior(posterior)[0])
+        packed: Any = arms.pack_posterior(posterior)[0]  # redis-py's types know no bytes
+        pipeline.hset(redis_keys.bandit(arm["policy"]), arm["arm"], packed)
     pipeline.execute()
 
 

@@ -61,6 +61,12 @@ class Session(Section):
 class Collaborative(Section):
     top_n: Positive
     stale_after_ms: Positive
+    cap: Positive
+    half_life_days: Annotated[float, Field(gt=0)]
+    horizon_days: Positive
+    shrink: Annotated[float, Field(gt=0)]
+    traded_max: Positive
+    refresh_s: Annotated[int, Field(ge=1, le=99)]
 
 
 class Bandit(Section):
@@ -71,6 +77,8 @@ class Bandit(Section):
     first_factor: Annotated[float, Field(ge=0)]
     ridge: Annotated[float, Field(gt=0)]
     forget_ms: Positive
+    half_life_ms: NonNegative
+    periods_kept: Positive
     policy: Annotated[str, Field(min_length=1, max_length=64)]
     alpha: Annotated[float, Field(ge=0)]
     v: Annotated[float, Field(ge=0)]

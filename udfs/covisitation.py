@@ -40,7 +40,7 @@ class Cell(NamedTuple):
 
 
 Counts = Counter[Cell]
-ByBucket = dict[int, int]
+ByBucket = dict[int, float]  # users
 
 
 class Decay(NamedTuple):
@@ -50,7 +50,7 @@ class Decay(NamedTuple):
     half_life: float
     horizon: int
 
-    def sum(self, by_bucket: Mapping[int, int]) -> float:
+    def sum(self, by_bucket: Mapping[int, float]) -> float:
         """Exactly rounded, so in whatever order the buckets come."""
         ages = ((self.as_of - bucket, count) for bucket, count in by_bucket.items())
         return fsum(count * 2.0 ** -(age / self.half_life) for age, count in ages if 0 <= age < self.horizon)

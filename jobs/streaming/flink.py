@@ -82,12 +82,12 @@ def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) ->
 
 
 def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str) -> str:
-    """DDL of a topic in which the last record of a key counts; key: columns, separated by ;, also part of the value.
+    """DDL of a topic in which the last record of a key counts; key: names of columns, which stand in the value too.
 
     In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
     upsert-kafka, which writes a tombstone before each correction: give it the changes that are no UPDATE_BEFORE.
     """
-    keyed = f"'key.format' = 'json', 'key.fields' = '{key}', 'value.format' = 'json'"
+    keyed = f"'key.format' = 'json', 'key.fields' = '{key.replace(', ', ';')}', 'value.format' = 'json'"
     return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"
 
 

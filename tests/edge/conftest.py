@@ -1,9 +1,13 @@
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
+from redis import Redis, RedisError
 
 from infra import places
-from tests.edge.broker import Broker
+from tests.edge.broker import Broker, free_port
+from tests.stack.running import wait
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +24,37 @@ def running_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
 def broker(running_broker: Broker) -> Broker:
     """With empty topics."""
     from infra import topics
-    from tests.stack.running import wait
 
     with topics.admin(running_broker.kafka) as admin:
         admin.delete_topics([name for name in topics.names() if name in admin.list_topics()])
         wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
     topics.create(running_broker.kafka)
     return running_broker
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    program, port = shutil.which("redis-server"), free_port()
+    if not program:
+        pytest.skip("no redis-server: `headrace doctor` says how to get it")
+    folder = tmp_path_factory.mktemp("redis")
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process, Redis(port=port) as client:
+        wait(lambda: _answers(client), 20, lambda: "Redis does not answer")
+        yield port
+        process.terminate()
+
+
+def _answers(client: Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False
+
+
+@pytest.fixture
+def redis(redis_port: int) -> Iterator[Redis]:
+    """Empty."""
+    with Redis(port=redis_port) as client:
+        client.flushall()
+        yield client

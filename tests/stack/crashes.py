@@ -23,7 +23,7 @@ OUTLIVED = ("kafka", "redis")  # their death may be outlived by retries
 CHUNK, PACE_S = 200, 0.08  # records are sent at up to 2,500/s
 RECOVERY_S = 180
 OFFSET = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*topic="clicks".*\} (\S+)')
-EMITTED = re.compile(r'_task_operator_numRecordsOut\{.*operator_name="Source.*\} (\S+)')
+EMITTED = re.compile(r'_task_operator_numRecordsOut\{.*operator_name="Source[^"]*clicks.*\} (\S+)')
 ATTEMPT = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*task_attempt_id="(\w+)"')
 
 

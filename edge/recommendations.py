@@ -1,0 +1,220 @@
+"""The read SDK: a user's list from Redis, ranked by a bandit if you wish, and its impressions sent.
+
+    >>> with Tracker.connect() as tracker:                                       # doctest: +SKIP
+    ...     recommendations = Recommendations(redis.Redis(), tracker, Chooser(policy("linucb", alpha=0.5)))
+    ...     shown = recommendations.for_user("ann", 5, surface="home")
+    ...     tracker.track("ann", "lamp-7", "click", impression_id=shown.impression_id)
+    ...     [entry.item for entry in shown.items], shown.source, shown.stale
+    (['lamp-7', 'bulb-2', 'shade-1', 'lamp-3', 'plug-9'], 'live', False)
+
+The version that serves is asked for once a second; then one round trip gets the lists `live`, `recs` and `popular` of
+that version, and the first that is there is taken (docs/redis.md). A chooser costs a second round trip, for the arms
+not read within the last second. Single-key commands only, so a redis.RedisCluster serves as well.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import msgspec
+import numpy as np
+
+from edge import bandits
+from edge.bandits import Posteriors, name_of
+from edge.bandits import RecommendationError as RecommendationError
+from edge.bandits import policy as policy
+from edge.tracker import Tracker
+from schemas import redis_keys
+from udfs.arms import Floats
+from udfs.context import SHOPPER, Encoder, Fields
+from udfs.slate import Chooser
+
+if TYPE_CHECKING:
+    from redis import Redis, RedisCluster
+
+RANKED = "ranked"  # the policy of an impression without a chooser: the list as it is
+SOURCES = ("live", "recs", "popular")  # the first that is there is taken
+FRESH_S = 1.0
+NOTHING: Fields = {}
+
+
+class Entry(msgspec.Struct, frozen=True):
+    item: str
+    score: float
+    reason: str | None = None  # live: the item of the user's history that adds most to the score
+
+
+class Listed(msgspec.Struct, frozen=True):
+    version: str
+    as_of_ms: int
+    items: list[Entry]
+
+
+class Serving(msgspec.Struct, frozen=True):
+    version: str
+
+
+class Shown(NamedTuple):
+    user_id: str
+    items: tuple[Entry, ...]  # best first
+    propensities: tuple[float, ...]  # of each item at its place, given those above; 1 without a chooser
+    source: str  # live, recs, popular, or none
+    version: str  # empty if none is published
+    as_of_ms: int  # live: the broker's time of the event that caused the list
+    stale: bool  # there is no list, it is older than stale_after_ms, or it is of another version
+    impression_id: str | None  # for tracker.track(..., impression_id=...) when the user acts on an item
+
+
+class _Asked(NamedTuple):
+    user_id: str
+    n: int
+    surface: str
+    environment: Fields
+    now_ms: int
+    rng: np.random.Generator
+
+
+class _Answer(NamedTuple):
+    source: str
+    listed: Listed | None
+    session: dict[str, str]
+    popular: Listed | None
+
+
+class Recommendations:
+    """`redis` must not decode responses. `catalogue`: fields of items that contexts are made of, such as category.
+
+    `name`: of the policy, in impressions and in the key of its arms; two ways of choosing need two names.
+    """
+
+    def __init__(
+        self,
+        redis: "Redis | RedisCluster",
+        tracker: Tracker | None = None,
+        chooser: Chooser | None = None,
+        *,
+        name: str | None = None,
+        encoder: Encoder = SHOPPER,
+        catalogue: Mapping[str, Fields] = NOTHING,
+        sources: Sequence[str] = SOURCES,
+        candidates: int = 50,  # of the list, for the chooser
+        stale_after_ms: int = 172_800_000,
+    ):
+        if redis.get_encoder().decode_responses:
+            raise ValueError("redis: decode_responses must be False, got True: posteriors are bytes")
+        if not sources or not set(sources) <= set(SOURCES):
+            raise ValueError(f"sources must be some of {', '.join(SOURCES)}, got {sources!r}")
+        self._redis, self._tracker, self._chooser = redis, tracker, chooser
+        self._encoder, self._catalogue = encoder, catalogue
+        self._sources, self._candidates, self._stale_after_ms = sources, candidates, stale_after_ms
+        self._policy = name or (name_of(chooser.policy) if chooser else RANKED)
+        self._posteriors = Posteriors(redis, chooser, self._policy, encoder.d, FRESH_S) if chooser else None
+        self._rng = np.random.default_rng()
+        self._version, self._ask_at_s = "", 0.0
+
+    @classmethod
+    def connect(cls, tracker: Tracker | None = None, chooser: Chooser | None = None, **options: Any) -> Self:
+        """By the settings of this machine (infra/settings.toml)."""
+        from infra.settings import load
+
+        settings = load()
+        own: dict[str, Any] = {"stale_after_ms": settings.collaborative.stale_after_ms}
+        own["encoder"] = bandits.encoder(settings.bandit)
+        return cls(settings.redis.client(), tracker, chooser, **(own | options))
+
+    def for_user(
+        self,
+        user_id: str,
+        n: int,
+        *,
+        surface: str = "home",
+        environment: Fields = NOTHING,
+        rng: np.random.Generator | None = None,
+    ) -> Shown:
+        """At most n items. With a tracker each is sent as an impression; environment: such as device, for contexts."""
+        if n < 1:
+            raise ValueError(f"n must be >= 1, got {n}")
+        if not user_id:
+            raise ValueError(f"user_id must have at least 1 character, got {user_id!r}")
+        asked = _Asked(user_id, n, surface, environment, time.time_ns() // 1_000_000, rng or self._rng)
+        version = self.version()
+        answer = self._ask(version, user_id) if version else _Answer("none", None, {}, None)
+        listed = answer.listed
+        if listed is None:
+            return Shown(user_id, (), (), "none", version, 0, True, None)
+        items, propensities, contexts = self._rank(asked, answer, listed.items)
+        stale = listed.version != version or asked.now_ms - listed.as_of_ms > self._stale_after_ms
+        shown = Shown(user_id, items, propensities, answer.source, listed.version, listed.as_of_ms, stale, None)
+        return self._sent(asked, shown, contexts) if self._tracker else shown
+
+    def version(self) -> str:
+        """The version that serves, as of at most a second ago; empty if none is published."""
+        if time.monotonic() >= self._ask_at_s:
+            key = redis_keys.model_current()
+            serving = _decoded(key, self._redis.get(key), Serving)
+            self._version, self._ask_at_s = serving.version if serving else "", time.monotonic() + FRESH_S
+        return self._version
+
+    def _ask(self, version: str, user_id: str) -> _Answer:
+        keys = [redis_keys.live(version, user_id), redis_keys.recs(version, user_id), redis_keys.popular(version)]
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.get(key)
+        pipeline.hgetall(redis_keys.session(user_id))
+        *values, session = pipeline.execute()
+        found = [_decoded(key, value, Listed) for key, value in zip(keys, values, strict=True)]
+        lists: dict[str, Listed | None] = dict(zip(SOURCES, found, strict=True))
+        source = next((each for each in self._sources if (listed := lists[each]) and listed.items), "none")
+        fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in session.items()}
+        return _Answer(source, lists.get(source), fields, lists["popular"])
+
+    def _rank(
+        self, asked: _Asked, answer: _Answer, entries: list[Entry]
+    ) -> tuple[tuple[Entry, ...], tuple[float, ...], Floats]:
+        """The entries shown, their propensities and contexts."""
+        entries = entries[: self._candidates if self._chooser else asked.n]
+        items, certain = [entry.item for entry in entries], (1.0,) * len(entries)
+        if not (self._chooser or self._tracker):
+            return tuple(entries), certain, np.empty((len(entries), 0))
+        facts = self._user(asked.user_id, answer.session), self._items(items, answer)
+        contexts = self._encoder.encode(*facts, asked.environment, asked.now_ms)
+        if self._posteriors is None:
+            return tuple(entries), certain, contexts
+        chooser, posteriors = self._posteriors.of(items)
+        slate = chooser.choose(items, contexts, posteriors, asked.rng, asked.n)
+        of_item = dict(zip(items, entries, strict=True))
+        return tuple(of_item[item] for item in slate.items), tuple(slate.propensities.tolist()), slate.contexts
+
+    def _user(self, user_id: str, session: dict[str, str]) -> Fields:
+        """The session's features, and the category of the newest item the user acted on."""
+        recent = _decoded(redis_keys.session(user_id), session.get("recent_items", "[]"), list[str])
+        newest = next((item for item in recent if item), "")
+        return {"category": self._catalogue.get(newest, NOTHING).get("category")} | session
+
+    def _items(self, items: Sequence[str], answer: _Answer) -> list[Fields]:
+        """What is known of each item; its popularity is its users over those of the most popular one."""
+        popular = {entry.item: entry.score for entry in answer.popular.items} if answer.popular else {}
+        most = max(popular.values(), default=0.0) or 1.0
+        known = self._catalogue
+        return [{"popularity": popular.get(item, 0.0) / most} | dict(known.get(item, NOTHING)) for item in items]
+
+    def _sent(self, asked: _Asked, shown: Shown, contexts: Floats) -> Shown:
+        assert self._tracker
+        slate: dict[str, Any] = {
+            "impression_id": uuid.uuid4().hex, "user_id": asked.user_id, "surface": asked.surface,
+            "policy": self._policy, "model_version": shown.version, "encoder_version": self._encoder.version,
+            "ts_ms": asked.now_ms,
+        }  # fmt: skip
+        rows = zip(shown.items, shown.propensities, contexts.tolist(), strict=True)
+        for position, (entry, propensity, context) in enumerate(rows):
+            own = {"item_id": entry.item, "position": position, "propensity": propensity, "context": context}
+            self._tracker.impression(**slate, **own)
+        return shown._replace(impression_id=slate["impression_id"])
+
+
+def _decoded(key: str, value: Any, kind: Any) -> Any:
+    try:
+        return None if value is None else msgspec.json.decode(value, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecommendationError(f"Redis key {key}: {error}, got {value[:80]!r}") from None

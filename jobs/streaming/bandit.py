@@ -1,0 +1,250 @@
+"""Impressions and clicks in Kafka -> the reward of each impression -> what is known of each arm -> Redis, Kafka.
+
+source     topics `impressions` and `clicks`, records of schemas/impression.avsc and click.avsc
+transform  udfs.contract, reward of each impression in SQL (docs/bandit.md), sums per arm (udfs/jvm/ArmSums), udfs.arms
+sink       Redis hash schemas.redis_keys.bandit(policy); topics `rewards`, `statistics` and `dead_letters`
+
+Nothing here waits for a watermark, and no result depends on the order in which the two topics arrive: feedback is
+joined as soon as both are there, and the reward is a function of a set. A bad click is dead-lettered by
+session_features, which reads the same topic; here it is only counted, so that a bad record is one dead letter.
+
+Run: headrace submit bandit      (or: flink run -py jobs/streaming/bandit.py, see docs/cluster.md)
+"""
+
+import argparse
+from base64 import b64encode
+from pkgutil import resolve_name
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyflink.table import StreamTableEnvironment
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+
+from infra.settings import Redis, Settings, load
+from jobs.streaming import flink
+from jobs.streaming.redis_writer import RedisWriter
+from schemas import redis_keys, topics
+from schemas.types import ddl
+from udfs import arms, resp, reward
+from udfs.context import Encoder
+from udfs.contract import Contract, Fault
+from udfs.reward import Rule
+
+JOB = "bandit"
+
+VALIDATED = """
+    SELECT `key`, `value`, `partition`, `offset`, append_ts,
+           c.user_id, c.impression_id, c.item_id, c.surface, c.`position`, c.policy, c.model_version, c.x, c.propensity,
+           c.t, c.encoder_version, c.append_ms, c.reason, c.detail
+    FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, shown(`value`, append_ts) AS c FROM impressions)"""
+KEY = "user_id, impression_id, item_id"
+COLUMNS = f"{KEY}, surface, `position`, policy, model_version, x, propensity, t, encoder_version"
+# The first to arrive of those that agree in the key. Both who read it need append_ms: so its state is planned once.
+SHOWN = f"""
+    SELECT {COLUMNS}, append_ms FROM (
+      SELECT *, ROW_NUMBER() OVER (PARTITION BY {KEY} ORDER BY arrival) AS copy
+      FROM (SELECT {COLUMNS}, append_ms, PROCTIME() AS arrival FROM validated WHERE reason IS NULL))
+    WHERE copy = 1"""
+FEEDBACK = """
+    SELECT c.user_id, c.impression_id, c.item_id, c.t, c.append_ms, c.action, c.fast, c.slow
+    FROM (SELECT feedback(`value`, append_ts) AS c FROM clicks) WHERE c.impression_id IS NOT NULL"""
+MATCHED = f"""
+    SELECT {", ".join(f"s.{column}" for column in COLUMNS.split(", "))},
+           GREATEST(s.append_ms, f.append_ms) AS append_ms, f.action,
+           CASE WHEN f.t - s.t <= {{fast_ms}} THEN f.fast ELSE f.slow END AS reward
+    FROM shown AS s JOIN feedback AS f
+      ON s.user_id = f.user_id AND s.impression_id = f.impression_id AND s.item_id = f.item_id
+        AND f.t - s.t BETWEEN 0 AND {{reward_delay_ms}}"""
+# An impression counts from its beginning, with reward 0.
+EVENTS = f"""
+    SELECT {COLUMNS}, append_ms, CAST(0 AS DOUBLE) AS reward, CAST(0 AS DOUBLE) AS kept, 0 AS refund FROM shown
+    UNION ALL
+    SELECT {COLUMNS}, append_ms, reward, CASE WHEN action = 'purchase' THEN CAST(0 AS DOUBLE) ELSE reward END,
+           CASE WHEN action = 'refund' THEN 1 ELSE 0 END FROM matched"""
+# All columns follow from the key; grouped by all of them, none is kept a second time beside it.
+REWARDED = f"""
+    SELECT {COLUMNS}, MAX(append_ms) AS as_of_ms,
+           CASE WHEN MIN(reward) < 0 THEN MIN(reward) WHEN MAX(refund) = 1 THEN MAX(kept) ELSE MAX(reward) END AS reward
+    FROM events GROUP BY {COLUMNS}"""
+TERMS = "SELECT policy, item_id, x, reward, as_of_ms, {period} AS `period` FROM rewarded"
+# A savepoint finds its sums by the uid: one of another encoder or half-life is refused. No view, because the planner
+# loses the brackets when it expands one.
+STATISTICS = """
+    SELECT policy, item_id, n, packed, as_of_ms
+    FROM (SELECT policy, item_id, n, project(policy, item_id, sums) AS packed, as_of_ms
+          FROM arm_sums(input => TABLE terms PARTITION BY (policy, item_id), uid => 'arm_sums_{version}'))
+    WHERE packed IS NOT NULL"""
+REWARDS = f"""
+    SELECT {COLUMNS.replace("x,", "doubles(x),")}, reward, as_of_ms
+    FROM TO_CHANGELOG(input => TABLE rewarded) WHERE op <> 'UPDATE_BEFORE'"""
+DEAD = f"""
+    SELECT {flink.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL"""
+VIEWS = {"validated": VALIDATED, "shown": SHOWN, "feedback": FEEDBACK, "matched": MATCHED, "events": EVENTS}
+VIEWS |= {"rewarded": REWARDED, "terms": TERMS}
+
+IMPRESSION = """
+    user_id STRING, impression_id STRING, item_id STRING, surface STRING, `position` BIGINT, policy STRING,
+    model_version STRING, x BYTES, propensity DOUBLE, t BIGINT, encoder_version STRING, append_ms BIGINT,
+    reason STRING, detail STRING"""
+CLICK = """
+    user_id STRING, impression_id STRING, item_id STRING, t BIGINT, append_ms BIGINT, action STRING,
+    fast DOUBLE, slow DOUBLE"""
+
+
+def main(settings: Settings, options: argparse.Namespace) -> None:
+    rules = settings.bandit
+    table_env = flink.environment(JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1})
+    config = table_env.get_config()
+    config.set("table.exec.state.ttl", f"{rules.forget_ms} ms")
+    # A view that several sinks read is planned once, on its own: else each would validate, join and group anew.
+    config.set("table.optimizer.reuse-optimize-block-with-digest-enabled", "true")
+    encoder: Encoder = resolve_name(rules.encoder)
+    declare(table_env, settings, encoder)
+    statements = table_env.create_statement_set()
+    statistics = STATISTICS.format(version=f"{encoder.version}_{rules.half_life_ms}")
+    for topic, sql in {topics.STATISTICS: statistics, topics.REWARDS: REWARDS, topics.DEAD_LETTERS: DEAD}.items():
+        statements.add_insert_sql(f"INSERT INTO {topic} {sql}")
+    if options.explain:
+        print(statements.explain())
+    else:
+        flink.execute(table_env, statements, JOB, apart="project")
+
+
+def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
+    """Tables, functions and views, by the names that the SQL above uses."""
+    kafka, rules, future_ms = settings.kafka, settings.bandit, settings.session.future_ms
+    rule = Rule(rules.rewards, rules.fast_ms, rules.fast_factor, rules.first_factor, rules.reward_delay_ms)
+    python = {
+        "shown": udf(Impressions(encoder, future_ms), result_type=f"ROW<{IMPRESSION}>", func_type="pandas"),
+        "feedback": udf(Feedback(rule, future_ms), result_type=f"ROW<{CLICK}>", func_type="pandas"),
+        "project": udf(Project(settings.redis.sealed(), rules.ridge), result_type="STRING", func_type="pandas"),
+    }
+    for topic in (topics.IMPRESSIONS, topics.CLICKS):
+        table_env.execute_sql(flink.raw_source(topic, kafka, JOB, future_ms))
+    table_env.execute_sql(flink.upsert_sink(topics.REWARDS, ddl("reward"), KEY, kafka, JOB))
+    table_env.execute_sql(flink.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), "policy, arm", kafka, JOB))
+    table_env.execute_sql(flink.dead_letter_sink(kafka, JOB))
+    for name, java in {"arm_sums": "ArmSums", "doubles": "Doubles"}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
+    for name, function in python.items():
+        table_env.create_temporary_system_function(name, function)
+    period = f"t / {rules.half_life_ms}" if rules.half_life_ms else "CAST(0 AS BIGINT)"
+    numbers = {"fast_ms": rules.fast_ms, "reward_delay_ms": rules.reward_delay_ms, "period": period}
+    for name, sql in VIEWS.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql.format(**numbers)}")
+
+
+def times(ts_ms: Any, append_ts: pd.Series, future_ms: int, faults: list[Fault | None]) -> tuple[Any, Any]:
+    """(t, append_ms) of each record (docs/semantics.md); a fault for each from the future."""
+    append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
+    sent_ms = np.array([ts or 0 for ts in ts_ms], np.int64)
+    for i in np.flatnonzero(sent_ms > append_ms + future_ms):
+        limit = append_ms[i] + future_ms
+        said = f"ts_ms: must be <= {limit}, the broker's clock plus {future_ms}, got {sent_ms[i]}"
+        faults[i] = Fault("future", said)
+    return np.minimum(sent_ms, append_ms), append_ms
+
+
+class Impressions(ScalarFunction):  # type: ignore[misc]
+    """(value, append_ts) -> an impression with its context packed, or reason and detail."""
+
+    def __init__(self, encoder: Encoder, future_ms: int) -> None:
+        self.encoder, self.future_ms = encoder, future_ms
+
+    def open(self, context: FunctionContext) -> None:
+        self.impression = Contract.of("impression")
+        self.refused = context.get_metric_group().counter("refused_impressions")
+
+    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
+        columns, faults = self.impression.columns(values)
+        c: dict[str, Any] = dict(zip(self.impression.fields, columns, strict=True))
+        t, append_ms = times(c["ts_ms"], append_ts, self.future_ms, faults)
+        self._refuse_other_encoders(c["encoder_version"], c["context"], faults)
+        self.refused.inc(len(faults) - faults.count(None))
+        return pd.DataFrame(
+            {name: c[name] for name in ("user_id", "impression_id", "item_id", "surface")}
+            | {"position": [place or 0 for place in c["position"]], "policy": c["policy"]}
+            | {"model_version": c["model_version"], "x": self._packed(c["context"], faults)}
+            | {"propensity": np.array(c["propensity"], np.float64), "t": t}
+            | {"encoder_version": c["encoder_version"], "append_ms": append_ms}
+            | {"reason": [fault and fault.reason for fault in faults]}
+            | {"detail": [fault and fault.detail for fault in faults]}
+        )
+
+    def _refuse_other_encoders(self, versions: Any, contexts: Any, faults: list[Fault | None]) -> None:
+        ours, d = (None, self.encoder.version), self.encoder.d
+        for i, (version, context) in enumerate(zip(versions, contexts, strict=True)):
+            if faults[i] is None and (version not in ours or len(context) != d):
+                try:
+                    self.encoder.check(version, context)
+                except ValueError as error:
+                    faults[i] = Fault("encoder", str(error))
+
+    def _packed(self, contexts: Any, faults: list[Fault | None]) -> list[bytes | None]:
+        good = [context for context, fault in zip(contexts, faults, strict=True) if fault is None]
+        rows = iter(arms.quantise(np.array(good).reshape(-1, self.encoder.d)).astype("<f8"))
+        return [None if fault else next(rows).tobytes() for fault in faults]
+
+
+class Feedback(ScalarFunction):  # type: ignore[misc]
+    """(value, append_ts) -> a click that names an impression, with what it is worth if fast and if slow; else NULLs."""
+
+    def __init__(self, rule: Rule, future_ms: int) -> None:
+        self.rule, self.future_ms = rule, future_ms
+
+    def open(self, context: FunctionContext) -> None:
+        self.click = Contract.of("click")
+        self.refused = context.get_metric_group().counter("refused_clicks")
+
+    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
+        columns, faults = self.click.columns(values)
+        c: dict[str, Any] = dict(zip(self.click.fields, columns, strict=True))
+        t, append_ms = times(c["ts_ms"], append_ts, self.future_ms, faults)
+        self.refused.inc(len(faults) - faults.count(None))
+        actions = [action or "ignore" for action in c["action"]]
+        worth = [
+            reward.feedbacks(actions, np.full(len(t), elapsed_ms), c["session_position"], self.rule)
+            for elapsed_ms in (0, self.rule.fast_ms + 1)
+        ]
+        named = [id_ or None if fault is None else None for id_, fault in zip(c["impression_id"], faults, strict=True)]
+        return pd.DataFrame(
+            {"user_id": c["user_id"], "impression_id": named, "item_id": c["item_id"], "t": t, "append_ms": append_ms}
+            | {"action": c["action"], "fast": worth[0], "slow": worth[1]}
+        )
+
+
+class Project(ScalarFunction):  # type: ignore[misc]
+    """(policy, arm, sums) -> each arm's posterior in Redis; then its newest sums in base64, NULL in its other rows."""
+
+    def is_deterministic(self) -> bool:
+        return False  # it writes: the planner may neither drop nor repeat it
+
+    def __init__(self, redis: Redis, ridge: float) -> None:
+        self.redis, self.ridge = redis, ridge
+
+    def open(self, context: FunctionContext) -> None:
+        self.writer = RedisWriter(self.redis)
+        self.write_ms = context.get_metric_group().distribution("redis_write_ms")
+
+    def eval(self, policies: pd.Series, items: pd.Series, sums: pd.Series) -> pd.Series:
+        newest = (~pd.DataFrame({"policy": policies, "arm": items}).duplicated(keep="last")).to_numpy()
+        packed = sums[newest].tolist()
+        posteriors = arms.pack_posterior(arms.solve(arms.unpack(packed), self.ridge))
+        began_s = monotonic()
+        self.writer.write(resp.fields(map(redis_keys.bandit, policies[newest]), items[newest], posteriors), 1)
+        self.write_ms.update(int(1000 * (monotonic() - began_s)))
+        answer = np.full(len(sums), None, dtype=object)
+        answer[newest] = [b64encode(each).decode() for each in packed]
+        return pd.Series(answer, index=sums.index)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main(load(), arguments())

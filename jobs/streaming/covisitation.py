@@ -1,0 +1,129 @@
+"""Clicks in Kafka -> counts of what users view and buy together -> lists of each item, and what is trending -> Redis.
+
+source     topic `clicks`, records of schemas/click.avsc
+transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an item, Together of an item; udfs.together
+sink       Redis strings schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
+
+A list is written at most once in `refresh_s`, from counts that are exact in whatever order the clicks came
+(docs/collaborative.md). What is refused is only counted here: session_features tells why.
+
+Run: headrace submit covisitation      (or: flink run -py jobs/streaming/covisitation.py, see docs/cluster.md)
+"""
+
+import argparse
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyflink.table import DataTypes, StreamTableEnvironment
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+
+from infra.settings import Redis, Settings, load
+from jobs.streaming import clicks, flink
+from jobs.streaming.redis_writer import RedisWriter
+from schemas import redis_keys
+from udfs import covisitation, session, together
+from udfs.resp import strings
+from udfs.together import Rules
+
+JOB = "covisitation"
+ACTS = "SELECT user_id, event_id, ts_ms, append_ms, action, item_id, append_ts FROM good"
+BASKETS = """
+    SELECT * FROM baskets(
+      input => TABLE acts PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'baskets')"""
+TOTALS = """
+    SELECT target AS item, kind, change, rowtime, PROCTIME() AS arrival FROM totals(
+      input => TABLE changed_baskets PARTITION BY (item, kind), on_time => DESCRIPTOR(rowtime), uid => 'totals')"""
+# Many changes of an item become one row, and one list. A run that ends would leave its last window unsent.
+WINDOWS = """
+    SELECT item, kind, ARRAY_AGG(change) AS changes
+    FROM TABLE(TUMBLE(TABLE changed_totals, DESCRIPTOR(arrival), INTERVAL '{refresh_s}' SECOND))
+    GROUP BY window_start, window_end, item, kind"""
+SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_totals"
+COUNTS = "SELECT * FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"
+ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
+LISTS = "SELECT project(item, kind, cells, as_of_ms) FROM counts"
+
+
+def main(settings: Settings, options: argparse.Namespace) -> None:
+    table_env = flink.environment(JOB, settings.flink, parameters(settings, options.redis_only))
+    clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
+    declare(table_env, settings, options.redis_only)
+    statements = table_env.create_statement_set()
+    statements.add_insert_sql(f"INSERT INTO done {LISTS}")
+    if options.explain:
+        print(statements.explain())
+    else:
+        flink.execute(table_env, statements, JOB, apart="project")
+
+
+def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
+    """What the Java functions are told."""
+    actions = {"actions": session.ACTIONS, "viewed": covisitation.VIEWED, "touched": covisitation.TOUCHED}
+    numbers = settings.collaborative.model_dump() | {"history": settings.session.history, "at_end": at_end}
+    return numbers | {name: " ".join(some) for name, some in actions.items()}
+
+
+def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool) -> None:
+    rules = settings.collaborative
+    project = Project(
+        settings.redis.sealed(), Rules(rules.top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
+    )
+    function = udf(project, result_type=DataTypes.INT(), func_type="pandas")
+    table_env.create_temporary_system_function("project", function)
+    for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
+    views = {"acts": ACTS, "changed_baskets": BASKETS, "changed_totals": TOTALS}
+    views |= {"changes": SINGLE if at_end else WINDOWS.format(refresh_s=rules.refresh_s)}
+    views |= {"counts": COUNTS.format(on_time=ON_TIME if at_end else "")}
+    for (
+        name,
+        sql,
+    ) in views.items():  # as tables: Flink 2.3 cannot read the text of a view whose function another one reads
+        table_env.create_temporary_view(name, table_env.sql_query(sql))
+    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
+
+
+class Project(ScalarFunction):  # type: ignore[misc]
+    """(item, kind, cells, as_of_ms) -> the list in Redis; 1 per row, once Redis has answered."""
+
+    def is_deterministic(self) -> bool:
+        return False  # it writes: the planner may neither drop nor repeat it
+
+    def __init__(self, redis: Redis, rules: Rules) -> None:
+        self.redis, self.rules = redis, rules
+
+    def open(self, context: FunctionContext) -> None:
+        self.writer = RedisWriter(self.redis)
+        metrics = context.get_metric_group()
+        self.written, self.took_ms = metrics.counter("lists"), metrics.distribution("project_ms")
+
+    def eval(self, items: pd.Series, kinds: pd.Series, cells: pd.Series, as_of_ms: pd.Series) -> pd.Series:
+        newest = (~pd.DataFrame({"item": items, "kind": kinds}).duplicated(keep="last")).to_numpy()
+        began_s = monotonic()
+        kind_of, item_of, cells_of, ms_of = (column[newest].tolist() for column in (kinds, items, cells, as_of_ms))
+        each = zip(kind_of, item_of, cells_of, ms_of, strict=True)
+        lists = [together.listed(kind, item, packed, ms, self.rules) for kind, item, packed, ms in each]
+        keys = map(key, kind_of, item_of)
+        self.writer.write(strings(keys, lists, (ms + redis_keys.TOGETHER_TTL_MS for ms in ms_of)), replies=1)
+        self.written.inc(len(lists))
+        self.took_ms.update(int(1000 * (monotonic() - began_s)))
+        return pd.Series(1, index=items.index, dtype=np.int32)
+
+
+def key(kind: int, item: str) -> str:
+    if kind == together.TOUCHED:
+        return redis_keys.trending()
+    return (redis_keys.also_viewed, redis_keys.bought_together)[kind](item)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--redis-only", action="store_true", help="from the whole topic as it is now, then end")
+    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main(load(), arguments())

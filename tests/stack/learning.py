@@ -1,0 +1,141 @@
+"""The bandit's job on a real stack, what it has written, and how that differs from what the oracle says."""
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from infra import flink
+from infra.settings import Settings
+from schemas import redis_keys
+from schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS, REWARDS, STATISTICS
+from tests import oracle_bandit, topic
+from tests.bandit_streams import Sent
+from tests.oracle_bandit import Oracle
+from tests.stack.compare import unequal
+from tests.stack.running import SETTLED_CHECKPOINTS, Stack, wait
+from udfs import arms
+from udfs.context import SHOPPER
+
+JOB = "bandit"
+CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="(?:clicks|impressions)"[^}]*\} (\S+)')
+
+
+@dataclass(frozen=True)
+class Learning(Stack):
+    def submit(self, *options: str) -> None:
+        self.run("submit", JOB, *options)
+
+    def job(self) -> flink.Job:
+        return flink.named(self.settings.flink, JOB)
+
+    def send_all(self, stream: Sequence[Sent]) -> None:
+        for name in (IMPRESSIONS, CLICKS):
+            topic.send(self.settings.kafka, name, [each.record for each in stream if each.topic == name])
+
+    def read(self) -> int:
+        """Records of both topics that the running attempt of their sources is past."""
+        return sum(max(int(float(offset)), -1) + 1 for offset in CONSUMED.findall(self.metrics()))
+
+    def settle(self, timeout_s: float = 120) -> None:
+        total = sum(sum(topic.ends(self.settings.kafka, name).values()) for name in (IMPRESSIONS, CLICKS))
+        wait(lambda: self.read() == total, timeout_s, lambda: f"{self.read()} of {total} records are consumed")
+        done = self.checkpoints() + SETTLED_CHECKPOINTS
+        wait(lambda: self.checkpoints() >= done, timeout_s, lambda: "no checkpoint completes")
+
+
+def oracle_of(settings: Settings) -> Oracle:
+    oracle = Oracle(settings.bandit, settings.session.future_ms, SHOPPER.d, SHOPPER.version)
+    return oracle.feed(topic.read(settings.kafka, IMPRESSIONS), topic.read(settings.kafka, CLICKS))
+
+
+def differences(settings: Settings, oracle: Oracle) -> list[str]:
+    """Empty when `statistics`, `rewards`, `dead_letters` and Redis equal the oracle."""
+    expected = oracle.statistics()
+    known: dict[tuple[str, str], dict[str, Any]] = {
+        key: {"policy": key[0], "arm": key[1], "n": int(arm.n), "packed": arm.packed(), "as_of_ms": arm.as_of_ms}
+        for key, arm in expected.items()
+    }
+    exact = {key: posterior_of(arm["packed"], settings) for key, arm in known.items()}
+    found = posteriors(settings)
+    return [
+        *unequal("rewards", oracle.rewards(), newest(settings, REWARDS, ("user_id", "impression_id", "item_id"))),
+        *unequal("statistics", known, statistics(settings)),
+        *unequal("Redis", exact, found),
+        *(line for key, arm in expected.items() if key in found for line in inexact(key, arm, found[key], settings)),
+        *unequal("dead_letters", oracle.dead, dead_letters(settings, oracle)),
+    ]
+
+
+def posterior_of(packed: bytes, settings: Settings) -> bytes:
+    """What exact sums must become, byte for byte; `inexact` holds it to numpy's own solution."""
+    return arms.pack_posterior(arms.solve(arms.unpack([packed]), settings.bandit.ridge))[0]
+
+
+def inexact(key: Any, arm: oracle_bandit.Arm, packed: bytes, settings: Settings) -> list[str]:
+    found, ridge = oracle_bandit.unpack(packed), settings.bandit.ridge
+    near = np.allclose(found.theta, arm.theta(ridge), rtol=0, atol=1e-9)
+    near = near and np.allclose(found.A_inv, arm.inverse(ridge), rtol=0, atol=1e-9)
+    return [] if near and found.n == arm.n else [f"{key}: expected {arm.theta(ridge)}, got {found}"]
+
+
+def newest(settings: Settings, name: str, key: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The last record of each key."""
+    last: dict[tuple[str, ...], dict[str, Any]] = {}
+    for record in topic.read(settings.kafka, name):
+        value = json.loads(record.value)
+        assert json.loads(record.key) == {part: value[part] for part in key}
+        last[tuple(value[part] for part in key)] = value
+    return last
+
+
+def statistics(settings: Settings) -> dict[tuple[str, ...], dict[str, Any]]:
+    last = newest(settings, STATISTICS, ("policy", "arm"))
+    return {key: value | {"packed": base64.b64decode(value["packed"])} for key, value in last.items()}
+
+
+def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:
+    """All that Redis holds, by policy and arm."""
+    client, begin = settings.redis.client(), redis_keys.bandit("")
+    keys: Any = sorted(client.scan_iter())
+    assert all(key.decode().startswith(begin) for key in keys)
+    return {
+        (key.decode().removeprefix(begin), arm.decode()): packed
+        for key in keys
+        for arm, packed in client.hgetall(key).items()  # type: ignore[union-attr]
+    }
+
+
+def dead_letters(settings: Settings, oracle: Oracle) -> dict[tuple[int, int], Any]:
+    """By place in `impressions`. Any reason of a record that breaks several rules counts as the oracle's."""
+    found: dict[tuple[int, int], Any] = {}
+    for record in topic.read(settings.kafka, DEAD_LETTERS):
+        headers = {name: value.decode() for name, value in record.headers}
+        place, said = (int(headers["partition"]), int(headers["offset"])), headers["reason"]
+        assert headers["topic"] == IMPRESSIONS
+        assert headers["detail"]
+        assert place not in found
+        _, allowed, raw = oracle.dead.get(place, (None, "", None))
+        value = raw if said == "size" and record.value is None else record.value  # too large to pass again
+        found[place] = record.key, allowed if said in allowed.split("|") else said, value
+    return found
+
+
+def assert_equal(learning: Learning) -> Oracle:
+    oracle = oracle_of(learning.settings)
+    different = differences(learning.settings, oracle)
+    assert not different, "\n".join(different)
+    return oracle
+
+
+def counters(learning: Learning) -> Counter[str]:
+    """What the job's own metrics say, summed over subtasks."""
+    found: Counter[str] = Counter()
+    for name, value in re.findall(r"_(entered|refused_impressions|refused_clicks)\{.*\} (\S+)", learning.metrics()):
+        found[name] += int(float(value))
+    return found

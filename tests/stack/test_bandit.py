@@ -1,0 +1,167 @@
+"""The bandit on a real stack: rewards, sums, posteriors equal plain loops, through retractions, kills and a restore."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from infra.settings import load
+from schemas import redis_keys
+from schemas.topics import CLICKS, IMPRESSIONS
+from tests import oracle_bandit
+from tests.bandit_streams import Sent, Shopper, ahead, sent
+from tests.oracle_bandit import Oracle
+from tests.stack.crashes import CHUNK, Bite, Kill, Sender, bite
+from tests.stack.learning import JOB, Learning, assert_equal, counters
+from tests.stack.running import Stack, wait
+from udfs.context import SHOPPER
+
+pytestmark = pytest.mark.stack
+FIRST_MS = 1_763_900_000_000
+TRIES = 3
+AT_ONCE_S = 5.0  # far below the delay within which feedback counts, and below any wait for a silent topic
+
+
+@pytest.fixture
+def learning(stack: Stack) -> Learning:
+    return Learning(stack.home, stack.settings)
+
+
+@pytest.fixture(scope="module")
+def stream() -> list[Sent]:
+    return shopper(seed=1).slates(1_200, FIRST_MS)
+
+
+def shopper(seed: int) -> Shopper:
+    return Shopper(seed, SHOPPER.version, SHOPPER.d)
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "backend", "half_life_ms"), [(1, "hashmap", 0), (2, "rocksdb", 0), (1, "rocksdb", 120_000)]
+)
+def test_everything_equals_plain_loops(
+    learning: Learning,
+    stream: list[Sent],
+    parallelism: int,
+    backend: str,
+    half_life_ms: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HEADRACE_BANDIT__HALF_LIFE_MS", f"{half_life_ms}")
+    learning = Learning(learning.home, load())
+    learning.submit("--parallelism", f"{parallelism}", "--state-backend", backend)
+    strange = ahead(shopper(seed=9), time.time_ns() // 1_000_000)
+    early = [each for n, each in enumerate(stream) if each.topic == CLICKS and n % 3 == 0]
+    learning.send_all(early)  # before any impression; it comes once more in its place
+    for part in range(0, len(stream), 6_000):
+        learning.send_all(stream[part : part + 6_000])
+    for each in strange:
+        learning.send_all([each])
+    learning.settle()
+    oracle = assert_equal(learning)
+    shown = sum(each.topic == IMPRESSIONS for each in (*stream, *strange))
+    assert shown == len(oracle.shown) + oracle.duplicates + len(oracle.dead)
+    assert counters(learning) == {
+        "entered": len(oracle.shown), "refused_impressions": len(oracle.dead), "refused_clicks": oracle.refused_clicks,
+    }  # fmt: skip
+    assert learning.restarts() == 0
+    assert_covers(oracle)
+
+
+def assert_covers(oracle: Oracle) -> None:
+    """The stream holds what the rules are about."""
+    assert {reason for _, said, _ in oracle.dead.values() for reason in said.split("|")} == {
+        "json", "type", "missing", "value", "future", "encoder", "size",
+    }  # fmt: skip
+    assert oracle.duplicates > 300
+    acted = {key: {event.action for event in oracle.feedback(key)} for key in oracle.shown}
+    assert sum({"purchase", "refund"} <= actions for actions in acted.values()) > 100
+    assert sum({"like", "dislike"} <= actions for actions in acted.values()) > 100
+    rewards = Counter(oracle.reward(key) for key in oracle.shown)
+    assert len(rewards) > 15
+    assert min(rewards) < 0 < max(rewards)
+
+
+def test_it_learns_at_once_and_is_restored(learning: Learning, stream: list[Sent]) -> None:
+    """With no click at all; then from one click, long before its impression's delay has passed."""
+    learning.submit()
+    someone, now_ms = shopper(seed=2), time.time_ns() // 1_000_000
+    shown = someone.impression("s", "u", "i1", now_ms - 1_000) | {"policy": "linucb"}
+    assert visible(learning, [sent(0, IMPRESSIONS, shown)], lambda arm: arm.n == 1) < AT_ONCE_S
+    click = someone.click(shown, "like", now_ms)
+    assert visible(learning, [sent(0, CLICKS, click)], lambda arm: any(arm.theta)) < AT_ONCE_S
+    learning.send_all(stream[:3_000])
+    learning.settle()
+    assert_equal(learning)
+    learning.settings.redis.client().flushall()
+    learning.run("restore", JOB)
+    assert_equal(learning)
+    learning.send_all(stream[3_000:5_000])  # the job goes on from where it was
+    learning.settle()
+    assert_equal(learning)
+
+
+def visible(learning: Learning, stream: list[Sent], condition: Any) -> float:
+    """Seconds from sending until arm i1 of linucb fulfils it."""
+    client = learning.settings.redis.client()
+    began_s = time.monotonic()
+    learning.send_all(stream)
+
+    def holds() -> bool:
+        packed: Any = client.hget(redis_keys.bandit("linucb"), "i1")
+        return packed is not None and condition(oracle_bandit.unpack(packed))
+
+    wait(holds, 60, lambda: "nothing was learnt")
+    return time.monotonic() - began_s
+
+
+class Both(Sender):
+    """Sends clicks at its pace, and with them the impressions that come before them in the stream."""
+
+    def __init__(self, learning: Learning, stream: Sequence[Sent]) -> None:
+        super().__init__(learning, [each.record for each in stream if each.topic == CLICKS])
+        self.stream, self.place = stream, 0
+
+    def send(self, count: int) -> None:
+        end = min(self.sent + count, len(self.records))
+        while self.sent < end:
+            self.show(min(self.sent + CHUNK, len(self.records)))
+            super().send(1)
+
+    def show(self, clicks: int) -> None:
+        """The impressions before this many clicks; all that are left with the last."""
+        passed = self.sent
+        while self.place < len(self.stream) and (passed < clicks or clicks == len(self.records)):
+            each = self.stream[self.place]
+            self.place += 1
+            passed += each.topic == CLICKS
+            if each.topic == IMPRESSIONS:
+                self.futures.append(self.producer.send(IMPRESSIONS, key=each.record.key, value=each.record.value))
+
+
+def drive(learning: Learning, stream: Sequence[Sent], kills: list[Kill], seed: int) -> list[Bite]:
+    rng, sender, bites = random.Random(seed), Both(learning, stream), []
+    for kill in kills:
+        sender.keep_step(kill.share)
+        bites.append(bite(learning, kill, sender, rng))
+    sender.send(len(sender.records))
+    sender.close()
+    return bites
+
+
+def test_kills_change_no_byte(learning: Learning) -> None:
+    kills = [Kill("taskmanager", 0.3), Kill("worker", 0.6)]
+    stream = shopper(seed=3).slates(4_000, FIRST_MS)
+    for _ in range(TRIES):
+        learning.reset()
+        learning.submit("--parallelism", "2", "--state-backend", "rocksdb")
+        bites = drive(learning, stream, kills, seed=1)
+        learning.settle()
+        assert_equal(learning)
+        print(*bites)
+        if all(bite.counts() for bite in bites):
+            return
+    pytest.fail(f"after {TRIES} tries some kill still did not bite: {bites}")

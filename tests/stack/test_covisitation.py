@@ -1,0 +1,168 @@
+"""The co-visitation job on a real stack: every list equals a recount, through refunds, late events, a kill, poison."""
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from infra import flink
+from schemas.topics import CLICKS
+from tests import topic
+from tests.dirty import ACTIONS, soiled
+from tests.oracle_covisitation import Covisitation
+from tests.stack.compare import unequal
+from tests.stack.crashes import Kill, drive
+from tests.stack.running import Stack
+from tests.streams import DAY_MS, Click, Stream, by_moment, enriched, in_order, named, online_retail, resent, shuffled
+
+pytestmark = pytest.mark.stack
+JOB = "covisitation"
+TRIES = 3
+EVERYTHING = 10**6
+Lists = dict[str, tuple[dict[str, Any], int]]  # key -> the list, and when it expires
+
+
+@dataclass(frozen=True)
+class Running(Stack):
+    def submit(self, *options: str) -> None:
+        self.run("submit", JOB, *options)
+
+    def job(self) -> flink.Job:
+        return flink.named(self.settings.flink, JOB)
+
+
+@pytest.fixture
+def running(stack: Stack) -> Running:
+    return Running(stack.home, stack.settings)
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    """Every action in no order; purchases and what was given back of them, re-sent; some from days before."""
+    first, later = online_retail("2011-11", 6_000), online_retail("2011-11", 14_000)[-4_000:]
+    return by_moment(
+        in_order(named("in-order", first[:2_000]))
+        + shuffled(named("mixed", enriched(first + later, list(ACTIONS), seed=1)), seed=2)
+        + resent(named("resent", given_back(first[:3_000] + later[:1_000], seed=3)), seed=4)
+        + late(named("late", enriched(later, ["view", "purchase", "refund"], seed=5)), seed=6)
+    )
+
+
+def given_back(clicks: list[Click], seed: int) -> list[Click]:
+    """With a refund of a third of the purchases, up to three days after them or an hour before."""
+    rng = random.Random(seed)
+    back = [
+        click | {"event_id": f"{click['event_id']}-back", "action": "refund"}
+        | {"ts_ms": click["ts_ms"] + rng.randrange(-DAY_MS // 24, 3 * DAY_MS)}
+        for click in clicks if rng.random() < 1 / 3
+    ]  # fmt: skip
+    return sorted(clicks + back, key=lambda click: int(click["ts_ms"]))
+
+
+def late(clicks: list[Click], seed: int) -> Stream:
+    """A third of them days late, some so late that they no longer count."""
+    rng = random.Random(seed)
+    days = (0, 0, 0, 0, 1, 3, 120)
+    return [(click["ts_ms"], click | {"ts_ms": click["ts_ms"] - rng.choice(days) * DAY_MS}) for click in clicks]
+
+
+def recount(stack: Stack, without: str = "nobody") -> Covisitation:
+    rules, session = stack.settings.collaborative, stack.settings.session
+    found = Covisitation(rules, session.history, session.future_ms)
+    for record in topic.read(stack.settings.kafka, CLICKS):
+        if not (record.key or b"").startswith(without.encode()):
+            found.feed(record)
+    return found
+
+
+def in_redis(stack: Stack) -> Lists:
+    client = stack.settings.redis.client(decode_responses=True)
+    keys = sorted(client.scan_iter(count=2_000))
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.get(key)
+        pipeline.pexpiretime(key)
+    answers = pipeline.execute()
+    return {
+        key: (json.loads(value), expires_ms)
+        for key, value, expires_ms in zip(keys, answers[::2], answers[1::2], strict=True)
+    }
+
+
+def assert_equal(stack: Stack) -> Covisitation:
+    oracle = recount(stack)
+    different = unequal("Redis", oracle.redis(), in_redis(stack))
+    assert not different, "\n".join(different)
+    return oracle
+
+
+def test_every_list_equals_a_recount(running: Running, stream: Stream) -> None:
+    running.submit("--parallelism", "2", "--state-backend", "rocksdb")
+    running.send(soiled(stream))
+    running.settle()
+    oracle = assert_equal(running)
+    assert min(oracle.paths[path] for path in ("counted", "late", "repeat", "again", "too old", "refused")) > 20
+    assert len(oracle.lists("viewed", 1)) > 500
+    assert len(oracle.lists("bought", 1)) > 500
+    assert running.restarts() == 0
+
+
+def test_a_killed_taskmanager_changes_no_list(running: Running, stream: Stream) -> None:
+    for _ in range(TRIES):
+        running.reset()
+        running.submit("--parallelism", "1", "--state-backend", "hashmap")
+        bites = drive(running, list(soiled(stream)), [Kill("taskmanager", 0.45)], seed=1)
+        running.settle()
+        assert_equal(running)
+        print(*bites)
+        if all(bite.counts() for bite in bites):
+            return
+    pytest.fail(f"after {TRIES} tries the kill still did not bite: {bites}")
+
+
+def test_a_poisoned_client_moves_little_and_redis_is_restored(running: Running, stream: Stream) -> None:
+    """docs/collaborative.md, "What a single user can move": 10,000 clicks on one item, another's on many, in a day."""
+    calm = stream[:4_000]
+    at_ms, target = bestseller(calm)
+    one = [poison("poison/one", n, at_ms, target) for n in range(10_000)]
+    many = [poison("poison/many", n, at_ms, target if n % 20 == 0 else f"x{n % 500}") for n in range(10_000)]
+    running.submit()
+    running.send(soiled(by_moment(calm + in_order(one) + in_order(many))))
+    running.settle()
+    assert_bounded(running, recount(running, without="poison"), assert_equal(running), target)
+    before = in_redis(running)
+    running.settings.redis.client().flushall()
+    running.run("restore", JOB)
+    assert unequal("Redis", before, in_redis(running)) == []
+    running.send(soiled(stream[4_000:5_000]))
+    running.settle()
+    assert_equal(running)
+
+
+def assert_bounded(stack: Stack, clean: Covisitation, poisoned: Covisitation, target: str) -> None:
+    cap, shrink = stack.settings.collaborative.cap, stack.settings.collaborative.shrink
+    before, after = dict(clean.trending(EVERYTHING)), dict(poisoned.trending(EVERYTHING))
+    moved = {item: after[item] - before.get(item, 0.0) for item in after if after[item] != before.get(item)}
+    assert len(moved) == cap
+    assert moved == {item: pytest.approx(2.0 if item == target else 1.0) for item in moved}
+    was, now = clean.lists("viewed", EVERYTHING), poisoned.lists("viewed", EVERYTHING)
+    assert sum(map(len, now.values())) - sum(map(len, was.values())) <= cap * (cap - 1)
+    for item, entries in was.items():
+        scores = dict(now[item])
+        assert len(scores) - len(entries) <= cap - 1
+        for other, score in entries:  # two users' clicks, on one of the two at most
+            assert 0.8 * score <= scores[other] <= score + 1 / (1 + shrink)
+
+
+def bestseller(stream: Stream) -> tuple[int, str]:
+    """The last view of the stream, and the item most viewed on that day."""
+    views = [click for _, click in stream if click["action"] in ("view", "click")]
+    at_ms = max(int(click["ts_ms"]) for click in views)
+    items = [str(click["item_id"]) for click in views if click["ts_ms"] // DAY_MS == at_ms // DAY_MS]
+    return at_ms, max(sorted(set(items)), key=items.count)
+
+
+def poison(user: str, n: int, at_ms: int, item: str) -> Click:
+    return {"event_id": f"{user}-{n}", "user_id": user, "item_id": item, "action": "click", "ts_ms": at_ms - n}

@@ -1,0 +1,121 @@
+package headrace;
+
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeMap;
+import java.util.stream.LongStream;
+import org.apache.flink.metrics.Counter;
+import org.apache.flink.table.annotation.ArgumentHint;
+import org.apache.flink.table.annotation.ArgumentTrait;
+import org.apache.flink.table.annotation.DataTypeHint;
+import org.apache.flink.table.annotation.StateHint;
+import org.apache.flink.table.api.dataview.MapView;
+import org.apache.flink.table.functions.FunctionContext;
+import org.apache.flink.table.functions.ProcessTableFunction;
+import org.apache.flink.types.Row;
+
+/**
+ * How many users hold an item, by kind; told to the items that it is together with, which need it to weigh their pairs.
+ *
+ * <p>Each change of a pair goes on to its other item, with the total of this one. A total that changes alone would have to be told to every
+ * item it is together with, at each event; so it is told rounded down to three bits, and only when that, or its newest bucket, changes.
+ */
+@DataTypeHint("ROW<target STRING, change BYTES>")
+public class Totals extends ProcessTableFunction<Row> {
+  static final int NONE = Integer.MIN_VALUE; // newest bucket of an item that nobody holds
+
+  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
+  public static class Total {
+    public long[] users = {}; // bucket, users, bucket, users, ...; ascending
+    public int newest = NONE; // bucket
+    public double rounded; // decayed as of newest
+  }
+
+  private transient Counter told;
+  private transient int horizon;
+  private transient double halfLife; // in buckets
+
+  @Override
+  public void open(FunctionContext context) {
+    horizon = Integer.parseInt(context.getJobParameter("headrace.horizon_days", ""));
+    halfLife = Double.parseDouble(context.getJobParameter("headrace.half_life_days", ""));
+    told = context.getMetricGroup().addGroup("headrace").counter("totals_told");
+  }
+
+  /**
+   * @param together each item that this one was together with, and the newest bucket in which it was
+   * @param input a row of Baskets
+   */
+  public void eval(
+      @StateHint(ttl = UserHistory.NO_TTL) Total total,
+      @StateHint(ttl = UserHistory.NO_TTL) MapView<String, Long> together,
+      @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
+      throws Exception {
+    var item = (String) input.getField("item");
+    var others = Set.of((String[]) input.getField("others"));
+    long bucket = (Long) input.getField("bucket");
+    byte sign = (Byte) input.getField("sign");
+    boolean moved = others.contains(item) && count(total, bucket, sign);
+    for (var other : others) {
+      collect(Row.of(other, Change.write(sign, (int) bucket, total, (Long) input.getField("as_of_ms"), item)));
+      Long known = together.get(other);
+      if (known == null || known < bucket) together.put(other, bucket);
+    }
+    if (moved) tell(total, together, item, others);
+  }
+
+  /** True if what is told of the total changed. */
+  private boolean count(Total total, long bucket, byte sign) {
+    var users = new TreeMap<Long, Long>();
+    for (int i = 0; i < total.users.length; i += 2) users.put(total.users[i], total.users[i + 1]);
+    users.merge(bucket, (long) sign, (a, b) -> a + b == 0 ? null : a + b);
+    if (!users.isEmpty()) users.headMap(users.lastKey() - horizon, true).clear();
+    int newest = users.isEmpty() ? NONE : (int) (long) users.lastKey();
+    double sum = 0;
+    for (var entry : users.entrySet()) sum += entry.getValue() * Math.pow(2, -(newest - entry.getKey()) / halfLife);
+    double rounded = roundedDown(sum);
+    boolean moved = newest != total.newest || rounded != total.rounded;
+    total.users = users.entrySet().stream().flatMapToLong(e -> LongStream.of(e.getKey(), e.getValue())).toArray();
+    total.newest = newest;
+    total.rounded = rounded;
+    return moved;
+  }
+
+  /** To three significant bits: 1, 1.25, 1.5 or 1.75 times a power of 2. */
+  static double roundedDown(double value) {
+    return Double.longBitsToDouble(Double.doubleToLongBits(value) & -1L << 50);
+  }
+
+  private void tell(Total total, MapView<String, Long> together, String item, Set<String> knowing) throws Exception {
+    var gone = new ArrayList<String>();
+    for (Map.Entry<String, Long> entry : together.entries()) {
+      if (entry.getValue() <= (long) total.newest - horizon) {
+        gone.add(entry.getKey());
+      } else if (!knowing.contains(entry.getKey())) {
+        told.inc();
+        collect(Row.of(entry.getKey(), Change.write((byte) 0, 0, total, Long.MIN_VALUE, item)));
+      }
+    }
+    for (var other : gone) together.remove(other);
+  }
+
+  /** Of the pair of a list's item with `other`: what to add to its count, and the other's total as it is now. */
+  record Change(byte sign, int bucket, int newest, double rounded, long asOf, String other) {
+    static byte[] write(byte sign, int bucket, Total total, long asOf, String other) {
+      var name = other.getBytes(StandardCharsets.UTF_8);
+      var buffer = ByteBuffer.allocate(25 + name.length).order(ByteOrder.LITTLE_ENDIAN);
+      return buffer.put(sign).putInt(bucket).putInt(total.newest).putDouble(total.rounded).putLong(asOf).put(name).array();
+    }
+
+    static Change read(byte[] bytes) {
+      var buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+      return new Change(buffer.get(), buffer.getInt(), buffer.getInt(), buffer.getDouble(), buffer.getLong(),
+          new String(Arrays.copyOfRange(bytes, 25, bytes.length), StandardCharsets.UTF_8));
+    }
+  }
+}
