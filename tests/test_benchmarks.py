@@ -129,6 +129,15 @@ def test_live_lists_know_the_colour_and_are_those_of_the_oracle() -> None:
     assert about["new items"] == 0
 
 
+def test_a_question_knows_what_came_before_it_and_no_more() -> None:
+    steps = [("u1", "b"), ("u1", "a"), ("u2", "a"), ("u2", "c"), ("u2", "a"), ("u3", "a")]
+    clicks = [{"user_id": u, "item_id": i, "action": "purchase", "ts_ms": n} for n, (u, i) in enumerate(steps)]
+    first, second = prequential.questions(clicks, 3, 100)
+    assert (first.user, first.item, first.popular) == ("u2", "c", ["b", "c"])
+    assert first.events == (Acted("a", "purchase", 2, None),)
+    assert (second.user, second.item, second.popular) == ("u3", "a", ["a", "b", "c"])
+
+
 def test_histories_are_packed_as_the_jvm_does() -> None:
     events = (Acted("é:1", "rate", 5, 4.5), Acted("", "search", 6, None))
     got = history.decode(prequential.packed(events))

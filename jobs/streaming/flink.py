@@ -14,10 +14,13 @@ from udfs.contract import MAX_BYTES
 MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key and a value of MAX_BYTES characters each
 
 
-def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> StreamTableEnvironment:
+def environment(
+    job: str, flink: Flink, parameters: dict[str, Any], worker_per_operator: bool = False
+) -> StreamTableEnvironment:
     """A streaming table environment; the rest is the cluster's: where checkpoints lie, state backend, restarts.
 
-    parameters reach the Java functions, as headrace.NAME.
+    parameters reach the Java functions, as headrace.NAME. worker_per_operator: the Python operators of a slot do not
+    take turns at one interpreter's lock; 200 MB and some seconds of start for each.
     """
     conf = Configuration()
     conf.set_string("pipeline.name", job)
@@ -29,8 +32,7 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> StreamTab
     )  # the default, 100 ms, is most of a click's way to Redis
     conf.set_string("pipeline.object-reuse", "true")
     conf.set_string("python.metric.enabled", "true")
-    # A worker process for each Python operator: in one, they take turns at its interpreter lock, a fifth of the rate.
-    conf.set_string("python.fn-execution.memory.managed", "false")
+    conf.set_string("python.fn-execution.memory.managed", str(not worker_per_operator).lower())
     conf.set_string("table.local-time-zone", "UTC")
     conf.set_string("table.exec.source.idle-timeout", f"{flink.idle_timeout_s} s")
     conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
