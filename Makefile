@@ -14,7 +14,7 @@ KAFKA_JARS := $(HEADRACE_CACHE)/jars/kafka/.ready
 JOB_JAR := $(HEADRACE_CACHE)/jars/headrace-flink.jar
 REQUIREMENTS := infra/requirements
 
-demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## clicks become features, live in the terminal (DEMO_SECONDS=n: plain lines, then ends)
+demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit learns, live in the terminal (DEMO_SECONDS=n: plain lines, then ends)
 	@$(HEADRACE) demo
 
 test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## every test: without a JVM first, then Flink, then the whole stack

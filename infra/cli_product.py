@@ -19,7 +19,7 @@ def demo(
         typer.Option(envvar="HEADRACE_DATA", help="Folder of online_retail.csv.xz; without it, simulated shoppers."),
     ] = Path("."),
 ) -> None:
-    """Start everything and show clicks become features. Ends by Ctrl-C, and leaves the stack up."""
+    """Start everything; simulated shoppers click and a bandit learns. Ends by Ctrl-C, and leaves the stack up."""
     from rich.console import Console
 
     from infra import demo as product_demo
@@ -28,17 +28,24 @@ def demo(
 
 
 @app.command()
-def restore(job: Annotated[str, typer.Argument(help="Whose Redis keys.")] = "session_features") -> None:
-    """Write every live key of a job again from the log, after Redis lost it. The job pauses and then goes on."""
+def restore(
+    job: Annotated[
+        str | None, typer.Argument(help="Whose Redis keys; without it, those of every job that runs.")
+    ] = None,
+) -> None:
+    """Write every live key again from the log, after Redis lost it. Each job pauses and then goes on."""
     from rich.console import Console
 
     from infra import restore as product_restore
     from infra.settings import load
 
-    console = Console()
-    with console.status(f"replaying {job}"):
-        took_s = product_restore.restore(load(), job)
-    console.print(f"Redis is as the log says, after {took_s:.0f} s")
+    console, settings = Console(), load()
+    if product_restore.restore_serving(settings):
+        console.print("the version that serves is shown again")
+    for name in [job] if job else product_restore.running(settings):
+        with console.status(f"replaying {name}"):
+            took_s = product_restore.restore(settings, name)
+        console.print(f"{name}: Redis is as the log says, after {took_s:.0f} s")
 
 
 @app.command()

@@ -32,7 +32,7 @@ FEATURES, LIST = "click to features", "my click changed my list"
 MINE = 5  # items of the list of `you`
 SLATES_PER_S = 30.0
 BUCKET_S = 5.0  # of a sparkline
-SEED, ITEMS, SHOPPERS = 1, 60, 600
+SEED, ITEMS, SHOPPERS = 1, 40, 600
 
 
 class Scene:
@@ -82,12 +82,18 @@ class Scene:
         producer.close()
 
     def _probe(self) -> None:
-        """Acts on the first item of their own list, and waits for what that changes."""
-        actions = itertools.cycle(("view", "view", "click", "view", "like", "view", "purchase"))
-        while not self._over.wait(PROBE_EVERY_S):
-            item = self.mine.items[0].item if self.mine and self.mine.items else self.shop.items[0].item_id
+        """Views the first item of their own list, then does something with it, and waits for what that changes.
+
+        Two events an item: the history of 50 never holds all items, so there is always a next one.
+        """
+        item = self.shop.items[0].item_id
+        for action in itertools.cycle(("view", "click", "view", "like", "view", "purchase")):
+            if self._over.wait(PROBE_EVERY_S):
+                return
+            if action == "view" and self.mine and self.mine.items:
+                item = self.mine.items[0].item
             sent_ms, sent_s = time.time_ns() // 1_000_000, time.perf_counter()
-            self._tracker.track(YOU, item, next(actions), price=9.5)
+            self._tracker.track(YOU, item, action, price=9.5)
             self._time(sent_ms, sent_s)
             fields: Any = self._redis.hgetall(redis_keys.session(YOU))
             self.features = {name.decode(): value.decode() for name, value in fields.items()}

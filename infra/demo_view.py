@@ -56,11 +56,12 @@ def _pairs(values: dict[str, Any]) -> Table:
 
 
 def _rates(scene: Scene) -> Iterator[tuple[str, str, str]]:
-    """(arm, its rate so far, its rate over time)"""
+    """(arm, its rate so far, its rate over time); the newest bar comes when its time is over."""
     by_arm = {name: list(rates) for name, rates in scene.rates.items()}
-    top = max((rate.mean for rates in by_arm.values() for rate in rates[-BUCKETS:]), default=0.0)
+    bars = {name: rates[:-1][-BUCKETS:] for name, rates in by_arm.items()}
+    top = max((rate.mean for rates in bars.values() for rate in rates), default=0.0)
     for name, rates in by_arm.items():
-        yield name, _percent(reduce(Rate.merge, rates, Rate())), sparkline(rates[-BUCKETS:], top)
+        yield name, _percent(reduce(Rate.merge, rates, Rate())), sparkline(bars[name], top)
     if scene.best.slates:
         yield "who knew all", f"{PERCENT * scene.best.mean:.1f} %", ""
 

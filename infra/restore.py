@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from infra import flink, topics
+from infra import flink, models, topics
 from infra.errors import HeadraceError
 from infra.settings import Settings
-from infra.submission import Submission, submit
+from infra.submission import Submission, known, submit
 from schemas import redis_keys
 from schemas.topics import STATISTICS
 
@@ -34,6 +34,21 @@ def restore(settings: Settings, job: str) -> float:
             job_id = submit(settings, Submission(job, arguments=("--redis-only",)))
             _wait_finished(settings, job_id, job)
     return time.monotonic() - began_s
+
+
+def running(settings: Settings) -> list[str]:
+    """The jobs that run now."""
+    if names := [job for job in known() if flink.alive(settings.flink, job)]:
+        return names
+    raise HeadraceError(f"no job runs: name the one to restore, of {', '.join(known())}")
+
+
+def restore_serving(settings: Settings) -> bool:
+    """`model:current` and the popular list; False if no version is published."""
+    pointer = models.current()
+    if pointer:
+        models.project(settings.redis.client(), models.load(pointer.version), pointer)
+    return pointer is not None
 
 
 def _write_posteriors(settings: Settings) -> None:

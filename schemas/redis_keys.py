@@ -5,7 +5,7 @@
 | `session:{user}` | hash | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
 | `live:{version}:{user}` | string, JSON | list, as of the newest click | jobs/streaming/collaborative | 30 min |
 | `recs:{version}:{user}` | string, JSON | list, precomputed | publication of the version | goes with the version |
-| `recs:{version}:popular` | string, JSON | list, for anyone | publication of the version | goes with the version |
+| `popular:{version}` | string, JSON | list, for anyone | publication of the version | goes with the version |
 | `trending` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `also_viewed:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bought_together:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
@@ -33,7 +33,7 @@ def recs(version: str, user_id: str) -> str:
 
 
 def popular(version: str) -> str:
-    return f"recs:{version}:popular"
+    return f"popular:{version}"
 
 
 def trending() -> str:

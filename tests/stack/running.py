@@ -4,6 +4,7 @@ import fcntl
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import flink, topics
+from infra import flink, models, places, topics
 from infra.errors import HeadraceError
 from infra.settings import Settings, load
 from infra.settings import Stack as StackSettings
@@ -83,7 +84,7 @@ class Stack:
         wait(lambda: self.checkpoints() >= seen + SETTLED_CHECKPOINTS, timeout_s, lambda: "no checkpoint completes")
 
     def reset(self) -> None:
-        """No job, no records, an empty Redis."""
+        """No job, no records, no version, an empty Redis."""
         for job in flink.jobs(self.settings.flink):
             if job.state in flink.ALIVE:
                 flink.cancel(self.settings.flink, job, timeout_s=60)
@@ -91,6 +92,7 @@ class Stack:
             admin.delete_topics([name for name in topics.names() if name in admin.list_topics()])
             wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
         topics.create(self.settings.kafka)
+        shutil.rmtree(self.home / models.root().relative_to(places.home()), ignore_errors=True)
         redis = self.settings.redis.client(decode_responses=True)
         folder: Any = redis.config_get("dir")
         assert folder["dir"].startswith(str(self.home)), "this is not the tests' Redis"

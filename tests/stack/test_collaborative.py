@@ -1,7 +1,6 @@
 """The collaborative job on a real stack: each live list equals a direct solve, through a swap and through a kill."""
 
 import json
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -52,7 +51,6 @@ def stream(retail: list[Click]) -> Stream:
 
 @pytest.fixture
 def running(stack: Stack) -> Running:
-    shutil.rmtree(models.root(), ignore_errors=True)
     return Running(stack.home, stack.settings)
 
 

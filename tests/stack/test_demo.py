@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra import flink, models
+from infra.demo_scene import ITEMS
 from schemas import redis_keys
 from schemas.topics import IMPRESSIONS
 from tests import topic
@@ -17,7 +18,6 @@ from tests.stack.running import Stack, wait
 
 pytestmark = pytest.mark.stack
 SECONDS = 20
-SLATE = 5
 POLICIES = ("linucb", "popular", "random")
 
 
@@ -84,4 +84,4 @@ def test_the_bandit_knows_of_every_impression(running_stack: Stack, said: str) -
         if each["policy"] == "popular":
             assert each["propensity"] == 1
         if each["policy"] == "random":
-            assert each["propensity"] == pytest.approx(1 / (60 - each["position"]))
+            assert each["propensity"] == pytest.approx(1 / (ITEMS - each["position"]))
