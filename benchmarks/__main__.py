@@ -9,8 +9,8 @@ import typer
 from benchmarks import stack
 from benchmarks.harness import console
 
-NAMES: tuple[str, ...] = ("session_features", "freshness", "lists", "bandit", "redis_writes", "startup", "recovery", "memory")
-NAMES += ("open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
+NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
+NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
