@@ -36,7 +36,7 @@ down: ## end what `up` started
 bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=session_features
 	@$(PYTHON) -m benchmarks $(NAME)
 
-soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## 20 seeded crash schedules on the real stack
+soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## every stack test, also those too long for CI, and 20 seeded crash schedules
 	$(PYTHON) -m pytest -m stack --soak
 
 package: $(READY) $(JOB_JAR) ## what a cluster elsewhere needs to run the jobs, in dist/

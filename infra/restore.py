@@ -60,8 +60,8 @@ def _write_posteriors(settings: Settings) -> None:
     pipeline = settings.redis.client().pipeline(transaction=False)
     for value in newest.values():
         arm = msgspec.json.decode(value)
-        posterior = arms.solve(arms.unpack([b64decode(arm["packed"])]), settings.bandit.ridge)
-        packed: Any = arms.pack_posterior(posterior)[0]  # redis-py's types know no bytes
+        (posterior,) = arms.solve_packed([b64decode(arm["packed"])], settings.bandit.ridge)
+        packed: Any = posterior  # redis-py's types know no bytes
         pipeline.hset(redis_keys.bandit(arm["policy"]), arm["arm"], packed)
     pipeline.execute()
 

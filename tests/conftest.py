@@ -8,7 +8,14 @@ from tests.stack.running import Stack, stack_in
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="all 20 crash schedules instead of the first two")
+    parser.addoption("--soak", action="store_true", help="also tests marked soak, and all 20 crash schedules, not two")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("soak"):
+        left_out = [item for item in items if item.get_closest_marker("soak")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 CONTEXT_MAX = 8.0
 REWARD_MAX = 16.0
 _STEPS = 4096.0  # in 1
+_PART = 128  # arms solved at once: thousands leave the cache, and take twice as long
 
 
 class Statistics(NamedTuple):
@@ -116,6 +117,12 @@ def solve(statistics: Statistics, ridge: float) -> Posterior:
     solution = np.linalg.solve(statistics.A + ridge * eye, right)
     A_inv = solution[:, :, :d]
     return Posterior(solution[:, :, d], (A_inv + A_inv.transpose(0, 2, 1)) / 2, np.array(statistics.n))
+
+
+def solve_packed(packed: Sequence[bytes], ridge: float) -> list[bytes]:
+    """The packed posterior of each arm, from its packed statistics."""
+    parts = (packed[at : at + _PART] for at in range(0, len(packed), _PART))
+    return [each for part in parts for each in pack_posterior(solve(unpack(part), ridge))]
 
 
 def stack(posteriors: Mapping[str, Posterior], arms: Sequence[str], d: int, ridge: float) -> Posterior:

@@ -107,7 +107,9 @@ def published(version: str) -> Version:
     return oracle_collaborative.read(models.root() / version)
 
 
-@pytest.mark.parametrize(("parallelism", "backend"), [(1, "hashmap"), (2, "rocksdb")])
+@pytest.mark.parametrize(
+    ("parallelism", "backend"), [pytest.param(1, "hashmap", marks=pytest.mark.soak), (2, "rocksdb")]
+)
 def test_every_list_equals_a_direct_solve(
     running: Running, retail: list[Click], stream: Stream, parallelism: int, backend: str
 ) -> None:
@@ -194,6 +196,7 @@ class Streaming(threading.Thread):
         return time.time_ns() // 1_000_000
 
 
+@pytest.mark.soak
 def test_a_killed_taskmanager_changes_no_list(running: Running, retail: list[Click], stream: Stream) -> None:
     train("v1", retail[:4_000], factors=16)
     version = published("v1")

@@ -109,6 +109,7 @@ def test_every_list_equals_a_recount(running: Running, stream: Stream) -> None:
     assert running.restarts() == 0
 
 
+@pytest.mark.soak
 def test_a_killed_taskmanager_changes_no_list(running: Running, stream: Stream) -> None:
     for _ in range(TRIES):
         running.reset()

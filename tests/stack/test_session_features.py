@@ -36,8 +36,15 @@ def counters(stack: Stack) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("backend", ["hashmap", "rocksdb"])
-@pytest.mark.parametrize("parallelism", [1, 2])
+@pytest.mark.parametrize(
+    ("parallelism", "backend"),
+    [
+        (1, "hashmap"),
+        (2, "rocksdb"),
+        pytest.param(1, "rocksdb", marks=pytest.mark.soak),
+        pytest.param(2, "hashmap", marks=pytest.mark.soak),
+    ],
+)
 def test_all_streams_at_once_equal_the_oracle(stack: Stack, stream: Stream, parallelism: int, backend: str) -> None:
     stack.submit("--parallelism", f"{parallelism}", "--state-backend", backend)
     stack.send(records(stream))

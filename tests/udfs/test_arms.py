@@ -149,6 +149,13 @@ def test_solve_is_the_normal_equation_and_the_sequential_update(ridge: float) ->
     np.testing.assert_array_equal(got.A_inv, got.A_inv.transpose(0, 2, 1))
 
 
+def test_a_posterior_is_the_same_bytes_in_any_batch() -> None:
+    statistics = list(packed(*impressions(5_000, 300, 5, seed=4)).values())
+    alone = [arms.pack_posterior(arms.solve(arms.unpack([each]), 2.0))[0] for each in statistics]
+    assert arms.solve_packed(statistics, 2.0) == alone
+    assert arms.solve_packed([], 2.0) == []
+
+
 def test_forgetting_halves_each_period() -> None:
     def one(n: float) -> bytes:
         return arms.pack(Statistics(np.full((1, 1, 1), 4 * n), np.full((1, 1), 2 * n), np.array([n])))[0]
