@@ -17,6 +17,7 @@ REQUIREMENTS := infra/requirements
 demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit learns, live in the terminal (DEMO_SECONDS=n: plain lines, then ends)
 	@$(HEADRACE) demo
 
+test soak: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## every test: without a JVM first, then Flink, then the whole stack
 	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"

@@ -81,14 +81,18 @@ def read(folder: Path) -> Version:
 
 @dataclass
 class Expected:
-    """What a list may hold: each item's score, and what each item of the history adds to it."""
+    """What a list may hold: each item's score, and what gives each item of the history its part in one."""
 
     scores: dict[str, float]
-    parts: dict[str, dict[str, float]]
-    places: dict[str, int]
+    solved: dict[str, NDArray[np.float64]]  # A^-1 y_j (alpha r_j + w0 target)
+    version: Version
 
     def best(self, n: int) -> list[str]:
-        return sorted(self.scores, key=lambda item: (-self.scores[item], self.places[item]))[:n]
+        return sorted(self.scores, key=lambda item: (-self.scores[item], self.version.places[item]))[:n]
+
+    def parts(self, item: str) -> dict[str, float]:
+        y = self.version.Y[self.version.places[item]]
+        return {j: float(y @ s) for j, s in self.solved.items()}
 
 
 def strengths(version: Version, events: tuple[Acted, ...]) -> dict[str, float]:
@@ -128,8 +132,7 @@ def expected(version: Version, events: tuple[Acted, ...]) -> Expected | None:
     seen = {event.item for event in events if event.action not in ("search", "ignore")}
     scores = {item: float(x @ Y[n]) for item, n in v.places.items() if item not in seen}
     solved = {j: np.linalg.solve(A, y) * (v.alpha * r[j] + v.w0 * v.target) for j, y in own.items()}
-    parts = {item: {j: float(Y[v.places[item]] @ s) for j, s in solved.items()} for item in scores}
-    return Expected(scores, parts, v.places) if scores else None
+    return Expected(scores, solved, v) if scores else None
 
 
 def wrong(version: Version, moment: Moment, listed: dict[str, Any] | None, n: int) -> list[str]:
@@ -150,7 +153,7 @@ def wrong(version: Version, moment: Moment, listed: dict[str, Any] | None, n: in
 
 
 def fits(must: Expected, best: str, entry: dict[str, Any]) -> bool:
-    item, reason, parts = entry["item"], entry["reason"], must.parts[entry["item"]]
+    item, reason, parts = entry["item"], entry["reason"], must.parts(entry["item"])
     near = [abs(score - entry["score"]) <= TOLERANCE for score in (must.scores[best], must.scores[item])]
     most = max(parts.values())
     explained = most <= TOLERANCE if reason is None else parts.get(reason, -np.inf) >= most - TOLERANCE and most > 0

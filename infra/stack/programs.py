@@ -116,5 +116,6 @@ def _flink_environment() -> dict[str, str]:
         "FLINK_PID_DIR": f"{home}/run",
         "FLINK_IDENT_STRING": "headrace",
         "HOSTNAME": "local",
+        "OPENBLAS_NUM_THREADS": "1",  # the slots share the cores; a thread a core in each Python worker would spin
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }
