@@ -18,7 +18,7 @@ from tests import oracle_bandit, topic
 from tests.bandit_streams import Sent
 from tests.oracle_bandit import Oracle
 from tests.stack.compare import unequal
-from tests.stack.running import SETTLED_CHECKPOINTS, Stack, wait
+from tests.stack.running import Stack, wait
 from udfs import arms
 from udfs.context import SHOPPER
 
@@ -45,8 +45,7 @@ class Learning(Stack):
     def settle(self, timeout_s: float = 120) -> None:
         total = sum(sum(topic.ends(self.settings.kafka, name).values()) for name in (IMPRESSIONS, CLICKS))
         wait(lambda: self.read() == total, timeout_s, lambda: f"{self.read()} of {total} records are consumed")
-        done = self.checkpoints() + SETTLED_CHECKPOINTS
-        wait(lambda: self.checkpoints() >= done, timeout_s, lambda: "no checkpoint completes")
+        self.commit(timeout_s)
 
 
 def oracle_of(settings: Settings) -> Oracle:
