@@ -90,4 +90,5 @@ def _cause(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"(Caused by: )?([\w.$]+\.)?\w*(Error|Exception|Exit)\b", line)]
     innermost = [line for line in errors if "ProgramAbortException" not in line and "ProgramInvocation" not in line]
-    return (innermost or errors or lines or ["the client printed nothing"])[-1].removeprefix("Caused by: ")
+    refused = [line for line in lines if "Cannot map checkpoint/savepoint state" in line]
+    return (refused or innermost or errors or lines or ["the client printed nothing"])[-1].removeprefix("Caused by: ")
