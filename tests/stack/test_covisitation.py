@@ -123,6 +123,7 @@ def test_a_killed_taskmanager_changes_no_list(running: Running, stream: Stream) 
     pytest.fail(f"after {TRIES} tries the kill still did not bite: {bites}")
 
 
+@pytest.mark.soak
 def test_a_poisoned_client_moves_little_and_redis_is_restored(running: Running, stream: Stream) -> None:
     """docs/collaborative.md, "What a single user can move": 10,000 clicks on one item, another's on many, in a day."""
     calm = stream[:4_000]

@@ -40,6 +40,7 @@ def send_the_rest(stack: Stack, stream: Stream) -> None:
     stack.send(sweepers(stream[-1][0] + DAY_MS, stack.settings.kafka.partitions))
 
 
+@pytest.mark.soak
 def test_a_savepoint_resumes_at_another_parallelism_and_backend(stack: Stack, stream: Stream) -> None:
     stack.submit("--parallelism", "1", "--state-backend", "hashmap")
     stack.send(soiled(stream[: EVENTS // 2]))
