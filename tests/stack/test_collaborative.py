@@ -125,6 +125,7 @@ def test_every_list_equals_a_direct_solve(
     assert running.restarts() == 0
 
 
+@pytest.mark.soak
 def test_without_a_version_nothing_is_written(running: Running, retail: list[Click], stream: Stream) -> None:
     running.submit()
     running.send(soiled(stream[:2_000]))

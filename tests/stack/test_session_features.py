@@ -39,8 +39,8 @@ def counters(stack: Stack) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("parallelism", "backend"),
     [
-        (1, "hashmap"),
         (2, "rocksdb"),
+        pytest.param(1, "hashmap", marks=pytest.mark.soak),
         pytest.param(1, "rocksdb", marks=pytest.mark.soak),
         pytest.param(2, "hashmap", marks=pytest.mark.soak),
     ],
