@@ -66,12 +66,12 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
     """
     from kafka import KafkaProducer
 
-    done = _done(kafka)
     fix = _filter(edit) if edit else lambda letter: letter.value
     producer = KafkaProducer(
         **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
     )
-    producer.init_transactions()
+    producer.init_transactions()  # waits for the end of the last resend's transaction, without which `done` is old
+    done = _done(kafka)
     mended: list[Mended] = []
     try:
         for letter in read(kafka, reason):

@@ -93,7 +93,8 @@ def _refuse_overridden(settings: Settings, chosen: dict[str, int]) -> None:
     """Commands would look elsewhere than where the stack listens."""
     redis = f"{settings.redis.host}:{settings.redis.port}"
     spelled = {"kafka.bootstrap": settings.kafka.bootstrap, "redis": redis, "flink.rest": settings.flink.rest}
-    for name, local in _addresses(chosen).items():
+    spelled |= {f"stack.{name}": str(port) for name, port in ports.wished(settings.stack).items()}
+    for name, local in (_addresses(chosen) | {f"stack.{name}": str(port) for name, port in chosen.items()}).items():
         if spelled[name] != local:
             places.stack_toml().unlink()
             raise HeadraceError(

@@ -3,11 +3,14 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from infra.errors import HeadraceError
 from infra.settings import Stack, load
-from infra.stack import ports
+from infra.stack import lifecycle, ports
 
 
 @pytest.fixture
@@ -38,3 +41,12 @@ def test_two_parts_never_share_a_port() -> None:
 def test_an_occupied_wildcard_counts_as_taken() -> None:
     with socket.create_server(("", 0)) as server:
         assert not ports.is_free(server.getsockname()[1])
+
+
+def test_a_taken_port_that_the_environment_insists_on_is_refused(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    monkeypatch.setenv("HEADRACE_STACK__ZOOKEEPER_PORT", str(taken))
+    with pytest.raises(HeadraceError, match=rf"^stack\.zookeeper_port is set to {taken} in the environment"):
+        lifecycle._configure(load(), Console(quiet=True))
