@@ -80,7 +80,7 @@ def main() -> Result:
         rows += [(datasets.DATASETS[name].title, way, recall[way], of_known[way]) for way in ways]
     table(f"Recall@{N} of the next item", ("data", "way", "all", "users known in training"), rows)
     ratio = min(ours[name] / peers[name]["sequential"] for name in DATASETS)
-    conditions |= {"n": N, "history": HISTORY, "training": HOW._asdict() | {"objective": HOW.objective._asdict()}}
+    conditions |= {"n": N, "history": HISTORY, "training": HOW.parameters()}
     return Result("prequential", ours, peers, ratio, "the sequential oracle, worst data set", f"recall@{N}", conditions)
 
 

@@ -20,7 +20,7 @@ def publish(shop: Shop, seed: int, settings: Settings) -> models.Pointer:
     """It serves from now on; one that an earlier demo made of the same shop serves on."""
     how = Training(FACTORS, ITERATIONS, als.ials(), HALF_LIFE_MS, RATING_MAX, settings.session.history, seed)
     lineage = {"dataset": "simulator", "seed": seed, "items": len(shop.items), "events": PAST}
-    parameters = how._asdict() | {"objective": how.objective._asdict()}
+    parameters = how.parameters()
     version = _kept(lineage, parameters) or _train(shop, how, lineage=lineage, parameters=parameters)
     pointer = models.publish(version, _now_ms())
     models.project(settings.redis.client(), models.load(version), pointer)

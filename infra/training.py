@@ -33,6 +33,10 @@ class Training(NamedTuple):
     history: int  # events that a user is folded in from
     seed: int
 
+    def parameters(self) -> dict[str, Any]:
+        """As they stand in a version's manifest."""
+        return self._asdict() | {"objective": self.objective._asdict()}
+
 
 class Log(NamedTuple):
     """Clicks as columns, in time order; item i is items[i]."""

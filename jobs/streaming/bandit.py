@@ -23,8 +23,8 @@ from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.settings import Redis, Settings, load
-from jobs.streaming import flink
-from jobs.streaming.redis_writer import RedisWriter
+from jobs.streaming import clicks, flink
+from jobs.streaming.redis_writer import WritingFunction
 from schemas import redis_keys, topics
 from schemas.types import ddl
 from udfs import arms, resp, reward
@@ -106,10 +106,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statistics = STATISTICS.format(version=f"{encoder.version}_{rules.half_life_ms}")
     for topic, sql in {topics.STATISTICS: statistics, topics.REWARDS: REWARDS, topics.DEAD_LETTERS: DEAD}.items():
         statements.add_insert_sql(f"INSERT INTO {topic} {sql}")
-    if options.explain:
-        print(statements.explain())
-    else:
-        flink.execute(table_env, statements, JOB, apart="project")
+    flink.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
@@ -136,17 +133,6 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Enco
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql.format(**numbers)}")
 
 
-def times(ts_ms: Any, append_ts: pd.Series, future_ms: int, faults: list[Fault | None]) -> tuple[Any, Any]:
-    """(t, append_ms) of each record (docs/semantics.md); a fault for each from the future."""
-    append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
-    sent_ms = np.array([ts or 0 for ts in ts_ms], np.int64)
-    for i in np.flatnonzero(sent_ms > append_ms + future_ms):
-        limit = append_ms[i] + future_ms
-        said = f"ts_ms: must be <= {limit}, the broker's clock plus {future_ms}, got {sent_ms[i]}"
-        faults[i] = Fault("future", said)
-    return np.minimum(sent_ms, append_ms), append_ms
-
-
 class Impressions(ScalarFunction):  # type: ignore[misc]
     """(value, append_ts) -> an impression with its context packed, or reason and detail."""
 
@@ -160,7 +146,7 @@ class Impressions(ScalarFunction):  # type: ignore[misc]
     def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
         columns, faults = self.impression.columns(values)
         c: dict[str, Any] = dict(zip(self.impression.fields, columns, strict=True))
-        t, append_ms = times(c["ts_ms"], append_ts, self.future_ms, faults)
+        t, append_ms = clicks.times(c["ts_ms"], append_ts, self.future_ms, faults)
         self._refuse_other_encoders(c["encoder_version"], c["context"], faults)
         self.refused.inc(len(faults) - faults.count(None))
         return pd.DataFrame(
@@ -201,7 +187,7 @@ class Feedback(ScalarFunction):  # type: ignore[misc]
     def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
         columns, faults = self.click.columns(values)
         c: dict[str, Any] = dict(zip(self.click.fields, columns, strict=True))
-        t, append_ms = times(c["ts_ms"], append_ts, self.future_ms, faults)
+        t, append_ms = clicks.times(c["ts_ms"], append_ts, self.future_ms, faults)
         self.refused.inc(len(faults) - faults.count(None))
         actions = [action or "ignore" for action in c["action"]]
         worth = [
@@ -215,17 +201,15 @@ class Feedback(ScalarFunction):  # type: ignore[misc]
         )
 
 
-class Project(ScalarFunction):  # type: ignore[misc]
+class Project(WritingFunction):
     """(policy, arm, sums) -> each arm's posterior in Redis; then its newest sums in base64, NULL in its other rows."""
 
-    def is_deterministic(self) -> bool:
-        return False  # it writes: the planner may neither drop nor repeat it
-
     def __init__(self, redis: Redis, ridge: float) -> None:
-        self.redis, self.ridge = redis, ridge
+        super().__init__(redis)
+        self.ridge = ridge
 
     def open(self, context: FunctionContext) -> None:
-        self.writer = RedisWriter(self.redis)
+        super().open(context)
         self.write_ms = context.get_metric_group().distribution("redis_write_ms")
 
     def eval(self, policies: pd.Series, items: pd.Series, sums: pd.Series) -> pd.Series:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
@@ -47,6 +48,7 @@ CHECKED = DataTypes.ROW(
 )
 
 Columns = dict[str, Sequence[Any]]  # by field of schemas/click.avsc
+Milliseconds = NDArray[np.int64]
 Items = Callable[[Columns], list[str | None]]
 
 
@@ -73,6 +75,19 @@ def declare(
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
 
 
+def times(
+    ts_ms: Sequence[int | None], append_ts: pd.Series, future_ms: int, faults: list[Fault | None]
+) -> tuple[Milliseconds, Milliseconds]:
+    """(t, append_ms) of each record (docs/semantics.md); a fault for each from the future."""
+    append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
+    sent_ms = np.array([ts or 0 for ts in ts_ms], np.int64)
+    for i in np.flatnonzero(sent_ms > append_ms + future_ms):
+        limit = append_ms[i] + future_ms
+        said = f"ts_ms: must be <= {limit}, the broker's clock plus {future_ms}, got {sent_ms[i]}"
+        faults[i] = Fault("future", said)
+    return np.minimum(sent_ms, append_ms), append_ms
+
+
 class Checked(ScalarFunction):  # type: ignore[misc]
     """(value, append_ts) -> what UserHistory needs of the record, or reason and detail."""
 
@@ -86,18 +101,13 @@ class Checked(ScalarFunction):  # type: ignore[misc]
     def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
         columns, faults = self.click.columns(values)
         c: Columns = dict(zip(self.click.fields, columns, strict=True))
-        append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
-        ts_ms = np.array([ts or 0 for ts in c["ts_ms"]], np.int64)
-        for i in np.flatnonzero(ts_ms > append_ms + self.future_ms):
-            limit = append_ms[i] + self.future_ms
-            said = f"ts_ms: must be <= {limit}, the broker's clock plus {self.future_ms}, got {ts_ms[i]}"
-            faults[i] = Fault("future", said)
+        t, append_ms = times(c["ts_ms"], append_ts, self.future_ms, faults)
         self.refused.inc(len(faults) - faults.count(None))
         return pd.DataFrame(
             {
                 "user_id": c["user_id"],
                 "event_id": c["event_id"],
-                "ts_ms": np.minimum(ts_ms, append_ms),
+                "ts_ms": t,
                 "append_ms": append_ms,
                 "action": np.array([ACTION_CODES.get(action, 0) for action in c["action"]], np.int8),
                 "item_id": self.items(c),

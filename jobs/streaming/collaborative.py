@@ -17,12 +17,12 @@ from time import monotonic
 import numpy as np
 import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+from pyflink.table.udf import FunctionContext, udf
 
 from infra.models import Follower, Model, ModelError
 from infra.settings import Redis, Settings, load
 from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import RedisWriter
+from jobs.streaming.redis_writer import WritingFunction
 from schemas import redis_keys
 from udfs import live
 from udfs.live import Serving
@@ -39,10 +39,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LIVE}")
-    if options.explain:
-        print(statements.explain())
-    else:
-        flink.execute(table_env, statements, JOB, apart="recommend")
+    flink.execute(table_env, statements, JOB, apart="recommend", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
@@ -58,17 +55,16 @@ def rated(c: clicks.Columns) -> list[str | None]:
     return [item and live.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
 
 
-class Recommend(ScalarFunction):  # type: ignore[misc]
+class Recommend(WritingFunction):
     """(user_id, recent, rowtime) -> the user's list in Redis; 1 per row, once Redis has answered."""
 
-    def is_deterministic(self) -> bool:
-        return False  # it writes: the planner may neither drop nor repeat it
-
     def __init__(self, redis: Redis, n: int) -> None:
-        self.redis, self.n = redis, n
+        super().__init__(redis)
+        self.n = n
 
     def open(self, context: FunctionContext) -> None:
-        self.writer, self.version = RedisWriter(self.redis), Version()
+        super().open(context)
+        self.version = Version()
         metrics = context.get_metric_group()
         self.written, self.without_model = metrics.counter("lists"), metrics.counter("without_model")
         self.took_ms = metrics.distribution("recommend_ms")

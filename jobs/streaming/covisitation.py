@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+from pyflink.table.udf import FunctionContext, udf
 
 from infra.settings import Redis, Settings, load
 from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import RedisWriter
+from jobs.streaming.redis_writer import WritingFunction
 from schemas import redis_keys
 from udfs import covisitation, session, together
 from udfs.resp import strings
@@ -52,10 +52,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     declare(table_env, settings, options.redis_only)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LISTS}")
-    if options.explain:
-        print(statements.explain())
-    else:
-        flink.execute(table_env, statements, JOB, apart="project")
+    flink.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
@@ -77,25 +74,21 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool)
     views = {"acts": ACTS, "changed_baskets": BASKETS, "changed_totals": TOTALS}
     views |= {"changes": SINGLE if at_end else WINDOWS.format(refresh_s=rules.refresh_s)}
     views |= {"counts": COUNTS.format(on_time=ON_TIME if at_end else "")}
-    for (
-        name,
-        sql,
-    ) in views.items():  # as tables: Flink 2.3 cannot read the text of a view whose function another one reads
+    # As tables: Flink 2.3 cannot read the text of a view whose function another one reads.
+    for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
     table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
 
 
-class Project(ScalarFunction):  # type: ignore[misc]
+class Project(WritingFunction):
     """(item, kind, cells, as_of_ms) -> the list in Redis; 1 per row, once Redis has answered."""
 
-    def is_deterministic(self) -> bool:
-        return False  # it writes: the planner may neither drop nor repeat it
-
     def __init__(self, redis: Redis, rules: Rules) -> None:
-        self.redis, self.rules = redis, rules
+        super().__init__(redis)
+        self.rules = rules
 
     def open(self, context: FunctionContext) -> None:
-        self.writer = RedisWriter(self.redis)
+        super().open(context)
         metrics = context.get_metric_group()
         self.written, self.took_ms = metrics.counter("lists"), metrics.distribution("project_ms")
 

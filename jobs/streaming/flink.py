@@ -27,9 +27,8 @@ def environment(
     java = ",".join(f"headrace.{name}:{value}" for name, value in parameters.items())
     conf.set_string("pipeline.global-job-parameters", java)
     conf.set_string("execution.checkpointing.interval", f"{flink.checkpoint_interval_s} s")
-    conf.set_string(
-        "execution.buffer-timeout.interval", "5 ms"
-    )  # the default, 100 ms, is most of a click's way to Redis
+    # The default, 100 ms, is most of a click's way to Redis.
+    conf.set_string("execution.buffer-timeout.interval", "5 ms")
     conf.set_string("pipeline.object-reuse", "true")
     conf.set_string("python.metric.enabled", "true")
     conf.set_string("python.fn-execution.memory.managed", str(not worker_per_operator).lower())
@@ -41,11 +40,14 @@ def environment(
     return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment(conf))
 
 
-def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: str, apart: str) -> None:
-    """Start the job; the operator that calls the SQL function `apart` gets a thread of its own.
+def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: str, apart: str, explain: bool) -> None:
+    """Start the job, or print its plan; the operator that calls the SQL function `apart` gets a thread of its own.
 
     A task waits while Python works on its batch. Left in one task, the state before that function would wait too.
     """
+    if explain:
+        print(statements.explain())
+        return
     statements.attach_as_datastream()
     env = StreamExecutionEnvironment(table_env._get_j_env())
     head = get_gateway().jvm.org.apache.flink.streaming.api.operators.ChainingStrategy.HEAD

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from pyflink.table.udf import FunctionContext, ScalarFunction
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -51,3 +52,16 @@ class RedisWriter:
     def _disconnect(self, _: Exception) -> None:
         self._connection.disconnect()
         self._lost = True
+
+
+class WritingFunction(ScalarFunction):  # type: ignore[misc]
+    """A function that writes its rows to Redis, and answers once Redis has."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self.redis = redis
+
+    def is_deterministic(self) -> bool:
+        return False  # it writes: the planner may neither drop nor repeat it
+
+    def open(self, context: FunctionContext) -> None:
+        self.writer = RedisWriter(self.redis)

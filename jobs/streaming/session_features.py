@@ -13,11 +13,11 @@ from time import monotonic
 import numpy as np
 import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+from pyflink.table.udf import FunctionContext, udf
 
 from infra.settings import Redis, Session, Settings, load
 from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import RedisWriter
+from jobs.streaming.redis_writer import WritingFunction
 from schemas import redis_keys, topics
 from schemas.types import ddl
 from udfs import session
@@ -42,10 +42,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     if not options.redis_only:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
-    if options.explain:
-        print(statements.explain())
-    else:
-        flink.execute(table_env, statements, JOB, apart="project")
+    flink.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
@@ -58,17 +55,16 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
         table_env.execute_sql(f"CREATE TEMPORARY TABLE {table} WITH ('connector' = 'blackhole')")
 
 
-class Project(ScalarFunction):  # type: ignore[misc]
+class Project(WritingFunction):
     """(user_id, counters, session_id, recent) -> the user's hash in Redis; 1 per row, once Redis has answered."""
 
-    def is_deterministic(self) -> bool:
-        return False  # it writes: the planner may neither drop nor repeat it
-
     def __init__(self, redis: Redis, rules: Session) -> None:
-        self.redis, self.zone = redis, rules.time_zone
+        super().__init__(redis)
+        self.zone = rules.time_zone
 
     def open(self, context: FunctionContext) -> None:
-        self.writer, self.hashes = RedisWriter(self.redis), HashWriter(session.FIELDS)
+        super().open(context)
+        self.hashes = HashWriter(session.FIELDS)
         self.write_ms = context.get_metric_group().distribution("redis_write_ms")
 
     def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:

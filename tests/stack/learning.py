@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from infra import flink
 from infra.settings import Settings
 from schemas import redis_keys
 from schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS, REWARDS, STATISTICS
@@ -28,11 +27,7 @@ CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="(?:clicks|impressions)"[^}]*
 
 @dataclass(frozen=True)
 class Learning(Stack):
-    def submit(self, *options: str) -> None:
-        self.run("submit", JOB, *options)
-
-    def job(self) -> flink.Job:
-        return flink.named(self.settings.flink, JOB)
+    job_name: str = JOB
 
     def send_all(self, stream: Sequence[Sent]) -> None:
         for name in (IMPRESSIONS, CLICKS):

@@ -4,12 +4,12 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from infra import flink, models, training
+from infra import models, training
 from infra.training import Training
 from schemas import redis_keys
 from schemas.topics import CLICKS
@@ -28,15 +28,6 @@ SHOWN = 20  # differences
 TRIES = 3
 
 
-@dataclass(frozen=True)
-class Running(Stack):
-    def submit(self, *options: str) -> None:
-        self.run("submit", JOB, *options)
-
-    def job(self) -> flink.Job:
-        return flink.named(self.settings.flink, JOB)
-
-
 @pytest.fixture(scope="module")
 def retail() -> list[Click]:
     return online_retail("2011-11", 10_000)
@@ -50,8 +41,8 @@ def stream(retail: list[Click]) -> Stream:
 
 
 @pytest.fixture
-def running(stack: Stack) -> Running:
-    return Running(stack.home, stack.settings)
+def running(stack: Stack) -> Stack:
+    return replace(stack, job_name=JOB)
 
 
 def train(version: str, clicks: list[Click], factors: int) -> None:
@@ -59,7 +50,7 @@ def train(version: str, clicks: list[Click], factors: int) -> None:
     how = Training(factors, 3, als.ials(alpha=2.0, reg=0.02, unobserved=0.2), 30.0 * DAY_MS, 5.0, 50, seed=factors)
     log = training.read(clicks)
     contents = training.train(log, how, lambda: None)
-    parameters = how._asdict() | {"objective": how.objective._asdict()}
+    parameters = how.parameters()
     models.write(
         contents, version=version, kind="als", users=log.users, parameters=parameters, lineage={}, metrics={},
         created_ms=time.time_ns() // 1_000_000, commit="",
@@ -111,7 +102,7 @@ def published(version: str) -> Version:
     ("parallelism", "backend"), [pytest.param(1, "hashmap", marks=pytest.mark.soak), (2, "rocksdb")]
 )
 def test_every_list_equals_a_direct_solve(
-    running: Running, retail: list[Click], stream: Stream, parallelism: int, backend: str
+    running: Stack, retail: list[Click], stream: Stream, parallelism: int, backend: str
 ) -> None:
     train("v1", retail[:4_000], factors=16)
     version = published("v1")
@@ -126,7 +117,7 @@ def test_every_list_equals_a_direct_solve(
 
 
 @pytest.mark.soak
-def test_without_a_version_nothing_is_written(running: Running, retail: list[Click], stream: Stream) -> None:
+def test_without_a_version_nothing_is_written(running: Stack, retail: list[Click], stream: Stream) -> None:
     running.submit()
     running.send(soiled(stream[:2_000]))
     running.settle()
@@ -142,7 +133,7 @@ def test_without_a_version_nothing_is_written(running: Running, retail: list[Cli
     assert running.restarts() == 0
 
 
-def test_a_swap_and_a_rollback_in_mid_stream(running: Running, retail: list[Click], stream: Stream) -> None:
+def test_a_swap_and_a_rollback_in_mid_stream(running: Stack, retail: list[Click], stream: Stream) -> None:
     """Each list is whole of its version; an event that came after a pointer moved was answered by the new version."""
     train("v1", retail[:4_000], factors=16)
     train("v2", retail[2_000:], factors=24)
@@ -198,7 +189,7 @@ class Streaming(threading.Thread):
 
 
 @pytest.mark.soak
-def test_a_killed_taskmanager_changes_no_list(running: Running, retail: list[Click], stream: Stream) -> None:
+def test_a_killed_taskmanager_changes_no_list(running: Stack, retail: list[Click], stream: Stream) -> None:
     train("v1", retail[:4_000], factors=16)
     version = published("v1")
     for _ in range(TRIES):

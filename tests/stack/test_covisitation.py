@@ -2,12 +2,11 @@
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from infra import flink
 from schemas.topics import CLICKS
 from tests import topic
 from tests.dirty import ACTIONS, soiled
@@ -24,18 +23,9 @@ EVERYTHING = 10**6
 Lists = dict[str, tuple[dict[str, Any], int]]  # key -> the list, and when it expires
 
 
-@dataclass(frozen=True)
-class Running(Stack):
-    def submit(self, *options: str) -> None:
-        self.run("submit", JOB, *options)
-
-    def job(self) -> flink.Job:
-        return flink.named(self.settings.flink, JOB)
-
-
 @pytest.fixture
-def running(stack: Stack) -> Running:
-    return Running(stack.home, stack.settings)
+def running(stack: Stack) -> Stack:
+    return replace(stack, job_name=JOB)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +88,7 @@ def assert_equal(stack: Stack) -> Covisitation:
     return oracle
 
 
-def test_every_list_equals_a_recount(running: Running, stream: Stream) -> None:
+def test_every_list_equals_a_recount(running: Stack, stream: Stream) -> None:
     running.submit("--parallelism", "2", "--state-backend", "rocksdb")
     running.send(soiled(stream))
     running.settle()
@@ -110,7 +100,7 @@ def test_every_list_equals_a_recount(running: Running, stream: Stream) -> None:
 
 
 @pytest.mark.soak
-def test_a_killed_taskmanager_changes_no_list(running: Running, stream: Stream) -> None:
+def test_a_killed_taskmanager_changes_no_list(running: Stack, stream: Stream) -> None:
     for _ in range(TRIES):
         running.reset()
         running.submit("--parallelism", "1", "--state-backend", "hashmap")
@@ -124,7 +114,7 @@ def test_a_killed_taskmanager_changes_no_list(running: Running, stream: Stream) 
 
 
 @pytest.mark.soak
-def test_a_poisoned_client_moves_little_and_redis_is_restored(running: Running, stream: Stream) -> None:
+def test_a_poisoned_client_moves_little_and_redis_is_restored(running: Stack, stream: Stream) -> None:
     """docs/collaborative.md, "What a single user can move": 10,000 clicks on one item, another's on many, in a day."""
     calm = stream[:4_000]
     at_ms, target = bestseller(calm)

@@ -38,7 +38,7 @@ public class ArmSums extends ProcessTableFunction<Row> {
   /** Job parameter periods: how many count. */
   @Override
   public void open(FunctionContext context) {
-    periods = Long.parseLong(context.getJobParameter("headrace.periods", ""));
+    periods = UserHistory.setting(context, "periods");
     var metrics = context.getMetricGroup().addGroup("headrace");
     entered = metrics.counter("entered");
     corrected = metrics.counter("corrected");

@@ -49,10 +49,10 @@ public class Baskets extends ProcessTableFunction<Row> {
 
   @Override
   public void open(FunctionContext context) {
-    cap = setting(context, "cap");
-    horizon = setting(context, "horizon_days");
-    history = setting(context, "history");
-    tradedMax = setting(context, "traded_max");
+    cap = (int) UserHistory.setting(context, "cap");
+    horizon = (int) UserHistory.setting(context, "horizon_days");
+    history = (int) UserHistory.setting(context, "history");
+    tradedMax = (int) UserHistory.setting(context, "traded_max");
     var actions = names(context, "actions");
     viewed = flags(actions, names(context, "viewed"));
     touched = flags(actions, names(context, "touched"));
@@ -63,10 +63,6 @@ public class Baskets extends ProcessTableFunction<Row> {
     repeats = metrics.counter("repeats");
     tooOld = metrics.counter("too_old");
     beyond = metrics.counter("beyond_traded_max");
-  }
-
-  private static int setting(FunctionContext context, String name) {
-    return Integer.parseInt(context.getJobParameter("headrace." + name, ""));
   }
 
   private static List<String> names(FunctionContext context, String name) {

@@ -36,7 +36,7 @@ public class Together extends ProcessTableFunction<Row> {
 
   @Override
   public void open(FunctionContext context) {
-    horizon = Integer.parseInt(context.getJobParameter("headrace.horizon_days", ""));
+    horizon = (int) UserHistory.setting(context, "horizon_days");
     atEnd = Boolean.parseBoolean(context.getJobParameter("headrace.at_end", ""));
   }
 

@@ -42,7 +42,7 @@ public class Totals extends ProcessTableFunction<Row> {
 
   @Override
   public void open(FunctionContext context) {
-    horizon = Integer.parseInt(context.getJobParameter("headrace.horizon_days", ""));
+    horizon = (int) UserHistory.setting(context, "horizon_days");
     halfLife = Double.parseDouble(context.getJobParameter("headrace.half_life_days", ""));
     told = context.getMetricGroup().addGroup("headrace").counter("totals_told");
   }

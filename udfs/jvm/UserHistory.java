@@ -82,7 +82,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     tooLate = metrics.counter("too_late");
   }
 
-  private static long setting(FunctionContext context, String name) {
+  static long setting(FunctionContext context, String name) {
     return Long.parseLong(context.getJobParameter("headrace." + name, ""));
   }
 
