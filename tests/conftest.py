@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with stack_in(tmp_path_factory.mktemp("stack"), FLINK__CHECKPOINT_INTERVAL_S=2) as stack:
+    with stack_in(tmp_path_factory.mktemp("stack"), FLINK__CHECKPOINT_INTERVAL_S=1) as stack:
         yield stack
 
 
