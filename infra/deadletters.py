@@ -67,11 +67,12 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
     from kafka import KafkaProducer
 
     fix = _filter(edit) if edit else lambda letter: letter.value
-    producer = KafkaProducer(
-        **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
-    )
-    producer.init_transactions()  # waits for the end of the last resend's transaction, without which `done` is old
-    done = _done(kafka)
+    with admin(kafka) as client:  # first, because it says what is wrong when Kafka is away
+        producer = KafkaProducer(
+            **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
+        )
+        producer.init_transactions()  # waits for the end of the last resend's transaction, without which `done` is old
+        done = _done(client)
     mended: list[Mended] = []
     try:
         for letter in read(kafka, reason):
@@ -132,11 +133,10 @@ def _filter(command: str) -> Callable[[DeadLetter], bytes]:
     return fix
 
 
-def _done(kafka: Kafka) -> dict[tuple[str, int], int]:
+def _done(client: Any) -> dict[tuple[str, int], int]:
     """By (reason, partition): the offset below which every letter was sent."""
-    with admin(kafka) as client:
-        groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(GROUP)]
-        found = client.list_group_offsets(groups) if groups else {}
+    groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(GROUP)]
+    found = client.list_group_offsets(groups) if groups else {}
     done: dict[tuple[str, int], int] = defaultdict(int)
     for group, offsets in found.items():
         for part, committed in offsets.items():
