@@ -18,7 +18,8 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## every test: without a JVM first, then Flink, then the whole stack
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## the tests: without a JVM first, then Flink, then the whole stack
+	@$(PYTHON) -m infra.stack.prerequisites
 	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"
 	$(PYTHON) -m pytest -m stack
@@ -37,13 +38,13 @@ down: ## end what `up` started
 bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=session_features
 	@$(PYTHON) -m benchmarks $(NAME)
 
-soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## every stack test, also those too long for CI, and 20 seeded crash schedules
+soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) # every stack test, also those too long for CI, and 20 seeded crash schedules
 	$(PYTHON) -m pytest -m stack --soak
 
 package: $(READY) $(JOB_JAR) ## what a cluster elsewhere needs to run the jobs, in dist/
 	@$(HEADRACE) package
 
-lock: $(UV) ## resolve infra/requirements/*.in anew
+lock: $(UV) # resolve infra/requirements/*.in anew
 	for name in streaming batch edge airflow; do \
 	  $(UV) pip compile --quiet --upgrade --python-version 3.11 $(REQUIREMENTS)/$$name.in -o $(REQUIREMENTS)/$$name.txt || exit 1; \
 	done

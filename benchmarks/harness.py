@@ -31,7 +31,7 @@ def machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "java": _first_line("java", "-version"),
-        "redis": _first_line("redis-server", "--version"),
+        "redis-server": _first_line("redis-server", "--version"),
         **{package: version(package) for package in PACKAGES},
     }
 

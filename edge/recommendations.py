@@ -1,7 +1,7 @@
 """The read SDK: a user's list from Redis, ranked by a bandit if you wish, and its impressions sent.
 
     >>> with Tracker.connect() as tracker:                                       # doctest: +SKIP
-    ...     recommendations = Recommendations(redis.Redis(), tracker, Chooser(policy("linucb", alpha=0.5)))
+    ...     recommendations = Recommendations.connect(tracker, bandit=True)
     ...     shown = recommendations.for_user("ann", 5, surface="home")
     ...     tracker.track("ann", "lamp-7", "click", impression_id=shown.impression_id)
     ...     [entry.item for entry in shown.items], shown.source, shown.stale
@@ -114,14 +114,15 @@ class Recommendations:
         self._version, self._ask_at_s = "", 0.0
 
     @classmethod
-    def connect(cls, tracker: Tracker | None = None, chooser: Chooser | None = None, **options: Any) -> Self:
-        """By the settings of this machine (infra/settings.toml)."""
+    def connect(cls, tracker: Tracker | None = None, *, bandit: bool = False, **options: Any) -> Self:
+        """By the settings of this machine (infra/settings.toml). bandit: lists are ranked by the policy of [bandit]."""
         from infra.settings import load
 
         settings = load()
         own: dict[str, Any] = {"stale_after_ms": settings.collaborative.stale_after_ms}
         own["encoder"] = bandits.encoder(settings.bandit)
-        return cls(settings.redis.client(), tracker, chooser, **(own | options))
+        own["chooser"] = bandits.chooser(settings.bandit) if bandit else None
+        return cls(settings.redis.client(), tracker, **(own | options))
 
     def for_user(
         self,

@@ -48,13 +48,17 @@ def up() -> None:
 
 
 @app.command()
-def down() -> None:
+def down(
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Then delete what was written: topics, Redis, state, versions, logs.")
+    ] = False,
+) -> None:
     """End what `up` started. Data and jobs stay, and go on at the next `up`."""
     from rich.console import Console
 
     from infra.stack import lifecycle
 
-    lifecycle.down(Console())
+    lifecycle.down(Console(), forget)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(help="Records that no job could use: list them, count them, send them again.")
-Reason = Annotated[str | None, typer.Option(help="Only these, such as json, missing, type, value, future, late.")]
+Reason = Annotated[str | None, typer.Option(help="One of size, json, missing, type, value, future, late, encoder.")]
 SHOWN = 80  # characters of a value
 
 
@@ -14,7 +14,7 @@ def deadletters(
     ctx: typer.Context,
     reason: Reason = None,
     count: Annotated[bool, typer.Option("--count", help="Only how many, by reason.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The last ones of each listing.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show this many of the newest.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="One object a line, with the whole value.")] = False,
 ) -> None:
     """List the newest dead letters, or count them by reason."""

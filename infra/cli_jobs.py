@@ -7,7 +7,7 @@ import typer
 from infra.errors import HeadraceError
 
 app = typer.Typer()
-Job = Annotated[str, typer.Argument(help="The name of a file of jobs/streaming.")]
+Job = Annotated[str, typer.Argument(help="session_features, collaborative, covisitation or bandit.")]
 END_WAIT_S = 60
 
 

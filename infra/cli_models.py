@@ -16,7 +16,6 @@ if TYPE_CHECKING:  # what only a running command needs is imported there: `headr
 app = typer.Typer()
 
 DAY_MS = 86_400_000
-HISTORY = 50  # events
 Version = Annotated[str, typer.Argument(help="As `headrace models` shows it.")]
 
 
@@ -44,11 +43,12 @@ def train(
 
     from edge import datasets
     from infra import training
+    from infra.settings import load
     from udfs import als
 
-    console = Console()
+    console, history = Console(), load().session.history
     objective = als.ials(alpha, reg, unobserved)
-    how = training.Training(factors, iterations, objective, half_life_days * DAY_MS, rating_max, HISTORY, seed)
+    how = training.Training(factors, iterations, objective, half_life_days * DAY_MS, rating_max, history, seed)
     file = datasets.find(dataset, path)
     log = training.read(islice(datasets.open_dataset(dataset, path), limit))
     console.print(f"{len(log.events.users):,} events, {log.users:,} users, {len(log.items):,} items")
@@ -133,13 +133,16 @@ def _project(console: "Console", pointer: "Pointer") -> None:
     """The pointer file is what serves; without Redis its projection waits for the next publication or restore."""
     from redis import RedisError
 
-    from infra import models
+    from infra import models, projection
     from infra.errors import describe
     from infra.settings import load
 
     console.print(f"{pointer.version} serves (before: {pointer.previous or 'none'})")
+    settings = load()
+    gone = models.prune(settings.collaborative.versions_kept)
     try:
-        models.project(load().redis.client(), models.load(pointer.version), pointer)
+        projection.show(settings.redis.client(), models.load(pointer.version), pointer)
+        projection.unlink(settings.redis.client(), gone)
     except (RedisError, OSError) as error:
         console.print(f"not yet shown in Redis: {describe(error)}; then `headrace publish {pointer.version}` again")
 

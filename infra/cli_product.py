@@ -1,4 +1,4 @@
-"""`headrace demo`, `restore` and `package`."""
+"""`headrace demo`, `restore`, `retire`, `topics` and `package`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -37,15 +37,46 @@ def restore(
     from rich.console import Console
 
     from infra import restore as product_restore
+    from infra import topics
     from infra.settings import load
+    from schemas.topics import CLICKS
 
     console, settings = Console(), load()
+    if gone := topics.bounds(settings.kafka)[0].get(CLICKS):
+        console.print(
+            f"{gone:,} old clicks have left the topic (kafka.retention_h): what needs them comes back without"
+        )
     if product_restore.restore_serving(settings):
         console.print("the version that serves is shown again")
     for name in [job] if job else product_restore.running(settings):
         with console.status(f"replaying {name}"):
             took_s = product_restore.restore(settings, name)
         console.print(f"{name}: Redis is as the log says, after {took_s:.0f} s")
+
+
+@app.command()
+def retire() -> None:
+    """Delete the bandit's arms of items that have left the catalogue (docs/bandit.md, "Retired items")."""
+    import time
+
+    from infra import retirement
+    from infra.settings import load
+
+    for arm in (gone := retirement.retire(load(), time.time_ns() // 1_000_000)):
+        print(f"{arm.policy}  {arm.item}")
+    print(f"{len(gone)} arms retired")
+
+
+@app.command("topics")
+def make_topics(
+    replication: Annotated[int, typer.Option(min=-1, help="Copies of each; -1: the broker's default.")] = -1,
+) -> None:
+    """Make the topics that are missing at kafka.bootstrap, as the jobs need them. `up` does it for the local stack."""
+    from infra import topics
+    from infra.settings import load
+
+    kafka = load().kafka
+    print(f"{kafka.bootstrap}: made {', '.join(topics.create(kafka, replication)) or 'nothing, all are there'}")
 
 
 @app.command()

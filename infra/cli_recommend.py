@@ -11,7 +11,7 @@ app = typer.Typer()
 
 SOURCES = {
     "live": "from what the shopper did in the last half hour",
-    "recs": "as the version's publication computed it",
+    "recs": "computed for the shopper when the version was published",
     "popular": "nothing is known of the shopper: what most people liked",
 }
 

@@ -97,7 +97,7 @@ def _show(console: Console, scene: Scene, seconds: float | None) -> None:
             while time.monotonic() < end_s and not scene.failure:
                 time.sleep(min(PLAIN_EVERY_S if plain else SCREEN_EVERY_S, max(0.0, end_s - time.monotonic())))
                 if scene.open.is_set():
-                    end_s = min(end_s, time.monotonic() + (seconds or float("inf")))
+                    end_s = min(end_s, time.monotonic() + (float("inf") if seconds is None else seconds))
                 rate = (scene.sent - sent) / (time.monotonic() - at_s)
                 sent, at_s = scene.sent, time.monotonic()
                 if live is None:

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from edge.simulator import Shop, in_the_past
-from infra import models, training
+from infra import models, projection, training
 from infra.settings import Settings
 from infra.training import Training
 from udfs import als
@@ -23,7 +23,7 @@ def publish(shop: Shop, seed: int, settings: Settings) -> models.Pointer:
     parameters = how.parameters()
     version = _kept(lineage, parameters) or _train(shop, how, lineage=lineage, parameters=parameters)
     pointer = models.publish(version, _now_ms())
-    models.project(settings.redis.client(), models.load(version), pointer)
+    projection.show(settings.redis.client(), models.load(version), pointer)
     return pointer
 
 

@@ -21,7 +21,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,10 +29,6 @@ from numpy.typing import NDArray
 
 from infra import durable, places
 from infra.errors import HeadraceError
-from schemas import redis_keys
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -184,6 +180,17 @@ def publish(version: str, published_ms: int) -> Pointer:
         return _point(Pointer(version, now.version if now else None, published_ms))
 
 
+def prune(keep: int) -> list[str]:
+    """Remove all but the newest `keep`, the one that serves and the one before it; the names of those that went."""
+    with durable.locked(root()):
+        now = current()
+        served = {now.version, now.previous} if now else set()
+        gone = [each.version for each in versions()[:-keep] if each.version not in served]
+        for version in gone:
+            shutil.rmtree(root() / version)
+    return gone
+
+
 def rollback(published_ms: int) -> Pointer:
     """The version before this one serves again; a second rollback undoes the first."""
     with durable.locked(root()):
@@ -204,17 +211,6 @@ def _read(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except msgspec.DecodeError as error:
         raise ModelError(f"{path}: {error}") from None
-
-
-def project(client: "Redis", model: Model, pointer: Pointer) -> None:
-    """The popular list, and then the pointer to it, as Redis shows them (docs/redis.md)."""
-    described = model.manifest
-    items = [{"item": item, "score": float(users), "reason": "popular"} for item, users in model.contents.popular]
-    listed = {"version": described.version, "as_of_ms": described.created_ms, "items": items}
-    shown: dict[str, Any] = {"version": described.version, "dims": described.dims, "hashes": described.sha256}
-    shown |= {"offsets": described.lineage.get("offsets", {}), "published_ms": pointer.published_ms}
-    client.set(redis_keys.popular(described.version), msgspec.json.encode(listed))
-    client.set(redis_keys.model_current(), msgspec.json.encode(shown))
 
 
 class Follower:

@@ -30,7 +30,7 @@ def package(console: Console, out: Path) -> None:
     shutil.rmtree(places.CHECKOUT / "build", ignore_errors=True)  # setuptools would pack what it left there last time
     with console.status("installing the workers' environment"):
         _environment(build / "env", build)
-    with console.status("packing"), tarfile.open(out / "headrace-env.tar.gz", "w:gz", compresslevel=6) as archive:
+    with console.status("packing"), tarfile.open(out / "headrace-env.tar.gz", "w:gz", compresslevel=1) as archive:
         archive.add(build / "env", arcname=".", filter=_without_caches)
     shutil.copy2(places.job_jar(), out)
     shutil.copy2(places.SETTINGS_TOML, out)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from infra import flink, models, topics
+from infra import flink, models, projection, topics
 from infra.errors import HeadraceError
 from infra.settings import Settings
 from infra.submission import Submission, known, submit
@@ -47,7 +47,7 @@ def restore_serving(settings: Settings) -> bool:
     """`model:current` and the popular list; False if no version is published."""
     pointer = models.current()
     if pointer:
-        models.project(settings.redis.client(), models.load(pointer.version), pointer)
+        projection.show(settings.redis.client(), models.load(pointer.version), pointer)
     return pointer is not None
 
 
@@ -56,9 +56,9 @@ def _write_posteriors(settings: Settings) -> None:
 
     from udfs import arms
 
-    newest: dict[bytes, bytes] = {record.key: record.value for record in topics.records(settings.kafka, STATISTICS)}
+    newest: dict[bytes, bytes | None] = {r.key: r.value for r in topics.records(settings.kafka, STATISTICS)}
     pipeline = settings.redis.client().pipeline(transaction=False)
-    for value in newest.values():
+    for value in filter(None, newest.values()):  # infra/retirement.py leaves an empty value
         arm = msgspec.json.decode(value)
         (posterior,) = arms.solve_packed([b64decode(arm["packed"])], settings.bandit.ridge)
         packed: Any = posterior  # redis-py's types know no bytes

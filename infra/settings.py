@@ -61,6 +61,7 @@ class Session(Section):
 class Collaborative(Section):
     top_n: Positive
     stale_after_ms: Positive
+    versions_kept: Positive
     cap: Positive
     half_life_days: Annotated[float, Field(gt=0)]
     horizon_days: Positive
@@ -77,6 +78,7 @@ class Bandit(Section):
     first_factor: Annotated[float, Field(ge=0)]
     ridge: Annotated[float, Field(gt=0)]
     forget_ms: Positive
+    retire_ms: Positive
     half_life_ms: NonNegative
     periods_kept: Positive
     policy: Annotated[str, Field(min_length=1, max_length=64)]

@@ -103,15 +103,22 @@ def _ends(kafka: Kafka, name: str) -> dict[Any, int]:
 
 def sizes(kafka: Kafka) -> dict[str, int]:
     """Offsets held by each of our topics that exists: records, and markers of transactions."""
+    first, last = bounds(kafka)
+    return {name: last[name] - first[name] for name in last}
+
+
+def bounds(kafka: Kafka) -> tuple[dict[str, int], dict[str, int]]:
+    """Of each of our topics that exists, summed over its partitions: the first offset, and the one after the last."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
 
     with admin(kafka) as client:
         found = client.describe_topics([name for name in names() if name in client.list_topics()])
         parts = [TopicPartition(each["name"], p["partition_index"]) for each in found for p in each["partitions"]]
-        first = client.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.EARLIEST))
-        last = client.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST))
-    counts = {each["name"]: 0 for each in found}
-    for part in parts:
-        counts[part.topic] += last[part].offset - first[part].offset
-    return counts
+        specs = (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        offsets = [client.list_partition_offsets(dict.fromkeys(parts, spec)) for spec in specs]
+    sums: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for sum_, answer in zip(sums, offsets, strict=True):
+        for part in parts:
+            sum_[part.topic] = sum_.get(part.topic, 0) + answer[part].offset
+    return sums

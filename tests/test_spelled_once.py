@@ -1,12 +1,14 @@
 """Redis keys, topics and settings are spelled in one place each."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from infra import topics
 from infra.settings import Settings
+from schemas import redis_keys
 
 ROOT = Path(__file__).parents[1]
 OURS = [path for top in ("jobs", "udfs", "edge", "schemas", "infra") for path in (ROOT / top).rglob("*.py")]
@@ -22,7 +24,9 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_keys_are_spelled_in_redis_keys_alone() -> None:
-    found = {str(path) for path in OURS for text in strings(path) if text.startswith("session:")}
+    kinds = set(re.findall(r"`([a-z_]+:)", redis_keys.__doc__ or ""))
+    assert len(kinds) == 8
+    found = {str(path) for path in OURS for text in strings(path) if text.startswith(tuple(kinds))}
     assert found == {str(ROOT / "schemas" / "redis_keys.py")}
 
 

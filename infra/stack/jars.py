@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infra import places
 from infra.errors import HeadraceError
+from infra.stack import prerequisites
 
 BROKER_POM = places.CHECKOUT / "infra" / "jars" / "broker" / "pom.xml"
 JOB_SOURCES = places.CHECKOUT / "udfs" / "jvm"
@@ -58,6 +59,7 @@ def _maven(pom: Path, *arguments: str) -> None:
 
 if __name__ == "__main__":
     try:
+        prerequisites.ensure()
         {"kafka": copy_kafka, "flink": build_flink}[sys.argv[1]]()
     except HeadraceError as error:
         sys.exit(f"headrace: {error}")

@@ -23,6 +23,7 @@ from infra.stack.ports import LOCALHOST
 POLL_S = 0.2
 GUILTY_LINES = 15
 HOUR_S = 3600
+WRITTEN = ("kafka", "redis", "flink", "zookeeper", "models", "logs", "tmp")  # folders of a home that no build made
 
 
 def up(console: Console) -> None:
@@ -57,11 +58,15 @@ def _start(settings: Settings, console: Console) -> Settings:
     return settings
 
 
-def down(console: Console) -> None:
+def down(console: Console, forget: bool = False) -> None:
     with _alone(), console.status("ending Flink, Redis, Kafka"):
         was_up = supervision.stop()
         orphans = supervision.end_orphans()
+        for name in WRITTEN if forget else ():
+            shutil.rmtree(places.home() / name, ignore_errors=True)
     console.print("the stack is down" if was_up or orphans else "the stack was not up")
+    if forget:
+        console.print(f"deleted {', '.join(WRITTEN)} in {places.home()}", soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 
 from infra.errors import HeadraceError
@@ -63,3 +64,10 @@ def _install(packages: list[str]) -> None:
         done = subprocess.run(["apt-get", "-qq", *command], env=environment, capture_output=True, text=True)
         if done.returncode:
             raise HeadraceError(f"apt-get {' '.join(command)} failed: {done.stderr.strip().splitlines()[-1:]}")
+
+
+if __name__ == "__main__":
+    try:
+        ensure()
+    except HeadraceError as error:
+        sys.exit(f"headrace: {error}")

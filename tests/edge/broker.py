@@ -15,7 +15,9 @@ PROPERTIES = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listeners={listener}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+listener.security.protocol.map={listener}:{listener},CONTROLLER:PLAINTEXT
+inter.broker.listener.name={listener}
 controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 offsets.topic.replication.factor=1
@@ -29,11 +31,14 @@ broker.heartbeat.interval.ms=500
 
 
 class Broker:
-    def __init__(self, folder: Path) -> None:
+    """listener: its security protocol; secrets: what it needs of properties."""
+
+    def __init__(self, folder: Path, listener: str = "PLAINTEXT", secrets: str = "") -> None:
         self._folder = folder
         self.port, controller = free_port(), free_port()
         self._properties = folder / "kafka.properties"
-        self._properties.write_text(PROPERTIES.format(port=self.port, controller=controller, folder=folder))
+        properties = PROPERTIES.format(port=self.port, controller=controller, folder=folder, listener=listener)
+        self._properties.write_text(properties + secrets)
         cluster = uuid.uuid4().hex[:22]
         self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(self._properties)).wait()
 

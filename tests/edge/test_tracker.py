@@ -190,7 +190,7 @@ def test_events_reach_kafka_with_their_sessions(broker: Broker, tmp_path: Path) 
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("away_s", [0.0, 25.0], ids=["back at once", "away for longer than the client tries"])
+@pytest.mark.parametrize("away_s", [0.0, pytest.param(25.0, marks=pytest.mark.soak)])  # longer than the client tries
 def test_a_broker_killed_in_mid_stream_loses_and_reorders_nothing(
     broker: Broker, tmp_path: Path, away_s: float
 ) -> None:

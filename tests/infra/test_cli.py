@@ -5,13 +5,17 @@ import subprocess
 import sys
 
 import pytest
+import typer
+
+from infra import places
+from infra.cli import app
 
 NOWHERE = {
     "HEADRACE_KAFKA__BOOTSTRAP": "127.0.0.1:1",
     "HEADRACE_REDIS__PORT": "1",
     "HEADRACE_FLINK__REST": "127.0.0.1:1",
 }
-COMMANDS = ["up", "down", "status", "doctor", "logs", "submit", "stop", "savepoint", "session", "deadletters"]
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def headrace(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -83,6 +87,13 @@ def test_status_of_nothing_is_no_success() -> None:
 def test_down_without_a_stack_does_nothing() -> None:
     done = headrace("down")
     assert (done.returncode, done.stdout) == (0, "the stack was not up\n")
+
+
+def test_down_forget_deletes_what_was_written_and_not_what_was_built() -> None:
+    for name in ("kafka", "redis", "flink", "zookeeper", "models", "logs", "env", "jars"):
+        (places.home() / name).mkdir(parents=True)
+    assert headrace("down", "--forget").returncode == 0
+    assert {"env", "jars"} <= {path.name for path in places.home().iterdir()} <= {"env", "jars", "run"}
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra import models
+from infra import models, projection
 from infra.models import Contents, Follower, Manifest, ModelError
 from schemas import redis_keys
 
@@ -47,6 +47,17 @@ def test_a_version_never_changes() -> None:
         keep("v1", kept=contents(2))
     np.testing.assert_array_equal(models.load("v1").contents.item_factors, contents().item_factors)
     assert sorted(path.name for path in models.root().iterdir()) == [".lock", "v1"]
+
+
+def test_old_versions_go_but_not_those_that_serve() -> None:
+    for n in range(6):
+        keep(f"v{n}", n)
+    models.publish("v0", 1)
+    models.publish("v1", 2)
+    assert models.prune(2) == ["v2", "v3"]
+    assert [each.version for each in models.versions()] == ["v0", "v1", "v4", "v5"]
+    assert models.rollback(3).version == "v0"
+    assert models.prune(2) == []
 
 
 @pytest.mark.parametrize("version", ["", "../v", ".v", "a/b", "v 1", "v:1", "x" * 65])
@@ -220,7 +231,7 @@ class Kept(dict[str, bytes]):
 def test_the_projection() -> None:
     manifest, redis = keep("v1", 5), Kept()
     pointer = models.publish("v1", HOUR_MS)
-    models.project(redis, models.load("v1"), pointer)  # type: ignore[arg-type]
+    projection.show(redis, models.load("v1"), pointer)  # type: ignore[arg-type]
     assert list(redis) == [redis_keys.popular("v1"), redis_keys.model_current()]
     assert json.loads(redis[redis_keys.model_current()]) == {
         "version": "v1",

@@ -21,6 +21,7 @@ PUBLISHED = {
     "recent": "byte[]",
     "kept": "int",
     "spilled": "boolean",
+    "logged": "boolean",
     "spans": "long[]",
     "grace": "long",
     "timer": "long",

@@ -5,7 +5,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +175,3 @@ def progress(stack: Stack) -> Progress:
     begun = [offset for offset in offsets if offset >= 0]
     emitted = sum(int(float(count)) for count in EMITTED.findall(metrics))
     return Progress(sum(begun) + len(begun), emitted, frozenset(ATTEMPT.findall(metrics)), len(begun))
-
-
-def numbers(soak: bool) -> Iterator[int]:
-    yield from range(20 if soak else 2)

@@ -15,7 +15,7 @@ from schemas.topics import CLICKS, IMPRESSIONS
 from tests import oracle_bandit
 from tests.bandit_streams import Sent, Shopper, ahead, sent
 from tests.oracle_bandit import Oracle
-from tests.stack.crashes import CHUNK, Bite, Kill, Sender, bite
+from tests.stack.crashes import CHUNK, Bite, Kill, Sender, bite, schedule
 from tests.stack.learning import JOB, Learning, assert_equal, counters
 from tests.stack.running import Stack, wait
 from udfs.context import SHOPPER
@@ -163,17 +163,19 @@ def drive(learning: Learning, stream: Sequence[Sent], kills: list[Kill], seed: i
     return bites
 
 
-def test_kills_change_no_byte(learning: Learning, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kills_change_no_byte(learning: Learning, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """Every other schedule with forgetting."""
     monkeypatch.setenv("HEADRACE_FLINK__CHECKPOINT_INTERVAL_S", "4")
-    kills = [Kill("taskmanager", 0.2), Kill("worker", 0.5)]
-    stream = shopper(seed=3).slates(2_500, FIRST_MS)
+    monkeypatch.setenv("HEADRACE_BANDIT__HALF_LIFE_MS", f"{seed % 2 * 120_000}")
+    learning = Learning(learning.home, load())
+    plan, stream = schedule(seed), shopper(seed=3).slates(2_500, FIRST_MS)
     for _ in range(TRIES):
         learning.reset()
-        learning.submit("--parallelism", "2", "--state-backend", "rocksdb")
-        bites = drive(learning, stream, kills, seed=1)
+        learning.submit("--parallelism", f"{plan.parallelism}", "--state-backend", plan.state_backend)
+        bites = drive(learning, stream, plan.kills, seed)
         learning.settle()
         assert_equal(learning)
-        print(*bites)
+        print(plan, *bites, sep="\n  ")
         if all(bite.counts() for bite in bites):
             return
     pytest.fail(f"after {TRIES} tries some kill still did not bite: {bites}")

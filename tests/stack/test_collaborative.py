@@ -202,3 +202,20 @@ def test_a_killed_taskmanager_changes_no_list(running: Stack, retail: list[Click
         if all(bite.counts() for bite in bites):
             return
     pytest.fail(f"after {TRIES} tries the kill still did not bite: {bites}")
+
+
+@pytest.mark.soak
+def test_after_a_flush_every_list_is_back(running: Stack, retail: list[Click], stream: Stream) -> None:
+    train("v1", retail[:4_000], factors=16)
+    version = published("v1")
+    running.run("publish", "v1")
+    running.submit()
+    running.send(soiled(stream))
+    running.settle()
+    redis = running.settings.redis.client(decode_responses=True)
+    serving = {key: redis.get(key) for key in (redis_keys.model_current(), redis_keys.popular("v1"))}
+    assert all(serving.values())
+    redis.flushall()
+    running.run("restore", timeout_s=300)
+    assert {key: redis.get(key) for key in serving} == serving
+    assert differences(running, version) == []

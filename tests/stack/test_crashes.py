@@ -4,18 +4,13 @@ import pytest
 
 from tests.dirty import ACTIONS, soiled
 from tests.stack.compare import differences, oracle_of
-from tests.stack.crashes import OUTLIVED, RESTARTING, drive, numbers, schedule
+from tests.stack.crashes import OUTLIVED, RESTARTING, drive, schedule
 from tests.stack.running import Stack
 from tests.streams import DAY_MS, Stream, combined, sweepers
 
 pytestmark = pytest.mark.stack
 EVENTS = 40_000
 TRIES = 3
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", list(numbers(metafunc.config.getoption("soak"))))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from schemas import redis_keys
 from tests.boundaries import everything
 from tests.dirty import planted
 from tests.oracle import Oracle
@@ -74,3 +75,20 @@ def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack) -> Non
         "repeats": oracle.counts["repeat"],
         "too_late": oracle.counts["dead late"],
     }
+
+
+@pytest.mark.soak
+def test_a_silent_user_is_forgotten(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same event_id, long after: a repeat of somebody known, the first event of somebody forgotten."""
+    monkeypatch.setenv("HEADRACE_SESSION__FORGET_MS", f"{2 * HOUR_MS}")
+    now_ms = int(time.time() * 1000)
+    stack.submit()
+    for days, item in ((3, "lamp"), (1, "bulb")):
+        t_ms = now_ms - days * DAY_MS
+        click = {"event_id": "e1", "user_id": "silent", "item_id": item, "action": "view", "ts_ms": t_ms}
+        stack.send(records([(t_ms, click)]))
+        stack.send(sweepers(t_ms + DAY_MS, stack.settings.kafka.partitions))
+        stack.settle()
+    features = stack.settings.redis.client(decode_responses=True).hgetall(redis_keys.session("silent"))
+    shown = {name: features[name] for name in ("events", "repeats", "recent_items")}  # type: ignore[index]
+    assert shown == {"events": "1", "repeats": "0", "recent_items": '["bulb"]'}

@@ -1,0 +1,7 @@
+import pytest
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes a seed runs crash schedules."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(20 if metafunc.config.getoption("soak") else 2))
