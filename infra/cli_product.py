@@ -1,4 +1,4 @@
-"""`headrace demo`, `restore`, `retire`, `topics` and `package`."""
+"""`headrace demo`, `restore`, `retire`, `rewards`, `topics` and `package`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -65,6 +65,28 @@ def retire() -> None:
     for arm in (gone := retirement.retire(load(), time.time_ns() // 1_000_000)):
         print(f"{arm.policy}  {arm.item}")
     print(f"{len(gone)} arms retired")
+
+
+@app.command()
+def rewards() -> None:
+    """What each policy earned per impression, with its 95 % interval over slates."""
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from infra import rewards as product_rewards
+    from infra.settings import load
+
+    table = Table("policy", "slates", "impressions", "reward", "95 %", box=None, pad_edge=False)
+    for each in product_rewards.earned(product_rewards.last(load().kafka), np.random.default_rng(1)):
+        numbers = (
+            f"{each.slates:,}",
+            f"{each.impressions:,}",
+            f"{each.reward:.4f}",
+            f"{each.low:.4f} - {each.high:.4f}",
+        )
+        table.add_row(each.policy, *numbers)
+    Console().print(table if table.row_count else "no impression has come yet (topic rewards)", highlight=False)
 
 
 @app.command("topics")
