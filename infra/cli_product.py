@@ -77,7 +77,7 @@ def rewards() -> None:
     from infra import rewards as product_rewards
     from infra.settings import load
 
-    table = Table("policy", "slates", "impressions", "reward", "95 %", box=None, pad_edge=False)
+    table = Table("policy", "slates", "items shown", "reward", "95 %", box=None, pad_edge=False)
     for each in product_rewards.earned(product_rewards.last(load().kafka), np.random.default_rng(1)):
         numbers = (
             f"{each.slates:,}",

@@ -112,17 +112,9 @@ class Sender:
 
     def keep_step(self, share: float) -> None:
         """Until the job has consumed this share of the records, never more than a twentieth of them ahead of it."""
-        while (consumed := self.consumed()) < share * len(self.records):
+        while (consumed := progress(self.stack).consumed) < share * len(self.records):
             if self.sent < consumed + self.twentieth:
                 self.send(CHUNK)
-
-    def consumed(self) -> int:
-        """Asked again while the metrics do not answer: a TaskManager that begins a job is busy."""
-        while True:
-            try:
-                return progress(self.stack).consumed
-            except OSError:
-                time.sleep(0.5)
 
     def close(self) -> None:
         self.producer.flush()

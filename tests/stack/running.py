@@ -1,5 +1,6 @@
 """A real stack, brought up and handled through the product's own command line, and what tests ask of it."""
 
+import contextlib
 import fcntl
 import os
 import random
@@ -11,7 +12,6 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ JOB = "session_features"
 HEADRACE = Path(sys.executable).parent / "headrace"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
 TURN = Path(tempfile.gettempdir()) / "headrace-tests.lock"  # two test runs at once would starve each other's heartbeats
+METRICS_TRIES = 40
 TIMERS_MS = 2_000  # twice the longest that a job holds a change back (collaborative.refresh_s)
 
 
@@ -68,9 +69,13 @@ class Stack:
         return flink.checkpoints_completed(self.settings.flink, self.job())
 
     def metrics(self) -> str:
+        """Asked again while they do not answer: a TaskManager that begins a job is busy."""
         address = f"http://localhost:{self.settings.stack.taskmanager_metrics_port}/metrics"
-        with urllib.request.urlopen(address, timeout=5) as response:
-            return str(response.read().decode())
+        for _ in range(METRICS_TRIES):
+            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
+                return str(response.read().decode())
+            time.sleep(0.5)
+        raise OSError(f"no metrics at {address}")
 
     def consumed(self, metrics: str | None = None) -> int:
         """Records of `clicks` that the running attempt of the source is past; a partition not begun shows -1."""
@@ -144,7 +149,7 @@ def ports() -> dict[str, object]:
     return {f"STACK__{name.upper()}": port for name, port in zip(names, chosen, strict=True)}
 
 
-@contextmanager
+@contextlib.contextmanager
 def stack_in(home: Path, **settings: object) -> Iterator[Stack]:
     """Up and down of a stack in its own folder; `settings` as SECTION__NAME=value. Its ports are far from a user's."""
     named = {f"HEADRACE_{name}": str(value) for name, value in (ports() | settings).items()}

@@ -110,9 +110,10 @@ public class Baskets extends ProcessTableFunction<Row> {
   /** The watermark has left all of the user's days behind. */
   public void onTimer(OnTimerContext context, User user, MapView<Long, byte[]> days, MapView<String, byte[]> trades) {
     var time = context.timeContext(Long.class);
+    if (user.newest == NONE) context.clearAllState();
     if (time.time() != user.timer) return;
     user.timer = NONE;
-    if (time.time() >= expiry(user)) context.clearAll();
+    if (time.time() >= expiry(user)) context.clearAllState(); // not clearAll(), see UserHistory.onTimer
     else setTimer(time, user);
   }
 

@@ -125,10 +125,12 @@ public class UserHistory extends ProcessTableFunction<Row> {
   public void onTimer(OnTimerContext context, User user, MapView<String, Boolean> seen, ListView<byte[]> log)
       throws Exception {
     var time = context.timeContext(Long.class);
+    // Never clearAll() or clearAllTimers(): Flink 2.3 walks through every user's timers and stays with the last one, whose state it then clears.
+    if (user.clock == NONE) context.clearAllState(); // an overtaken timer of a user who was forgotten meanwhile
     if (time.time() != user.timer) return;
     user.timer = NONE;
     if (user.spans.length == 0 && time.time() >= user.clock + forgetMs) {
-      context.clearAll();
+      context.clearAllState();
       return;
     }
     if (user.spans.length > 0 && time.time() >= user.grace) {
