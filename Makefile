@@ -1,6 +1,6 @@
 # Headrace. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: demo test check up down bench soak package lock help
+.PHONY: demo test check up down bench soak package batch edge airflow lock help
 .DELETE_ON_ERROR:
 
 UV_VERSION := 0.13.9
@@ -10,7 +10,9 @@ ENV := $(HEADRACE_CACHE)/env/streaming
 PYTHON := $(ENV)/bin/python
 HEADRACE := $(ENV)/bin/headrace
 READY := $(ENV)/.ready
+BATCH_READY := $(HEADRACE_CACHE)/env/batch/.ready
 KAFKA_JARS := $(HEADRACE_CACHE)/jars/kafka/.ready
+SPARK_JARS := $(HEADRACE_CACHE)/jars/spark/.ready
 JOB_JAR := $(HEADRACE_CACHE)/jars/headrace-flink.jar
 REQUIREMENTS := infra/requirements
 
@@ -63,6 +65,20 @@ $(READY): $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt setup.py | $(UV)
 	$(UV) pip sync --quiet --python $(PYTHON) $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
 	@touch $@
+
+# The other environments: `make batch`, `make edge`, `make airflow`. PyPI's torch brings CUDA's libraries: 6 GB, linked from uv's cache.
+batch edge airflow: %: $(HEADRACE_CACHE)/env/%/.ready
+batch: $(SPARK_JARS)
+
+$(HEADRACE_CACHE)/env/%/.ready: $(REQUIREMENTS)/%.txt $(REQUIREMENTS)/test.in setup.py | $(UV)
+	$(UV) venv --quiet --allow-existing --python 3.11 $(@D)
+	$(UV) pip sync --quiet --python $(@D)/bin/python $(REQUIREMENTS)/$*.txt
+	$(UV) pip install --quiet --python $(@D)/bin/python -c $(REQUIREMENTS)/$*.txt -r $(REQUIREMENTS)/test.in
+	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
+$(SPARK_JARS): infra/jars/spark/pom.xml | $(READY)
+	@$(PYTHON) -m infra.stack.jars spark
 
 $(KAFKA_JARS): infra/jars/broker/pom.xml | $(READY)
 	@$(PYTHON) -m infra.stack.jars kafka

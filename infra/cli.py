@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge import cli as cli_edge
-from infra import cli_deadletters, cli_jobs, cli_models, cli_product, cli_recommend
+from infra import cli_deadletters, cli_jobs, cli_models, cli_night, cli_product, cli_recommend
 from infra.errors import HeadraceError, describe
 
 
@@ -135,6 +135,7 @@ def session(user: Annotated[str, typer.Argument(help="A user_id.")]) -> None:
 app.add_typer(cli_jobs.app)
 app.add_typer(cli_product.app)
 app.add_typer(cli_models.app)
+app.add_typer(cli_night.app)
 app.add_typer(cli_recommend.app)
 app.add_typer(cli_edge.app)
 app.add_typer(cli_deadletters.app, name="deadletters")

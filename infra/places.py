@@ -29,6 +29,15 @@ def kafka_jars() -> Path:
     return cache() / "jars" / "kafka"
 
 
+def spark_jars() -> Path:
+    return cache() / "jars" / "spark"
+
+
+def python(environment: str) -> Path:
+    """The interpreter of an environment: streaming, batch, edge or airflow."""
+    return cache() / "env" / environment / "bin" / "python"
+
+
 def job_jar() -> Path:
     return cache() / "jars" / "headrace-flink.jar"
 

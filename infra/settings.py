@@ -100,6 +100,11 @@ class Bandit(Section):
         return self
 
 
+class Spark(Section):
+    master: Annotated[str, Field(min_length=1)]
+    driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -129,6 +134,7 @@ class Settings(BaseSettings):
     session: Session
     bandit: Bandit
     collaborative: Collaborative
+    spark: Spark
     stack: Stack
 
     @classmethod

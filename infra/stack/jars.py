@@ -1,6 +1,6 @@
-"""The jars that Maven makes, kept in the cache: Kafka's broker, and the one jar our Flink jobs are submitted with.
+"""The jars that Maven makes, kept in the cache: Kafka's broker, Spark's Kafka source, the one jar of our Flink jobs.
 
-Run: python -m infra.stack.jars kafka|flink
+Run: python -m infra.stack.jars kafka|spark|flink
 """
 
 import os
@@ -14,6 +14,7 @@ from infra.errors import HeadraceError
 from infra.stack import prerequisites
 
 BROKER_POM = places.CHECKOUT / "infra" / "jars" / "broker" / "pom.xml"
+SPARK_POM = places.CHECKOUT / "infra" / "jars" / "spark" / "pom.xml"
 JOB_SOURCES = places.CHECKOUT / "udfs" / "jvm"
 LAST_LINES = 5
 
@@ -27,9 +28,16 @@ def ensure() -> None:
 
 
 def copy_kafka() -> None:
-    target = places.kafka_jars()
+    _copy(BROKER_POM, places.kafka_jars())
+
+
+def copy_spark() -> None:
+    _copy(SPARK_POM, places.spark_jars())
+
+
+def _copy(pom: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
-    _maven(BROKER_POM, "dependency:copy-dependencies", f"-DoutputDirectory={target}")
+    _maven(pom, "dependency:copy-dependencies", f"-DoutputDirectory={target}")
     (target / ".ready").touch()
 
 
@@ -60,6 +68,6 @@ def _maven(pom: Path, *arguments: str) -> None:
 if __name__ == "__main__":
     try:
         prerequisites.ensure()
-        {"kafka": copy_kafka, "flink": build_flink}[sys.argv[1]]()
+        {"kafka": copy_kafka, "spark": copy_spark, "flink": build_flink}[sys.argv[1]]()
     except HeadraceError as error:
         sys.exit(f"headrace: {error}")

@@ -1,0 +1,48 @@
+"""`headrace run`: a file of jobs/batch in the batch environment, with Spark as [spark] says."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from infra import places
+from infra.errors import HeadraceError
+from infra.settings import Spark
+
+JOBS = places.CHECKOUT / "jobs" / "batch"
+
+
+def known() -> list[str]:
+    """Jobs: the files of jobs/batch with a main."""
+    return [
+        file.stem for file in sorted(JOBS.glob("[!_]*.py")) if re.search(r"^def main\(", file.read_text(), re.MULTILINE)
+    ]
+
+
+def command(job: str, arguments: list[str]) -> list[str]:
+    if job not in known():
+        raise HeadraceError(f"unknown job {job!r}; known: {', '.join(known())}")
+    return [str(_python()), "-m", f"jobs.batch.{job}", *arguments]
+
+
+def _python() -> Path:
+    python = places.python("batch")
+    if not python.exists():
+        raise HeadraceError(f"no batch environment at {python.parent.parent}: `make batch` installs it")
+    return python
+
+
+def environment(spark: Spark) -> dict[str, str]:
+    """A job that asks for a Spark session starts one with these; a job that does not starts no JVM."""
+    jars = ",".join(str(jar) for jar in sorted(places.spark_jars().glob("*.jar")))
+    submit = f"--master {spark.master} --driver-memory {spark.driver_memory} --jars {jars}"
+    return os.environ | {
+        "PYTHONPATH": str(places.CHECKOUT),
+        "PYSPARK_PYTHON": str(_python()),
+        "PYSPARK_SUBMIT_ARGS": f"{submit} pyspark-shell",
+    }
+
+
+def run(spark: Spark, job: str, arguments: list[str]) -> int:
+    """The exit status of the job; what it prints goes where ours goes."""
+    return subprocess.run(command(job, arguments), env=environment(spark), cwd=places.CHECKOUT).returncode

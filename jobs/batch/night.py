@@ -1,0 +1,85 @@
+"""One night: a folder a date, in which each step leaves its result whole or not at all.
+
+    {home}/nights/{date}/{step}/      such as 2026-01-31/als/
+
+A step writes a draft beside its place, synced and renamed. What is there already is left as it is, so a rerun of a
+night changes nothing; --again makes a step anew. A night of date D takes the events of all days up to and with D, UTC.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from infra import durable, places
+from infra.errors import HeadraceError
+
+DAY_MS = 86_400_000
+
+
+class Night(NamedTuple):
+    date: date
+    again: bool = False  # make a step anew whose result is there
+
+    @property
+    def folder(self) -> Path:
+        return places.home() / "nights" / self.date.isoformat()
+
+    @property
+    def end_ms(self) -> int:
+        """The first millisecond after the night's events."""
+        return int(datetime(self.date.year, self.date.month, self.date.day, tzinfo=UTC).timestamp() * 1000) + DAY_MS
+
+    def is_done(self, step: str) -> bool:
+        return not self.again and (self.folder / step).is_dir()
+
+    def result(self, step: str) -> Path:
+        """The folder of a step that is done; HeadraceError if it is not."""
+        path = self.folder / step
+        if not path.is_dir():
+            raise HeadraceError(f"night {self.date} has no {step} in {path}: `headrace run {step} --date {self.date}`")
+        return path
+
+    @contextmanager
+    def writing(self, step: str) -> Iterator[Path]:
+        """A folder to fill; it gets the step's name if all goes well. Of two at once, the last to end stands."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{step}-", dir=self.folder))
+        try:
+            yield draft
+            for path in [*draft.rglob("*"), draft]:
+                durable.sync(path)
+            draft.chmod(0o755)
+            with durable.locked(self.folder):
+                _replace(draft, self.folder / step)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace(draft: Path, place: Path) -> None:
+    """A folder cannot be renamed over another: the old one steps aside first, and for a moment there is none."""
+    if place.exists():
+        aside = Path(tempfile.mkdtemp(prefix=".old-", dir=place.parent))
+        os.rename(place, aside / place.name)
+        draft.rename(place)
+        shutil.rmtree(aside)
+    else:
+        draft.rename(place)
+    durable.sync(place.parent)
+
+
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """The options that every step has; `of` reads them."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--date", type=date.fromisoformat, help="the night's last day, UTC (yesterday)", metavar="D")
+    parser.add_argument("--again", action="store_true", help="make the result anew")
+    return parser
+
+
+def of(options: argparse.Namespace) -> Night:
+    return Night(options.date or datetime.now(UTC).date() - timedelta(days=1), options.again)
