@@ -24,7 +24,7 @@ test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## the tests: without a JVM first, then 
 	@$(PYTHON) -m infra.stack.prerequisites
 	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"
-	$(PYTHON) -m pytest -m stack
+	$(PYTHON) -m pytest -m stack --durations=12
 
 check: $(READY) ## ruff, format, mypy --strict
 	$(ENV)/bin/ruff check .
