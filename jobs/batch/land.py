@@ -2,8 +2,8 @@
 
 source     topics `clicks`, `impressions` and `rewards`, committed records, from the offsets that the lake covers to the
            ends found at the start
-transform  udfs.contract and the broker's clock, as in the streaming jobs; what is refused goes to the lake's dead letters
-sink       the lake (jobs/batch/lake.py): files and the offsets they cover in one step, --night.land_records at a time
+transform  udfs.contract and the broker's clock, as in the streaming jobs; what is refused goes to its dead letters
+sink       the lake (jobs/batch/lake.py): files and the offsets they cover in one step, night.land_records at a time
 
 A batch read between recorded offsets, not a streaming query: a query keeps its offsets in a checkpoint of its own, and
 two records of what has landed can differ after a crash. Here a landing that dies leaves nothing that anyone reads, and
