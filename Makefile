@@ -10,6 +10,7 @@ ENV := $(HEADRACE_CACHE)/env/streaming
 PYTHON := $(ENV)/bin/python
 HEADRACE := $(ENV)/bin/headrace
 READY := $(ENV)/.ready
+BATCH_PYTHON := $(HEADRACE_CACHE)/env/batch/bin/python
 BATCH_READY := $(HEADRACE_CACHE)/env/batch/.ready
 KAFKA_JARS := $(HEADRACE_CACHE)/jars/kafka/.ready
 SPARK_JARS := $(HEADRACE_CACHE)/jars/spark/.ready
@@ -20,10 +21,11 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## the tests: without a JVM first, then Flink, then the whole stack
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) ## the tests: without a JVM first, then Flink, Spark, the whole stack
 	@$(PYTHON) -m infra.stack.prerequisites
 	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"
+	$(BATCH_PYTHON) -m pytest -m "spark and not stack"
 	$(PYTHON) -m pytest -m stack --durations=12
 
 check: $(READY) ## ruff, format, mypy --strict
@@ -40,7 +42,7 @@ down: ## end what `up` started
 bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=session_features
 	@$(PYTHON) -m benchmarks $(NAME)
 
-soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) # every stack test, also those too long for CI, and 20 seeded crash schedules
+soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) # every stack test, also those too long for CI, and 20 seeded crash schedules
 	$(PYTHON) -m pytest -m stack --soak
 
 package: $(READY) $(JOB_JAR) ## what a cluster elsewhere needs to run the jobs, in dist/

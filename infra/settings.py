@@ -105,6 +105,11 @@ class Spark(Section):
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
 
 
+class Night(Section):
+    lake: str
+    land_records: Positive
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -135,6 +140,7 @@ class Settings(BaseSettings):
     bandit: Bandit
     collaborative: Collaborative
     spark: Spark
+    night: Night
     stack: Stack
 
     @classmethod

@@ -1,14 +1,28 @@
 """Fixtures: one real stack for all tests that need it, emptied before each of them."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.stack.running import Stack, stack_in
 
+HAS_SPARK = find_spec("pyspark") is not None
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="also tests marked soak, and all 20 crash schedules, not two")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of Spark's tests import what only the batch environment has; the others, what it has not."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    of_spark = "pytest.mark.spark" in collection_path.read_text()
+    wanted = not of_spark if not HAS_SPARK else of_spark or "spark" not in config.option.markexpr
+    return None if wanted else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,3 +42,18 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def stack(running_stack: Stack) -> Stack:
     running_stack.reset()
     return running_stack
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """Two cores, and few partitions: the data of a test are small. Only in the batch environment."""
+    from infra import batch, settings
+    from jobs.batch.spark import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        small = settings.load().spark.model_copy(update={"master": "local[2]", "driver_memory": "1g"})
+        for name, value in batch.environment(small).items():
+            patch.setenv(name, value)
+        spark = session("tests", **{"spark.sql.shuffle.partitions": 2, "spark.ui.enabled": "false"})
+        yield spark
+        spark.stop()

@@ -1,0 +1,120 @@
+"""Is what landed fit to train on? The rules of infra/checks.toml, as suites of Great Expectations on Spark frames.
+
+source     the lake: clicks and dead letters of the night's last `days` days
+transform  each event's own rules (schema, nulls, ranges, uniqueness) on the events; freshness, volume, unknown items
+           and robots on one row of figures about them
+sink       check/ of the night, with report.html and report.json; or check-refused/, exit 3, and a line for each rule
+
+A refusal changes nothing that readers see: the version that serves goes on.
+
+Run: headrace run check --date 2026-01-31
+"""
+
+import argparse
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from infra import models, places
+from infra.errors import HeadraceError
+from jobs.batch import check_report, night, suites
+from jobs.batch.lake import KEYS, Lake, once
+from jobs.batch.night import Night, Refusal
+from jobs.batch.spark import session
+from jobs.batch.suites import Limits, Rule
+from schemas import topics
+
+STEP, REFUSED = "check", "check-refused"
+CHECKS = places.CHECKOUT / "infra" / "checks.toml"
+WEEK = 7
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+EVENT = [*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms", "rating", "price", "quantity", "day"]
+
+
+class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    days: int
+    limits: Limits
+
+
+def main(options: argparse.Namespace) -> None:
+    of = night.of(options)
+    if of.is_done(STEP):
+        print(f"check of {of.date} is done: {of.folder / STEP}; --again makes it anew")
+        return
+    rules = check(Lake(session(STEP)), of, checks(CHECKS))
+    failed = [rule for rule in rules if not rule.passed]
+    with of.writing(REFUSED if failed else STEP) as folder:
+        check_report.write(folder, of.date, rules)
+    if failed:
+        lines = [f"check of {of.date} refused, see {of.folder / REFUSED}/report.html", *map(str, failed)]
+        raise Refusal("\n  ".join(lines))
+    print(f"check of {of.date}: {len(rules)} rules passed, see {of.folder / STEP}/report.html")
+
+
+def checks(path: Path) -> Checks:
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Checks, strict=False)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise HeadraceError(f"{path}: {error}") from None
+
+
+def check(lake: Lake, of: Night, wanted: Checks) -> list[Rule]:
+    snapshot = lake.landed(of.date)
+    since = (of.date - timedelta(days=wanted.days - 1)).isoformat()
+    files = [f for f in snapshot.files.get(topics.CLICKS, []) if since <= f.day <= of.date.isoformat()]
+    if not files:
+        raise Refusal(f"check of {of.date} refused: the lake {lake.root} has no clicks from {since} to {of.date}")
+    arrived = lake.rows(topics.CLICKS, files)
+    events = once(arrived, topics.CLICKS).select(*EVENT).persist()
+    letters = lake.read(topics.DEAD_LETTERS, of.date, snapshot).where((F.col("topic") == topics.CLICKS) & _of_day(of))
+    try:
+        found = figures(events, of)
+        total = found["events"] or 0
+        found["repeat_share"] = 1 - total / arrived.count()
+        refused = letters.count()
+        found["refused_share"] = refused / max(1, refused + (found["day_events"] or 0))
+        return suites.run(lake.as_written(files), events, found, wanted.limits)
+    finally:
+        events.unpersist()
+
+
+def figures(events: DataFrame, of: Night) -> dict[str, float | None]:
+    """Of the events up to the night's day; None where there is nothing to compare with."""
+    by_day = {row.day: row["count"] for row in events.groupBy("day").count().collect()}
+    week = [by_day.get(of.date - timedelta(days=n), 0) for n in range(1, WEEK + 1)]
+    begun = [n for n in week if n] and week[: max(n for n, count in enumerate(week, 1) if count)]
+    users = events.groupBy("user_id", F.floor(F.col("t_ms") / MINUTE_MS).alias("minute")).count()
+    total, day = sum(by_day.values()), by_day.get(of.date, 0)
+    busiest = users.groupBy("user_id").agg(F.sum("count").alias("n")).agg(F.max("n")).first()[0]
+    return {
+        "events": total,
+        "day_events": day,
+        "age_h": (of.end_ms - events.agg(F.max("t_ms")).first()[0]) / HOUR_MS,
+        "volume": day / (sum(begun) / len(begun)) if begun else None,
+        "unknown_share": _unknown(events.where(_of_day(of)), day),
+        "busiest_share": busiest / total,
+        "busiest_per_minute": users.agg(F.max("count")).first()[0],
+    }
+
+
+def _of_day(of: Night) -> Any:
+    return F.col("day") == F.lit(of.date)
+
+
+def _unknown(events: DataFrame, total: int) -> float | None:
+    """The share of events on items that the version which serves does not know; None if none serves."""
+    serving = models.current()
+    if serving is None or not total:
+        return None
+    items = [(item,) for item in models.load(serving.version).contents.items]
+    known = events.sparkSession.createDataFrame(items, "item_id STRING")
+    return events.join(F.broadcast(known), "item_id", "left_anti").count() / total
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

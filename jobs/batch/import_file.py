@@ -1,0 +1,174 @@
+"""A file of a user's history -> the lake, by event day, judged by the same contract as what comes through Kafka.
+
+source     CSV, Parquet or JSON lines with a mapping of columns, or a data set that edge/datasets knows
+transform  jobs/batch/files.py, udfs.contract; "the future" is what the clock of the import says
+sink       table `clicks` of the lake; what is refused: its dead letters, and {home}/imports/{hash}-refused.jsonl
+
+A file is known by its hash: the same once more changes nothing. With other options it must be told --again, and then
+its rows take the place of those of the first time.
+
+Run: headrace run import_file visits.csv --map user_id=visitor,item_id=sku,ts_ms=at --default action=view
+     headrace run import_file ml-100k --dataset movielens
+"""
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+
+from infra import durable, places
+from infra.errors import HeadraceError
+from infra.settings import load
+from jobs.batch import files, judged, night
+from jobs.batch.files import SLICE_ROWS, Reading
+from jobs.batch.lake import IMPORTED, STAGING, Files, Import, Lake, Snapshot, with_files
+from jobs.batch.spark import session
+from schemas.topics import CLICKS, DEAD_LETTERS
+
+HASH = 12  # characters of a file's sha256 that name it
+RAW = pa.schema(
+    [
+        *(pa.field(name, pa.binary()) for name in ("key", "value")),
+        pa.field("partition", pa.int32()),
+        *(pa.field(name, pa.int64()) for name in ("offset", "append_ms")),
+    ]
+)
+
+
+def main(options: argparse.Namespace) -> None:
+    reading = Reading(options.map, options.default, options.time, options.dataset)
+    path = files.place(Path(options.path), options.dataset)
+    digest, lake = durable.sha256(path), Lake(session("import_file"))
+    known = lake.snapshot().imports.get(digest)
+    if known and not options.again:
+        _same(path, known, reading)
+        print(f"{path} is imported already: {known.rows} events; nothing changes")
+        return
+    rows, refused = bring(lake, path, digest, reading, time.time_ns() // 1_000_000)
+    print(f"{path}: {rows} events of {rows + sum(refused.values())} rows")
+    if refused:
+        said = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+        print(f"refused: {said}; see {_refused_path(digest)}")
+    print("a night that has landed does not see them: `headrace run land --date D --again`")
+
+
+def _same(path: Path, known: Import, reading: Reading) -> None:
+    if known.options != _options(reading):
+        was = f"{path} is imported already, with other options ({known.options})"
+        raise HeadraceError(f"{was}: --again puts these rows in the place of those")
+
+
+def _options(reading: Reading) -> str:
+    return msgspec.json.encode(reading._asdict(), order="sorted").decode()
+
+
+def bring(lake: Lake, path: Path, digest: str, reading: Reading, now_ms: int) -> tuple[int, dict[str, int]]:
+    """How many events came into the lake; refused rows by reason. HeadraceError, and no change, if all are refused."""
+    label = f"{IMPORTED}{digest[:HASH]}"
+    staged = f"{STAGING}/{label}-{now_ms}.parquet"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            count = stage(files.records(path, reading, digest[:HASH]), Path(folder) / "rows.parquet", now_ms)
+            lake.store.take(Path(folder) / "rows.parquet", staged)
+        written = lake.write(_judged(lake, staged, label), label)
+    finally:
+        lake.store.delete(staged)
+    refused = _refused(lake, written, digest)
+    rows = count - sum(refused.values())
+    if not rows:
+        lake.discard(written)
+        raise HeadraceError(f"{path}: none of its {count} rows is an event: see {_refused_path(digest)}")
+    known = Import(str(path), _options(reading), rows, refused)
+    lake.commit(lambda now: _imported(now, digest, known, label, written))
+    return rows, refused
+
+
+def stage(values: Iterator[bytes], path: Path, now_ms: int) -> int:
+    """Rows in the shape of Kafka's records, as Parquet; how many."""
+    count = 0
+    with pq.ParquetWriter(path, RAW) as writer:
+        while part := list(islice(values, SLICE_ROWS)):
+            writer.write_batch(_batch(part, count, now_ms))
+            count += len(part)
+    return count
+
+
+def _batch(values: list[bytes], first: int, now_ms: int) -> pa.RecordBatch:
+    """The offset of a row is its number in the file; it has no partition."""
+    rows = len(values)
+    columns = {"key": pa.nulls(rows, pa.binary()), "value": values, "partition": pa.nulls(rows, pa.int32())}
+    columns |= {"offset": range(first, first + rows), "append_ms": [now_ms] * rows}
+    return pa.RecordBatch.from_pydict(columns, RAW)
+
+
+def _judged(lake: Lake, staged: str, label: str) -> DataFrame:
+    future_ms = load().session.future_ms
+
+    def judge(batches: judged.Batches) -> judged.Batches:
+        for batch in batches:
+            rows = judged.row_batch(CLICKS, batch, future_ms, source=label)
+            # No broker saw it: it arrived when it happened.
+            arrived = rows.schema.get_field_index("append_ms")
+            yield rows.set_column(arrived, "append_ms", pc.coalesce(rows["t_ms"], rows["append_ms"]))
+
+    rows = lake.spark.read.parquet(lake.store.uri(staged)).mapInArrow(judge, judged.columns(CLICKS))
+    return rows.repartition("day")  # one file a day
+
+
+def _refused(lake: Lake, written: Files, digest: str) -> dict[str, int]:
+    """By reason; the rows themselves go to a file to look at."""
+    counts: Counter[str] = Counter()
+    if letters := written.get(DEAD_LETTERS):
+        path = _refused_path(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            for row in lake.rows(DEAD_LETTERS, letters).orderBy("offset").toLocalIterator():
+                counts[row.reason] += 1
+                shown = {"row": row.offset, "reason": row.reason, "detail": row.detail}
+                value = bytes(row.value).decode(errors="replace")
+                file.write(msgspec.json.encode(shown | {"value": value}) + b"\n")
+    return dict(counts)
+
+
+def _refused_path(digest: str) -> Path:
+    return places.home() / "imports" / f"{digest[:HASH]}-refused.jsonl"
+
+
+def _imported(now: Snapshot, digest: str, known: Import, label: str, written: Files) -> Snapshot:
+    """Its rows in the place of those that an earlier import of the file left."""
+    before = [f for files in now.files.values() for f in files if f.path.rpartition("/")[2].startswith(label)]
+    return with_files(msgspec.structs.replace(now, imports=now.imports | {digest: known}), written, before)
+
+
+def pairs(text: str) -> dict[str, str]:
+    """A=B,C=D."""
+    found = dict(part.partition("=")[::2] for part in text.split(","))
+    if not all(found) or not all(found.values()):
+        raise argparse.ArgumentTypeError(f"must be FIELD=VALUE,..., got {text!r}")
+    return found
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", help="the file; of a data set, also its folder")
+    parser.add_argument("--map", type=pairs, default={}, metavar="FIELD=COLUMN,...", help="columns of other names")
+    parser.add_argument("--default", type=pairs, default={}, metavar="FIELD=VALUE,...", help="where a row has no value")
+    parser.add_argument(
+        "--time", default="iso", help="of ts_ms: s, ms, us, iso, or a format such as %%d/%%m/%%Y %%H:%%M"
+    )
+    parser.add_argument("--dataset", default="", help="movielens, online-retail or yoochoose")
+    parser.add_argument("--again", action="store_true", help="in place of the file's rows that are there")
+    return parser
+
+
+if __name__ == "__main__":
+    night.run(main, arguments())

@@ -1,0 +1,154 @@
+"""Kafka -> the lake: what was appended since the last landing, as Parquet by event day.
+
+source     topics `clicks`, `impressions` and `rewards`, committed records, from the offsets that the lake covers to the
+           ends found at the start
+transform  udfs.contract and the broker's clock, as in the streaming jobs; what is refused goes to its dead letters
+sink       the lake (jobs/batch/lake.py): files and the offsets they cover in one step, night.land_records at a time
+
+A batch read between recorded offsets, not a streaming query: a query keeps its offsets in a checkpoint of its own, and
+two records of what has landed can differ after a crash. Here a landing that dies leaves nothing that anyone reads, and
+the next begins at the offsets of the last that did not. Two at once: one commits, the other drops its files and goes on
+behind it.
+
+Run: headrace run land --date 2026-01-31
+"""
+
+import argparse
+import json
+from typing import NamedTuple
+
+import msgspec
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from infra import durable
+from infra import topics as broker
+from infra.connections import SPARK_KAFKA
+from infra.errors import HeadraceError
+from infra.settings import Kafka, Settings, load
+from jobs.batch import judged, night
+from jobs.batch.lake import RECORDS, Files, Lake, Snapshot, with_files
+from jobs.batch.spark import session
+
+STEP = "land"
+RAW = ("key", "value", "partition", "offset", "unix_millis(timestamp) AS append_ms")
+
+Offsets = dict[int, tuple[int, int]]  # by partition: [from, to)
+
+
+class Span(NamedTuple):
+    covered: dict[str, tuple[int, int]]  # what the lake covered when it was chosen
+    offsets: Offsets
+
+
+class Overtaken(Exception):
+    """Another landing covered these offsets first."""
+
+
+class Rows(msgspec.Struct):
+    records: int = 0
+    landed: int = 0
+    refused: int = 0
+
+    def __add__(self, other: "Rows") -> "Rows":
+        return Rows(self.records + other.records, self.landed + other.landed, self.refused + other.refused)
+
+
+class Landing(NamedTuple):
+    spark: SparkSession
+    lake: Lake
+    settings: Settings
+    lossy: bool  # go on where Kafka has deleted, or lost, what had not landed
+
+
+def main(options: argparse.Namespace) -> None:
+    of = night.of(options)
+    if of.is_done(STEP):
+        print(f"land of {of.date} is done: {of.folder / STEP}; --again makes it anew")
+        return
+    with of.writing(STEP) as folder:
+        spark = session(STEP)
+        landing = Landing(spark, Lake(spark), load(), options.lossy)
+        rows = {table: land(landing, table) for table in RECORDS}
+        snapshot = landing.lake.snapshot()
+        result = {"snapshot": snapshot.number, "topics": snapshot.offsets, "rows": rows, "lake": landing.lake.root}
+        durable.write(folder / "landed.json", msgspec.json.format(msgspec.json.encode(result)))
+    for table, counted in rows.items():
+        print(f"{table}: {counted.records} records, {counted.landed} landed, {counted.refused} refused")
+
+
+def land(landing: Landing, table: str) -> Rows:
+    """All that is there now; what comes meanwhile is for the next landing."""
+    ends = {part: end for part, (_, end) in broker.ranges(landing.settings.kafka, table).items()}
+    total = Rows()
+    while (span := upcoming(landing, table, ends)).offsets:
+        try:
+            total += _batch(landing, table, span)
+        except Overtaken:
+            continue
+    return total
+
+
+def upcoming(landing: Landing, table: str, ends: dict[int, int]) -> Span:
+    """The next offsets to land, at most land_records of them; none if all have."""
+    covered = landing.lake.snapshot().offsets.get(table, {})
+    left: Offsets = {}
+    for part, (first, end) in broker.ranges(landing.settings.kafka, table).items():
+        begin = covered[str(part)][1] if str(part) in covered else first
+        if not first <= begin <= end:
+            begin = _behind_loss(landing, f"{table}/{part}", begin, first, end)
+        if begin < ends.get(part, 0):
+            left[part] = (begin, ends[part])
+    share = max(1, landing.settings.night.land_records // max(1, len(left)))
+    return Span(covered, {part: (begin, min(end, begin + share)) for part, (begin, end) in left.items()})
+
+
+def _behind_loss(landing: Landing, place: str, begin: int, first: int, end: int) -> int:
+    if landing.lossy:
+        return first
+    lost = f"{place}: the lake covers offsets below {begin}, but Kafka has only those from {first} to {end}"
+    raise HeadraceError(f"{lost}; --lossy goes on from {first}")
+
+
+def _batch(landing: Landing, table: str, span: Span) -> Rows:
+    counted = Observation()
+    raw = source(landing.spark, landing.settings.kafka, table, span.offsets)
+    judge = judged.judge(table, landing.settings.session.future_ms)
+    rows = raw.mapInArrow(judge, judged.columns(table)).observe(
+        counted, F.count("table").alias("records"), F.count("reason").alias("refused")
+    )
+    files = landing.lake.write(rows, "land")
+    try:
+        landing.lake.commit(lambda now: _covering(now, table, span, files))
+    except Overtaken:
+        landing.lake.discard(files)
+        raise
+    records, refused = counted.get["records"], counted.get["refused"]
+    return Rows(records, records - refused, refused)
+
+
+def source(spark: SparkSession, kafka: Kafka, topic: str, span: Offsets) -> DataFrame:
+    """The records of these offsets; fewer if some were markers of transactions, or compacted away."""
+    options = {f"kafka.{name}": value for name, value in kafka.properties(SPARK_KAFKA).items()}
+    options |= {"kafka.isolation.level": "read_committed", "assign": json.dumps({topic: sorted(span)})}
+    for option, index in {"startingOffsets": 0, "endingOffsets": 1}.items():
+        options[option] = json.dumps({topic: {str(part): ends[index] for part, ends in span.items()}})
+    options["minPartitions"] = str(spark.sparkContext.defaultParallelism)
+    return spark.read.format("kafka").options(**options).load().selectExpr(*RAW)
+
+
+def _covering(now: Snapshot, table: str, span: Span, files: Files) -> Snapshot:
+    """The lake with these files and offsets; Overtaken if it covers others than when the span was chosen."""
+    if now.offsets.get(table, {}) != span.covered:
+        raise Overtaken
+    covered = dict(span.covered)
+    for part, (begin, end) in span.offsets.items():
+        first, until = covered.get(str(part), (begin, begin))
+        covered[str(part)] = (first if until == begin else begin, end)
+    return with_files(msgspec.structs.replace(now, offsets=now.offsets | {table: covered}), files)
+
+
+if __name__ == "__main__":
+    parser = night.arguments(__doc__)
+    parser.add_argument("--lossy", action="store_true", help="go on where Kafka has deleted what had not landed")
+    night.run(main, parser)

@@ -1,0 +1,85 @@
+"""The check: a sound night passes; each thing that can be wrong is told by rule, value and limit."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.batch import check, night
+from jobs.batch.lake import Lake
+from jobs.batch.night import Night, Refusal
+from schemas.topics import CLICKS
+from tests import lakes
+from tests.lakes import click
+
+pytestmark = pytest.mark.spark
+DAY_MS = 86_400_000
+FIRST_MS = 20_454 * DAY_MS  # 2026-01-01
+LAST = date(2026, 1, 9)
+LIMITS = check.checks(check.CHECKS)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path) -> Any:
+    with lakes.home(tmp_path):
+        yield tmp_path
+
+
+def usual(days: int = 9, each: int = 40) -> list[dict[str, Any]]:
+    return [
+        click(day * 1000 + n, f"u{n % 20}", f"i{n % 9}", FIRST_MS + day * DAY_MS + n * 60_000)
+        for day in range(days)
+        for n in range(each)
+    ]
+
+
+def run(day: date = LAST) -> None:
+    check.main(night.arguments("").parse_args(["--date", day.isoformat()]))
+
+
+def test_a_sound_night_passes(spark: Any, home: Path) -> None:
+    lakes.append(spark, CLICKS, usual())
+    run()
+    report = json.loads((Night(LAST).folder / "check" / "report.json").read_text())
+    assert report["passed"]
+    assert {rule["rule"]: rule["value"] for rule in report["rules"]}["volume"] == "1"
+    assert "passed</span>" in (Night(LAST).folder / "check" / "report.html").read_text()
+
+
+def test_what_is_wrong_is_told(spark: Any, home: Path) -> None:
+    """A robot, repeats, refused records and a surge at once; nothing is left that a reader would take for a pass."""
+    robot = [click(90_000 + n, "robot", "i", FIRST_MS + 8 * DAY_MS + n) for n in range(1000)]
+    lakes.append(spark, CLICKS, usual() + robot + robot + [b"bad"] * 9)
+    lakes.append(spark, CLICKS, [robot[0] | {"event_id": "z", "ts_ms": FIRST_MS + 8 * DAY_MS}])
+    with pytest.raises(Refusal) as refused:
+        run()
+    told = [line.strip().partition(":")[0] for line in str(refused.value).splitlines()[1:]]
+    assert sorted(told) == ["busiest_per_minute", "busiest_share", "repeat_share", "volume"]
+    assert "busiest_per_minute: must be <= 300, got 1001" in str(refused.value)
+    assert (Night(LAST).folder / "check-refused" / "report.html").is_file()
+    assert not (Night(LAST).folder / "check").exists()
+
+
+def test_an_empty_day_and_an_empty_lake(spark: Any) -> None:
+    with pytest.raises(Refusal, match="has no clicks from 2025-12-11 to 2026-01-09"):
+        run()
+    lakes.append(spark, CLICKS, usual(days=8))
+    with pytest.raises(Refusal) as refused:
+        run()
+    told = [line.strip().partition(":")[0] for line in str(refused.value).splitlines()[1:]]
+    assert sorted(told) == ["age_h", "volume"]
+
+
+def test_a_file_without_a_column(spark: Any, home: Path) -> None:
+    lakes.append(spark, CLICKS, usual())
+    for file in Lake(spark).snapshot().files[CLICKS]:
+        path = home / "lake" / file.path
+        table = pq.read_table(path, partitioning=None).drop_columns(["item_id"])
+        pq.write_table(table.replace_schema_metadata(None), path)  # which holds Spark's own schema
+        path.with_name(f".{path.name}.crc").unlink()
+    with pytest.raises(Refusal, match="column item_id: must be there, got none") as refused:
+        run()
+    assert "null_share of item_id: must be <= 0, got 1 of the events otherwise" in str(refused.value)

@@ -1,0 +1,111 @@
+"""Landing as it is run: by `headrace run`, from a real broker, killed in the middle, while shoppers click."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import places
+from schemas.topics import CLICKS
+from tests import topic
+from tests.edge.broker import Broker
+from tests.stack.running import HEADRACE, wait
+from tests.streams import Record
+
+pytestmark = pytest.mark.stack
+USERS, REPEATED, BAD_EVERY = 40, 200, 100
+ROWS = """
+import json, sys
+from datetime import date
+from jobs.batch import lake
+from jobs.batch.spark import session
+spark = session("rows")
+found = [[row.user_id, row.event_id] for row in lake.clicks(spark, date(2100, 1, 1)).collect()]
+letters = lake.Lake(spark).read(sys.argv[1]).count()
+print(json.dumps({"found": found, "letters": letters}))
+"""
+
+
+@pytest.fixture
+def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    broker = Broker(tmp_path)
+    broker.start()
+    broker.create_topics()
+    monkeypatch.setenv("HEADRACE_KAFKA__BOOTSTRAP", broker.kafka.bootstrap)
+    monkeypatch.setenv("HEADRACE_NIGHT__LAND_RECORDS", "3000")
+    yield broker
+    broker.kill()
+
+
+def records(first: int, count: int, now_ms: int) -> list[Record]:
+    """Clicks of two days; every hundredth is none."""
+    return [
+        Record(f"u{n % USERS}".encode(), b"bad" if n % BAD_EVERY == 0 else json.dumps(event(n, now_ms)).encode())
+        for n in range(first, first + count)
+    ]
+
+
+def event(n: int, now_ms: int) -> dict[str, Any]:
+    what = {"event_id": f"e{n}", "user_id": f"u{n % USERS}", "item_id": f"i{n % 30}", "action": "view"}
+    return what | {"ts_ms": now_ms - (n % 48) * 3_600_000}
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [HEADRACE, "run", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def test_each_event_lands_once(broker: Broker, tmp_path: Path) -> None:
+    """9,000 records and repeats; a landing is killed after its first commit; more come during the second; a third."""
+    now_ms = time.time_ns() // 1_000_000
+    topic.send(broker.kafka, CLICKS, records(0, 9_000, now_ms) + records(1, REPEATED, now_ms))
+    killed = start("land")
+    snapshots = tmp_path / "lake" / "_snapshots"
+    wait(lambda: any(snapshots.glob("*.json")), 120, lambda: f"no snapshot: {killed.poll()}")
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert not list(tmp_path.glob("nights/*/land")), "the night's step is not done"
+    sender = threading.Thread(target=lambda: topic.send(broker.kafka, CLICKS, records(9_000, 1_000, now_ms)))
+    second = start("land")
+    sender.start()
+    said, errors = second.communicate(timeout=180)
+    sender.join()
+    assert (second.returncode, errors.replace("\r", "").strip()[-200:] if second.returncode else "") == (0, ""), said
+    third = start("land", "--again")
+    assert third.communicate(timeout=180)[1].count("Exception") == 0
+    python = places.python("batch")
+    told = subprocess.run(
+        [python, "-c", ROWS, "dead_letters"], capture_output=True, text=True, check=True, env=spark_environment()
+    )
+    lake = json.loads(told.stdout)
+    sent = list(topic.read(broker.kafka, CLICKS))
+    good = [json.loads(each.value) for each in sent if each.value != b"bad"]
+    once = {(each["user_id"], each["event_id"]) for each in good}
+    assert Counter(map(tuple, lake["found"])) == Counter(once)
+    assert len(sent) == len(once) + (len(good) - len(once)) + lake["letters"]
+    (landed,) = tmp_path.glob("nights/*/land/landed.json")
+    ends = {str(part): [0, end] for part, end in topic.ends(broker.kafka, CLICKS).items()}
+    assert json.loads(landed.read_text())["topics"][CLICKS] == ends
+    broker.kill()
+    away = start("land", "--again")
+    said, errors = away.communicate(timeout=120)
+    assert away.returncode == 1
+    assert errors.startswith("headrace: no Kafka at")
+    assert len(errors.splitlines()) == 1
+
+
+def spark_environment() -> dict[str, str]:
+    from infra import batch
+    from infra.settings import load
+
+    return batch.environment(load().spark)
