@@ -105,6 +105,14 @@ class Spark(Section):
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
 
 
+class Night(Section):
+    protocol: Annotated[str, Field(pattern=r"^(days:[1-9]\d*|last:0?\.\d+|leave_one_out)$")]
+    k: Positive
+    evaluated_users: Positive
+    gates: Annotated[str, Field(min_length=1)]
+    gates_file: Annotated[str, Field(min_length=1)]
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -135,6 +143,7 @@ class Settings(BaseSettings):
     bandit: Bandit
     collaborative: Collaborative
     spark: Spark
+    night: Night
     stack: Stack
 
     @classmethod
