@@ -56,7 +56,7 @@ class Question(NamedTuple):
 
 
 class Contest(NamedTuple):
-    """Who is compared; loaded in each worker."""
+    """Who is compared."""
 
     folders: dict[str, Path]  # of the night's models
     champion: str | None  # a version
@@ -67,8 +67,7 @@ class Asked(NamedTuple):
 
     places: dict[str, int]  # of items
     users: frozenset[str]
-    own: dict[str, Way]  # those without a folder
-    contest: Contest
+    ways: dict[str, Way]
     k: int
 
 
@@ -114,11 +113,7 @@ def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[s
     expected = split.digest(kept.where(~F.col("held")))
     question = ask(kept, known_items(contest), users_max)
     cosines = ways.Cosines(question.R)
-    own: dict[str, Way] = {
-        "popularity": ways.Popularity(question.item_users),
-        "item_item": ways.ItemItem(cosines.neighbours(), question.item_users),
-    }
-    lists = answer(kept, question, own, contest, k)
+    lists = answer(kept, question, every_way(question, contest, cosines), k)
     about = evaluation.About(question.relevant, question.history, question.item_users, question.R.shape[0])
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
     kept.unpersist()
@@ -139,7 +134,7 @@ def known_items(contest: Contest) -> set[str]:
 def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
     found = events.where(F.col("action") != "search").select("item_id").distinct().collect()
     items = sorted(more_items | {row.item_id for row in found})
-    places = events.sparkSession.sparkContext.broadcast({item: place for place, item in enumerate(items)})
+    places = events.sparkSession.sparkContext.broadcast(_places(items))
     outline = "user_id string, history int, items array<int>, relevant array<int>"
     users = events.mapInPandas(lambda batches: outlined(batches, places.value), outline).toPandas()
     users = users.sort_values("user_id", ignore_index=True)
@@ -178,32 +173,35 @@ def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]
         )
 
 
-def answer(events: DataFrame, question: Question, own: dict[str, Way], contest: Contest, k: int) -> dict[str, Lists]:
+def every_way(question: Question, contest: Contest, cosines: ways.Cosines) -> dict[str, Way]:
+    """Models are loaded here and sent to the workers, which need not see this machine's files."""
+    places = _places(question.items)
+    scorers: dict[str, ways.Scorer] = {name: trained.load(folder) for name, folder in contest.folders.items()}
+    if contest.champion:
+        scorers[CHAMPION] = ways.Published(contest.champion)
+    found: dict[str, Way] = {name: ways.Factors(scorer, places) for name, scorer in scorers.items()}
+    found["popularity"] = ways.Popularity(question.item_users)
+    return found | {"item_item": ways.ItemItem(cosines.neighbours(), question.item_users)}
+
+
+def answer(events: DataFrame, question: Question, each_way: dict[str, Way], k: int) -> dict[str, Lists]:
     """The lists of each way, in the order of question.users; of whom a way knows nothing, the popular list."""
-    names = [*contest.folders, *own, *([CHAMPION] if contest.champion else [])]
-    schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in names)])
-    places = {item: place for place, item in enumerate(question.items)}
-    shared = events.sparkSession.sparkContext.broadcast(Asked(places, frozenset(question.users), own, contest, k))
+    schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in each_way)])
+    asked = Asked(_places(question.items), frozenset(question.users), each_way, k)
+    shared = events.sparkSession.sparkContext.broadcast(asked)
     found = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
     found = found.set_index("user_id").loc[question.users]
-    return {name: Lists(np.stack(list(found[name])), found[f"knows_{name}"].to_numpy(bool)) for name in names}
+    return {name: Lists(np.stack(list(found[name])), found[f"knows_{name}"].to_numpy(bool)) for name in each_way}
 
 
 def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
-    each_way = every_way(asked)
     for rows in whole_users(batches):
         chosen = rows[rows["user_id"].isin(asked.users)]
         if len(chosen):
             names, events = chosen["user_id"].unique(), trained.events(chosen, asked.places)
             before = events.where(~chosen["held"].to_numpy(bool))
-            lists = {name: way.lists(before, len(names), asked.k) for name, way in each_way.items()}
+            lists = {name: way.lists(before, len(names), asked.k) for name, way in asked.ways.items()}
             yield pd.DataFrame({"user_id": names} | filled(lists))
-
-
-def every_way(asked: Asked) -> dict[str, Way]:
-    scorers = {name: trained.load(folder) for name, folder in asked.contest.folders.items()}
-    scorers |= {CHAMPION: ways.Published(asked.contest.champion)} if asked.contest.champion else {}
-    return {name: ways.Factors(scorer, asked.places) for name, scorer in scorers.items()} | asked.own
 
 
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:
@@ -265,6 +263,10 @@ def sha256(folder: Path) -> dict[str, str]:
 
 def _digest(folder: Path) -> str:
     return str(trained.description(folder).lineage.get("digest"))
+
+
+def _places(items: list[str]) -> dict[str, int]:
+    return {item: place for place, item in enumerate(items)}
 
 
 def _joined(items: Iterable[Int]) -> Int:

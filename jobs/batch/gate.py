@@ -176,11 +176,12 @@ def bound(report: Report, metric: str, limit: float) -> str:
 
 
 def _end(interval: dict[str, float] | None, end: End) -> Value:
-    return interval.get(end) if interval else None
+    found: Value = interval.get(end) if interval else None
+    return found
 
 
 def _value(figures: Report, metric: str) -> Value:
-    return figures.get(metric, {}).get("value")
+    return _end(figures.get(metric), "value")
 
 
 def above(rule: str, value: Value, limit: float, note: str = "") -> Rule:

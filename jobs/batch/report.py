@@ -10,7 +10,9 @@ from matplotlib.ticker import PercentFormatter
 
 Figures = dict[str, Any]
 
-COLOURS = ("#0f766e", "#b45309", "#6b7280", "#9ca3af", "#1d4ed8")
+COLOURS = ("#0f766e", "#d97706", "#64748b", "#7c3aed", "#db2777")
+NAMES = {"als": "ALS", "two_tower": "two-tower", "item_item": "item-item"}
+NAMES |= {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "gini": "Gini"}
 ROWS = {
     "Accuracy": ("ndcg", "precision", "recall", "capped_recall", "hit_rate", "map", "mrr"),
     "Beyond accuracy": ("coverage", "diversity", "category_diversity", "novelty", "serendipity"),
@@ -28,7 +30,7 @@ def page(report: Figures) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jobs.batch"), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["figure"] = figure
+    environment.filters |= {"figure": figure, "label": label}
     ways = report["models"] | report["baselines"]
     plots = [accuracy(report, ways), segments(report, ways), by_k(report, ways), exposure(ways)]
     present = {kind: [row for row in rows if any(row in each for each in ways.values())] for kind, rows in ROWS.items()}
@@ -112,12 +114,10 @@ def coloured(ways: Figures) -> list[tuple[str, str]]:
 
 
 def label(name: str) -> str:
-    return {"ndcg": "NDCG", "item_item": "item-item", "als": "ALS", "two_tower": "two-tower"}.get(
-        name, name.replace("_", " ")
-    )
+    return NAMES.get(name, name.replace("_", " "))
 
 
 def svg(plot: Figure) -> str:
     out = io.StringIO()
-    plot.savefig(out, format="svg", metadata={"Date": None})
+    plot.savefig(out, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     return out.getvalue().partition("?>")[2].partition(">")[2]  # without the XML and DOCTYPE lines

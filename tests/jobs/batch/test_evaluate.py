@@ -1,6 +1,7 @@
 """Evaluation in Spark on a checkerboard, where every figure can be worked out by hand."""
 
 import math
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ pytest.importorskip("pyspark")
 
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 
 from infra.errors import HeadraceError
 from jobs.batch import evaluate, report, split
 from jobs.batch.evaluate import Contest
+from jobs.batch.night import Night, Refusal
 from tests.jobs.batch import checkerboard
 
 pytestmark = pytest.mark.spark
@@ -33,8 +36,9 @@ def found(events: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADRACE_HOME", str(home))
         checkerboard.write_model(home / "als", split.digest(events.where("not held")))
+        checkerboard.write_model(home / "half", split.digest(events), checkerboard.ITEMS[: checkerboard.EACH])
         checkerboard.publish("by-hand", file="some.csv")
-        return evaluate.build(events, Contest({"als": home / "als"}, "by-hand"), K, 1000)
+        return evaluate.build(events, Contest({"half": home / "half", "als": home / "als"}, "by-hand"), K, 1000)
 
 
 def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
@@ -54,9 +58,7 @@ def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
 def test_others_are_what_they_are(found: dict[str, Any]) -> None:
     others = found["baselines"]
     assert others["item_item"]["ndcg"]["value"] == pytest.approx(1)  # it sees the colours, too
-    assert (
-        others["popularity"]["popularity_overlap"] is not None if "popularity_overlap" in others["popularity"] else True
-    )
+    assert "popularity_overlap" not in others["popularity"]  # it knows nobody
     first = found["models"]["als"]["against"]["popularity"]["ndcg"]
     assert first["value"] == pytest.approx(1 - others["popularity"]["ndcg"]["value"])
     assert 0 < first["low"] < first["value"] < first["high"]
@@ -76,9 +78,11 @@ def test_the_champion_is_folded_in_with_its_own_factors(found: dict[str, Any], e
 
 
 def test_what_the_gate_needs_stands_there(found: dict[str, Any], events: Any) -> None:
-    digest = found["digests"]["als"]
-    assert digest["trained"] == digest["expected"] == split.digest(events.where("not held"))
-    assert found["catalogue"] == {"als": 1.0}
+    """Half the items are missing in one model, which was trained on what is held out, too."""
+    good, bad = found["digests"]["als"], found["digests"]["half"]
+    assert good["trained"] == good["expected"] == bad["expected"] == split.digest(events.where("not held"))
+    assert bad["trained"] != bad["expected"]
+    assert found["catalogue"] == {"als": 1.0, "half": 0.5}
     assert found["files"]["als"].keys() == {"items.json", "item_factors.npy"}
 
 
@@ -86,7 +90,7 @@ def test_the_page_is_whole(found: dict[str, Any]) -> None:
     night = {"date": "2026-01-31", "protocol": "last:0.3", "seconds": 1.0}
     page = report.page(found | night | {"checks": {"passed": True, "report": "../check/report.html"}})
     words, tags = parsed(page)
-    assert {"Night 2026-01-31:", "passed", "item item", "ndcg"} <= words
+    assert {"Night 2026-01-31: ALS is chosen", "passed", "item-item", "NDCG"} <= words
     assert tags.count("svg") == 4
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained
 
@@ -126,3 +130,15 @@ def test_a_sample_is_the_same_from_night_to_night() -> None:
     few = set(evaluate.sampled(users, 10)["user_id"])
     assert few == set(evaluate.sampled(users[::-1], 10)["user_id"])
     assert few < set(evaluate.sampled(users, 30)["user_id"])
+
+
+def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    night = Night(date(2026, 1, 31))
+    with pytest.raises(HeadraceError, match="has no als in"):
+        evaluate.contestants(night)
+    checkerboard.write_model(night.folder / "als", "", item_factors=np.full((20, 2), np.nan, np.float32))
+    with pytest.raises(Refusal, match="item factors must be finite"):
+        evaluate.contestants(night)
+    checkerboard.write_model(night.folder / "two_tower", "")
+    assert evaluate.contestants(night).folders.keys() == {"two_tower"}
