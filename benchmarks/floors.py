@@ -48,7 +48,7 @@ class Case(NamedTuple):
     shuffled: bool = False
 
 
-FILMS, BEAUTY = How(64, 12, als.ials(1.0, 0.003, 0.1)), How(256, 12, als.ials(1.0, 0.003, 0.01))
+FILMS, BEAUTY = How(64, 12, als.ials(1.0, 0.01, 0.1)), How(256, 12, als.ials(1.0, 0.003, 0.01))
 CASES = {
     "ml-100k last:0.2": Case("ml-100k", 0.2, FILMS),
     "ml-1m random fifth": Case("ml-1m", 0.2, FILMS, shuffled=True),
