@@ -20,7 +20,12 @@ setup(
     description="Clicks to session features and recommendations within the page view: Kafka, Flink, Spark, Redis.",
     python_requires=">=3.11",
     packages=find_packages(include=[f"{top}{below}" for top in TOP_LEVEL for below in ("", ".*")]),
-    package_data={"schemas": ["*.avsc"], "infra": ["*.toml", "*.properties", "stack/templates/*"], "udfs": ["jvm/*"]},
+    package_data={
+        "schemas": ["*.avsc"],
+        "infra": ["*.toml", "*.properties", "stack/templates/*"],
+        "udfs": ["jvm/*"],
+        "jobs": ["batch/templates/*"],
+    },
     extras_require={name: extra(name) for name in ("streaming", "batch", "edge", "airflow", "dev")},
     entry_points={"console_scripts": ["headrace = infra.cli:app"]},
 )

@@ -108,6 +108,11 @@ class Spark(Section):
 class Night(Section):
     lake: str
     land_records: Positive
+    protocol: Annotated[str, Field(pattern=r"^(days:[1-9]\d*|last:0?\.\d+|leave_one_out)$")]
+    k: Positive
+    evaluated_users: Positive
+    gates: Annotated[str, Field(min_length=1)]
+    gates_file: Annotated[str, Field(min_length=1)]
 
 
 class Stack(Section):

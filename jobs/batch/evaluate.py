@@ -1,0 +1,277 @@
+"""The night's models on events that none was trained on, beside popularity, item-item and the version that serves.
+
+source     {lake}/clicks up to the night, split by [night] protocol; the model folders of the night; the serving version
+transform  lists of K items a user in Spark partitions (jobs/batch/ways.py) -> metrics (jobs/batch/evaluation.py)
+sink       evaluate/report.json and report.html: docs/night.md, "Evaluation", says what each number means
+
+Run: headrace run evaluate --date 2026-01-31
+
+The driver holds the lists and each user's items: 1 million users with 50 items each are 200 MB.
+"""
+
+import argparse
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from scipy import sparse
+
+from infra import durable, models
+from infra.errors import HeadraceError
+from infra.settings import load
+from jobs.batch import evaluation, night, report, split, trained, ways
+from jobs.batch.night import Night, Refusal
+from jobs.batch.spark import session
+from jobs.batch.ways import Lists, Way
+from udfs import ranking
+from udfs.ranking import Int, Relevant, Similarity
+
+STEP = "evaluate"
+MODELS = ("als", "two_tower")  # steps whose models compete: those that the night has
+CHAMPION = "champion"
+COLUMNS = ("user_id", "event_id", "item_id", "action", "t_ms", "rating", "category", "held")
+SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}
+Batches = Iterable[pd.DataFrame]
+
+
+class Question(NamedTuple):
+    """What every way is asked, and what may be known to answer it."""
+
+    items: list[str]  # of the events and of all models, in code point order
+    users: list[str]  # who is asked for
+    relevant: Relevant  # what they did in the events held out
+    history: Int  # (users,): how many items each was seen with before
+    R: sparse.csr_matrix  # (all users, items): strength > 0 in what was trained on
+
+    @property
+    def item_users(self) -> Int:
+        return np.asarray(self.R.sum(axis=0)).ravel().astype(np.int64)
+
+
+class Contest(NamedTuple):
+    """Who is compared."""
+
+    folders: dict[str, Path]  # of the night's models
+    champion: str | None  # a version
+
+
+class Asked(NamedTuple):
+    """What a worker needs to answer."""
+
+    places: dict[str, int]  # of items
+    users: frozenset[str]
+    ways: dict[str, Way]
+    k: int
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight = night.of(options)
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+        return
+    began, settings, contest = time.monotonic(), load().night, contestants(tonight)
+    with tonight.writing(STEP) as draft:
+        events = split.held(read(tonight), settings.protocol)
+        found = build(events, contest, settings.k, settings.evaluated_users)
+        found |= {"date": tonight.date.isoformat(), "protocol": settings.protocol, "checks": checks(tonight)}
+        found |= {"seconds": round(time.monotonic() - began, 1)}
+        durable.write(draft / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
+        durable.write(draft / "report.html", report.page(found).encode())
+    best = found["models"][found["chosen"]]["ndcg"]["value"]
+    print(f"{STEP} of {tonight.date}: {found['chosen']} with NDCG@{settings.k} {best:.4f}: {tonight.folder / STEP}")
+
+
+def read(tonight: Night) -> DataFrame:
+    from jobs.batch import lake  # type: ignore[attr-defined]  # comes with the landing
+
+    return lake.clicks(session(STEP, **SPARK), tonight.date)
+
+
+def contestants(tonight: Night) -> Contest:
+    there = [step for step in MODELS if (tonight.folder / step).is_dir()]
+    folders = {step: tonight.result(step) for step in there or MODELS[:1]}
+    broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / models.FACTORS)).all()]
+    for step in broken:
+        print(f"{step} of {tonight.date} is left out: its item factors must be finite")
+        del folders[step]
+    if not folders:
+        raise Refusal(f"evaluate of {tonight.date}: item factors must be finite, got NaN or infinite ones")
+    champion = models.current()
+    return Contest(folders, champion.version if champion else None)
+
+
+def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[str, Any]:
+    """events: all of the night, with `held` -> the report, but for what only the night knows."""
+    kept = events.select(*COLUMNS).repartition("user_id").sortWithinPartitions("user_id", "t_ms", "event_id").persist()
+    expected = split.digest(kept.where(~F.col("held")))
+    question = ask(kept, known_items(contest), users_max)
+    cosines = ways.Cosines(question.R)
+    lists = answer(kept, question, every_way(question, contest, cosines), k)
+    about = evaluation.About(question.relevant, question.history, question.item_users, question.R.shape[0])
+    similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
+    kept.unpersist()
+    return evaluation.summary(lists, about, similar, list(contest.folders)) | {
+        "about": {name: msgspec.to_builtins(trained.description(path)) for name, path in contest.folders.items()},
+        "champion": champion(contest.champion) if contest.champion else None,
+        "digests": {name: {"trained": _digest(path), "expected": expected} for name, path in contest.folders.items()},
+        "catalogue": {name: share(trained.item_ids(path), question) for name, path in contest.folders.items()},
+        "files": {name: sha256(path) for name, path in contest.folders.items()},
+    }
+
+
+def known_items(contest: Contest) -> set[str]:
+    known = {item for folder in contest.folders.values() for item in trained.item_ids(folder)}
+    return known | set(models.load(contest.champion).contents.items if contest.champion else ())
+
+
+def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
+    found = events.where(F.col("action") != "search").select("item_id").distinct().collect()
+    items = sorted(more_items | {row.item_id for row in found})
+    places = events.sparkSession.sparkContext.broadcast(_places(items))
+    outline = "user_id string, history int, items array<int>, relevant array<int>"
+    users = events.mapInPandas(lambda batches: outlined(batches, places.value), outline).toPandas()
+    users = users.sort_values("user_id", ignore_index=True)
+    wanting = users[users["relevant"].map(len) > 0]
+    if wanting.empty:
+        raise HeadraceError("the protocol must hold out an item that a user had not seen before, found none")
+    chosen = sampled(wanting, users_max)
+    relevant = Relevant(np.concatenate([[0], np.cumsum(chosen["relevant"].map(len))]), _joined(chosen["relevant"]))
+    history, R = chosen["history"].to_numpy(np.int64), ways.baskets(list(users["items"]), len(items))
+    return Question(items, chosen["user_id"].tolist(), relevant, history, R)
+
+
+def sampled(users: pd.DataFrame, at_most: int) -> pd.DataFrame:
+    """By a hash of the id: from night to night the same ones."""
+    order = np.argsort([zlib.crc32(user.encode()) for user in users["user_id"]], kind="stable")[:at_most]
+    return users.iloc[np.sort(order)]
+
+
+def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]:
+    """Of each user: how many items they were seen with, those they wanted, and those they want that are new to them."""
+    for rows in whole_users(batches):
+        names, events, held = rows["user_id"].unique(), trained.events(rows, places), rows["held"].to_numpy()
+        before = ways.plain(events.where(~held), len(names), len(places))
+        after = ways.plain(events.where(held), len(names), len(places)).rows
+        seen = before.seen.users * len(places) + before.seen.items
+        owners = np.repeat(np.arange(len(names)), np.diff(after.indptr))
+        fresh = ~np.isin(owners * len(places) + after.columns, seen)
+        ends = np.cumsum(np.bincount(owners[fresh], minlength=len(names)))[:-1]
+        yield pd.DataFrame(
+            {
+                "user_id": names,
+                "history": np.bincount(before.seen.users, minlength=len(names)),
+                "items": np.split(before.rows.columns, before.rows.indptr[1:-1]),
+                "relevant": np.split(after.columns[fresh], ends),
+            }
+        )
+
+
+def every_way(question: Question, contest: Contest, cosines: ways.Cosines) -> dict[str, Way]:
+    """Models are loaded here and sent to the workers, which need not see this machine's files."""
+    places = _places(question.items)
+    scorers: dict[str, ways.Scorer] = {name: trained.load(folder) for name, folder in contest.folders.items()}
+    if contest.champion:
+        scorers[CHAMPION] = ways.Published(contest.champion)
+    found: dict[str, Way] = {name: ways.Factors(scorer, places) for name, scorer in scorers.items()}
+    found["popularity"] = ways.Popularity(question.item_users)
+    return found | {"item_item": ways.ItemItem(cosines.neighbours(), question.item_users)}
+
+
+def answer(events: DataFrame, question: Question, each_way: dict[str, Way], k: int) -> dict[str, Lists]:
+    """The lists of each way, in the order of question.users; of whom a way knows nothing, the popular list."""
+    schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in each_way)])
+    asked = Asked(_places(question.items), frozenset(question.users), each_way, k)
+    shared = events.sparkSession.sparkContext.broadcast(asked)
+    found = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
+    found = found.set_index("user_id").loc[question.users]
+    return {name: Lists(np.stack(list(found[name])), found[f"knows_{name}"].to_numpy(bool)) for name in each_way}
+
+
+def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
+    for rows in whole_users(batches):
+        chosen = rows[rows["user_id"].isin(asked.users)]
+        if len(chosen):
+            names, events = chosen["user_id"].unique(), trained.events(chosen, asked.places)
+            before = events.where(~chosen["held"].to_numpy(bool))
+            lists = {name: way.lists(before, len(names), asked.k) for name, way in asked.ways.items()}
+            yield pd.DataFrame({"user_id": names} | filled(lists))
+
+
+def filled(lists: dict[str, Lists]) -> dict[str, Any]:
+    """As columns; of whom a way knows nothing, the popular list."""
+    popular = lists["popularity"].items
+    columns: dict[str, Any] = {}
+    for name, (items, known) in lists.items():
+        columns |= {name: list(np.where(known[:, None], items, popular)), f"knows_{name}": known}
+    return columns
+
+
+def whole_users(batches: Batches) -> Iterator[pd.DataFrame]:
+    """Sorted by user; Arrow cuts where it likes."""
+    rest: pd.DataFrame | None = None
+    for rows in batches:
+        rows = rows if rest is None else pd.concat([rest, rows], ignore_index=True)
+        if rows.empty:
+            continue
+        last = (rows["user_id"] == rows["user_id"].iloc[-1]).to_numpy()
+        if not last.all():
+            yield rows[~last]
+        rest = rows[last]
+    if rest is not None:
+        yield rest
+
+
+def categories(events: DataFrame, items: list[str]) -> Similarity | None:
+    """By the category that most events of an item name; None where no event names one."""
+    named = events.where(F.col("category").isNotNull() & (F.col("action") != "search"))
+    found = named.groupBy("item_id").agg(F.mode("category", True).alias("category")).toPandas()
+    if found.empty:
+        return None
+    codes = pd.Series(pd.factorize(found["category"], sort=True)[0], found["item_id"])
+    return ranking.same(codes.reindex(items, fill_value=-1).to_numpy(np.int64))
+
+
+def champion(version: str) -> dict[str, Any]:
+    """A version that no night made may have been trained on what is held out: it is no fair opponent."""
+    manifest = models.manifest(version)
+    return {"version": version, "kind": manifest.kind, "comparable": "digest" in manifest.lineage}
+
+
+def share(items: list[str], question: Question) -> float:
+    """Of the items that somebody wanted before, those that a model knows."""
+    wanted = question.item_users > 0
+    return float(np.mean(np.isin(np.array(question.items, object)[wanted], np.array(items, object))))
+
+
+def checks(tonight: Night) -> dict[str, Any]:
+    """The newer of the two verdicts that the step `check` leaves."""
+    done, refused = tonight.folder / "check", tonight.folder / "check-refused"
+    passed = done.is_dir() and not (refused.is_dir() and refused.stat().st_mtime > done.stat().st_mtime)
+    return {"passed": passed, "report": f"../{(done if passed else refused).name}/report.html"}
+
+
+def sha256(folder: Path) -> dict[str, str]:
+    return {name: durable.sha256(folder / name) for name in (models.ITEMS, models.FACTORS)}
+
+
+def _digest(folder: Path) -> str:
+    return str(trained.description(folder).lineage.get("digest"))
+
+
+def _places(items: list[str]) -> dict[str, int]:
+    return {item: place for place, item in enumerate(items)}
+
+
+def _joined(items: Iterable[Int]) -> Int:
+    return np.concatenate(list(items)).astype(np.int64)
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

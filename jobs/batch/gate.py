@@ -1,0 +1,212 @@
+"""May the night's model be shown to readers? docs/night.md, "Gate", explains each rule.
+
+source     evaluate/report.json, the chosen model's files, the profile [night] gates of infra/gates.toml
+transform  rules, each a value beside its limit
+sink       gate/verdict.json; or gate-refused/verdict.json, a line for each broken rule, and exit 3
+
+A refusal changes nothing that readers see: the version that serves goes on.
+
+Run: headrace run gate --date 2026-01-31
+"""
+
+import argparse
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from infra import durable, models, places
+from infra.errors import HeadraceError
+from infra.settings import load
+from jobs.batch import night
+from jobs.batch.night import Night, Refusal
+
+STEP, REFUSED = "gate", "gate-refused"
+Report = dict[str, Any]
+Value = float | int | str | bool | None
+End = Literal["low", "value", "high"]  # of an interval
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    k: int
+    popularity: End
+    champion: End
+    catalogue: float
+    overlap: float
+    tolerance: float
+    segment_tolerance: float
+    segment_users: int
+    floors: dict[Literal["days", "last", "leave_one_out"], dict[str, float]]
+
+
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+    rule: str
+    value: Value
+    limit: Value
+    passed: bool
+    must: str = "be"  # how value and limit compare
+    note: str = ""
+
+    def __str__(self) -> str:
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.rule} must {self.must} {_text(self.limit)}, got {_text(self.value)}{note}"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    passed: bool
+    model: str
+    profile: str
+    rules: list[Rule]
+    sha256: dict[str, str]  # of the model's files that were judged
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load().night
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+        return
+    verdict = judge(tonight, settings.gates, profile(places.CHECKOUT / settings.gates_file, settings.gates))
+    keep(tonight, verdict)
+    broken = [str(rule) for rule in verdict.rules if not rule.passed]
+    if broken:
+        where = tonight.folder / REFUSED / "verdict.json"
+        raise Refusal(
+            "\n  ".join([f"gate of {tonight.date} refuses {verdict.model or 'the night'}, see {where}", *broken])
+        )
+    print(f"{STEP} of {tonight.date}: {verdict.model} passed {len(verdict.rules)} rules of {verdict.profile}")
+
+
+def keep(tonight: Night, verdict: Verdict) -> None:
+    """What an earlier try left goes: a night is passed or refused, never both."""
+    step, other = (STEP, REFUSED) if verdict.passed else (REFUSED, STEP)
+    shutil.rmtree(tonight.folder / other, ignore_errors=True)
+    with tonight.writing(step) as draft:
+        durable.write(draft / "verdict.json", msgspec.json.format(msgspec.json.encode(verdict), indent=1))
+
+
+def profile(path: Path, name: str) -> Profile:
+    try:
+        every = msgspec.convert(tomllib.loads(path.read_text()), dict[str, Profile], strict=False)
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise HeadraceError(f"{path} must hold gates: {error}") from None
+    if name not in every:
+        raise HeadraceError(f"night.gates must be a profile of {path}: {', '.join(every)}, got {name!r}")
+    return every[name]
+
+
+def judge(tonight: Night, name: str, wanted: Profile) -> Verdict:
+    path = tonight.folder / "evaluate" / "report.json"
+    if not path.is_file():
+        missing = Rule("report", "none", str(path), False, "be at")
+        return Verdict(False, "", name, [missing], {})
+    report = msgspec.json.decode(path.read_bytes())
+    model, folder = report["chosen"], tonight.folder / report["chosen"]
+    rules = [*sound(report, model, folder, wanted), *good(report, model, wanted)]
+    return Verdict(all(rule.passed for rule in rules), model, name, rules, report["files"].get(model, {}))
+
+
+def sound(report: Report, model: str, folder: Path, wanted: Profile) -> Iterator[Rule]:
+    """Is it what was evaluated, on events that it had not seen?"""
+    yield Rule("report", report["k"], wanted.k, report["k"] == wanted.k, "be of lists of length")
+    yield equal("checks", "passed" if report["checks"]["passed"] else "not passed", "passed")
+    digest = report["digests"].get(model, {})
+    yield equal("digest", digest.get("trained"), digest.get("expected", "the split's"))
+    yield from whole(folder, report["files"].get(model, {}))
+    yield at_least("catalogue", report["catalogue"].get(model), wanted.catalogue)
+
+
+def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[Rule]:
+    try:
+        items = msgspec.json.decode((folder / models.ITEMS).read_bytes(), type=list[str])
+        factors = np.load(folder / models.FACTORS)
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        yield Rule("item_map", str(error), "readable", False)
+        return
+    finite = bool(np.isfinite(factors).all() and factors.any())
+    yield equal("finite", "finite, not all 0" if finite else "NaN, infinite or all 0", "finite, not all 0")
+    yield Rule("item_map", len(items), len(factors), len(items) == len(factors), "name an item for each factor row,")
+    sorted_once = items == sorted(set(items)) and "" not in items
+    yield equal("item_map", "in order, once" if sorted_once else "unordered, empty or repeated", "in order, once")
+    for name in (models.ITEMS, models.FACTORS):
+        yield equal(f"item_map.{name}", durable.sha256(folder / name), evaluated.get(name, "evaluated"))
+
+
+def good(report: Report, model: str, wanted: Profile) -> Iterator[Rule]:
+    """Is it better than popularity, and no worse than what readers have?"""
+    figures, protocol = report["models"][model], report["protocol"]
+    floors = wanted.floors.get(protocol.partition(":")[0])
+    known = ", ".join(wanted.floors)
+    yield Rule("protocol", protocol, known, floors is not None, "be one that the profile has floors for:")
+    for metric, limit in (floors or {}).items():
+        yield above(f"floor.{metric}", _value(figures, metric), limit, bound(report, metric, limit))
+    gain = figures["against"]["popularity"]
+    yield above("popularity", _end(gain.get("ndcg"), wanted.popularity), 0.0, "NDCG above that of the popular list")
+    yield at_most("overlap", _value(figures, "popularity_overlap"), wanted.overlap)
+    champion = report["champion"]
+    fair = bool(champion and champion["comparable"])
+    if fair:
+        served = report["baselines"]["champion"]
+        difference = _end(figures["against"]["champion"].get("ndcg"), wanted.champion)
+        yield at_least("champion", difference, -wanted.tolerance * served["ndcg"]["value"])
+    for name in figures["segments"]:
+        yield from segment(report, model, name, wanted, fair)
+
+
+def segment(report: Report, model: str, name: str, wanted: Profile, fair: bool) -> Iterator[Rule]:
+    users = report["models"][model]["segments"][name]["users"]
+    if users < wanted.segment_users:
+        note = f"not judged with fewer than {wanted.segment_users} users"
+        yield Rule(f"segment.{name}", users, wanted.segment_users, True, "have", note)
+        return
+    for other in ("popularity", "champion") if fair else ("popularity",):
+        theirs = report["baselines"][other]["segments"][name]["ndcg"]["value"]
+        difference = report["models"][model]["against"][other]["segments"][name]
+        limit = -wanted.segment_tolerance * theirs
+        yield at_least(f"segment.{name}.{other}", _end(difference, wanted.champion), limit)
+
+
+def bound(report: Report, metric: str, limit: float) -> str:
+    """Why no model passes, if none can."""
+    best = report["bounds"].get(metric, 1.0)
+    return "" if best > limit else f"no list reaches more than {best:.4g} under {report['protocol']}"
+
+
+def _end(interval: dict[str, float] | None, end: End) -> Value:
+    found: Value = interval.get(end) if interval else None
+    return found
+
+
+def _value(figures: Report, metric: str) -> Value:
+    return _end(figures.get(metric), "value")
+
+
+def above(rule: str, value: Value, limit: float, note: str = "") -> Rule:
+    return Rule(rule, value, limit, _is_number(value) and value > limit, "be >", note)  # type: ignore[operator]
+
+
+def at_least(rule: str, value: Value, limit: float) -> Rule:
+    return Rule(rule, value, limit, _is_number(value) and value >= limit, "be >=")  # type: ignore[operator]
+
+
+def at_most(rule: str, value: Value, limit: float) -> Rule:
+    return Rule(rule, value, limit, _is_number(value) and value <= limit, "be <=")  # type: ignore[operator]
+
+
+def equal(rule: str, value: Value, limit: Value) -> Rule:
+    return Rule(rule, value, limit, value == limit)
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, float | int) and bool(np.isfinite(value))
+
+
+def _text(value: Value) -> str:
+    return "nothing" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

@@ -1,0 +1,58 @@
+"""A night whose right answer is known: each user wants the items of one colour, every one of them, in an own order."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infra import models
+from infra.models import Contents, Manifest
+from jobs.batch import trained
+from jobs.batch.night import DAY_MS
+from jobs.batch.trained import Trained
+
+USERS, COLOURS, EACH = 40, 2, 10  # items a colour
+ITEMS = [f"i{item:02}" for item in range(COLOURS * EACH)]  # i00 is black, i01 white, i02 black, ...
+EVENTS = "user_id string, event_id string, item_id string, action string, t_ms bigint, rating double, category string"
+PARAMETERS: dict[str, Any] = {
+    "objective": {"alpha": 1.0, "reg": 0.01, "unobserved": 0.1, "target": 0.0, "nu": 1.0},
+    "half_life_ms": 90.0 * DAY_MS,
+    "rating_max": 5.0,
+    "history": 50,
+}
+
+
+def rows() -> list[tuple[Any, ...]]:
+    """As columns of EVENTS: every user buys all items of the colour, one a day; user 0 searches, too."""
+    rng = np.random.default_rng(1)
+    found: list[tuple[Any, ...]] = [("u00", "search", "", "search", DAY_MS, None, None)]
+    for user in range(USERS):
+        for day, item in enumerate(rng.permutation(EACH).tolist()):
+            name, colour = ITEMS[COLOURS * item + user % COLOURS], ("black", "white")[user % COLOURS]
+            found.append((f"u{user:02}", f"{user}-{day}", name, "purchase", day * DAY_MS + user, None, colour))
+    return found
+
+
+def factors(items: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """One number a colour, (items, 2): what a perfect training finds."""
+    return np.array([[1 - int(item[1:]) % COLOURS, int(item[1:]) % COLOURS] for item in items], np.float32)
+
+
+def write_model(folder: Path, digest: str, items: list[str] = ITEMS, **changes: Any) -> None:
+    """A night's model; changes: of Contents."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = Contents(factors(items), np.eye(2) * USERS, items, [(item, 1) for item in items])._replace(**changes)
+    dims = {"items": len(items), "factors": 2, "users": USERS}
+    lineage = {"digest": digest, "events": 280}
+    trained.write(folder, contents, Trained(kind="als", dims=dims, parameters=PARAMETERS, lineage=lineage, seconds=1.0))
+
+
+def publish(version: str, **lineage: Any) -> Manifest:
+    """A champion that likes every item alike."""
+    contents = Contents(np.ones((len(ITEMS), 2), np.float32), np.eye(2), ITEMS, [])
+    manifest = models.write(
+        contents, version=version, kind="als", users=USERS, parameters=PARAMETERS, lineage=lineage, metrics={},
+        created_ms=1, commit="",
+    )  # fmt: skip
+    models.publish(version, 1)
+    return manifest

@@ -1,0 +1,144 @@
+"""Evaluation in Spark on a checkerboard, where every figure can be worked out by hand."""
+
+import math
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pyspark")
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+
+from infra.errors import HeadraceError
+from jobs.batch import evaluate, report, split
+from jobs.batch.evaluate import Contest
+from jobs.batch.night import Night, Refusal
+from tests.jobs.batch import checkerboard
+
+pytestmark = pytest.mark.spark
+K = 4
+
+
+@pytest.fixture(scope="module")
+def events(spark: Any) -> Any:
+    """Of each user's ten items the newest three are held out."""
+    return split.held(spark.createDataFrame(checkerboard.rows(), checkerboard.EVENTS), "last:0.3").persist()
+
+
+@pytest.fixture(scope="module")
+def found(events: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADRACE_HOME", str(home))
+        checkerboard.write_model(home / "als", split.digest(events.where("not held")))
+        checkerboard.write_model(home / "half", split.digest(events), checkerboard.ITEMS[: checkerboard.EACH])
+        checkerboard.publish("by-hand", file="some.csv")
+        return evaluate.build(events, Contest({"half": home / "half", "als": home / "als"}, "by-hand"), K, 1000)
+
+
+def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
+    """The three items of the colour that are left, then one of the other colour."""
+    als = found["models"]["als"]
+    assert {name: als[name]["value"] for name in ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")} == {
+        "precision": 0.75, "recall": 1, "ndcg": pytest.approx(1), "map": 1, "mrr": 1, "hit_rate": 1,
+    }  # fmt: skip
+    assert found["bounds"] == {"precision": 0.75, "recall": 1, "coverage": 1}
+    assert als["coverage"]["value"] == 1
+    assert als["category_diversity"]["value"] == pytest.approx(0.5)  # three of six pairs are of two colours
+    assert found["chosen"] == "als"
+    assert found["data"]["users"] == found["data"]["users_trained"] == checkerboard.USERS
+    assert found["data"]["segments"] == {"new": 0, "light": 40, "heavy": 0}
+
+
+def test_others_are_what_they_are(found: dict[str, Any]) -> None:
+    others = found["baselines"]
+    assert others["item_item"]["ndcg"]["value"] == pytest.approx(1)  # it sees the colours, too
+    assert "popularity_overlap" not in others["popularity"]  # it knows nobody
+    first = found["models"]["als"]["against"]["popularity"]["ndcg"]
+    assert first["value"] == pytest.approx(1 - others["popularity"]["ndcg"]["value"])
+    assert 0 < first["low"] < first["value"] < first["high"]
+    assert found["champion"] == {"version": "by-hand", "kind": "als", "comparable": False}
+
+
+def test_the_champion_is_folded_in_with_its_own_factors(found: dict[str, Any], events: Any) -> None:
+    """It likes all items alike, so its list is the first unseen ones by id."""
+    rows = events.toPandas()
+    gained = []
+    for _, own in rows[rows["action"] != "search"].groupby("user_id"):
+        seen, wanted = set(own[~own["held"]]["item_id"]), set(own[own["held"]]["item_id"])
+        listed = [item for item in checkerboard.ITEMS if item not in seen][:K]
+        best = sum(1 / math.log2(place + 2) for place in range(3))
+        gained.append(sum(1 / math.log2(place + 2) for place, item in enumerate(listed) if item in wanted) / best)
+    assert found["baselines"]["champion"]["ndcg"]["value"] == pytest.approx(sum(gained) / len(gained))
+
+
+def test_what_the_gate_needs_stands_there(found: dict[str, Any], events: Any) -> None:
+    """Half the items are missing in one model, which was trained on what is held out, too."""
+    good, bad = found["digests"]["als"], found["digests"]["half"]
+    assert good["trained"] == good["expected"] == bad["expected"] == split.digest(events.where("not held"))
+    assert bad["trained"] != bad["expected"]
+    assert found["catalogue"] == {"als": 1.0, "half": 0.5}
+    assert found["files"]["als"].keys() == {"items.json", "item_factors.npy"}
+
+
+def test_the_page_is_whole(found: dict[str, Any]) -> None:
+    night = {"date": "2026-01-31", "protocol": "last:0.3", "seconds": 1.0}
+    page = report.page(found | night | {"checks": {"passed": True, "report": "../check/report.html"}})
+    words, tags = parsed(page)
+    assert {"Night 2026-01-31: ALS is chosen", "passed", "item-item", "NDCG"} <= words
+    assert tags.count("svg") == 4
+    assert "http" not in page.replace("http://www.w3.org", "")  # self-contained
+
+
+def parsed(page: str) -> tuple[set[str], list[str]]:
+    words, tags = set[str](), list[str]()
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            tags.append(tag)
+
+        def handle_data(self, data: str) -> None:
+            words.add(data.strip())
+
+    Reader().feed(page)
+    return words, tags
+
+
+def test_a_protocol_that_holds_nothing_out_is_no_evaluation(events: Any, tmp_path: Path) -> None:
+    checkerboard.write_model(tmp_path / "als", "")
+    with pytest.raises(HeadraceError, match="must hold out an item that a user had not seen before, found none"):
+        evaluate.build(events.where("not held"), Contest({"als": tmp_path / "als"}, None), K, 1000)
+
+
+def test_users_stay_whole_wherever_arrow_cuts() -> None:
+    rows = pd.DataFrame({"user_id": list("aabbbcdddd"), "n": range(10)})
+    for size in range(1, 11):
+        batches = [rows[at : at + size] for at in range(0, 10, size)]
+        got = list(evaluate.whole_users(iter(batches)))
+        assert pd.concat(got)["n"].tolist() == list(range(10))
+        users = [set(part["user_id"]) for part in got]
+        assert sum(map(len, users)) == 4
+
+
+def test_a_sample_is_the_same_from_night_to_night() -> None:
+    users = pd.DataFrame({"user_id": [f"u{n}" for n in range(100)]})
+    few = set(evaluate.sampled(users, 10)["user_id"])
+    assert few == set(evaluate.sampled(users[::-1], 10)["user_id"])
+    assert few < set(evaluate.sampled(users, 30)["user_id"])
+
+
+def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    night = Night(date(2026, 1, 31))
+    with pytest.raises(HeadraceError, match="has no als in"):
+        evaluate.contestants(night)
+    checkerboard.write_model(night.folder / "als", "", item_factors=np.full((20, 2), np.nan, np.float32))
+    with pytest.raises(Refusal, match="item factors must be finite"):
+        evaluate.contestants(night)
+    checkerboard.write_model(night.folder / "two_tower", "")
+    assert evaluate.contestants(night).folders.keys() == {"two_tower"}
