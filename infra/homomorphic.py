@@ -37,6 +37,14 @@ def generate() -> tuple[bytes, bytes]:
     return context.serialize(**{**_NO_KEYS, "save_public_key": True}), secret
 
 
+def without_keys() -> bytes:
+    """The parameters alone, as TenSEAL's context: all that it takes to add."""
+    context = _context()
+    context.make_context_public()
+    serialized: bytes = context.serialize(**_NO_KEYS, save_public_key=False)
+    return serialized
+
+
 def parameters(layout: Layout) -> bytes:
     """8 bytes that differ for what cannot be added: other parameters, or numbers packed in another way."""
     return hashlib.sha256(repr((SLOTS, COEFFICIENT_BITS, MODULUS, tuple(layout))).encode()).digest()[:8]
@@ -70,9 +78,7 @@ class Adder:
     """Sums ciphertexts without any key."""
 
     def __init__(self) -> None:
-        self._context = _context()
-        self._context.make_context_public()
-        self._context = tenseal.context_from(self._context.serialize(**_NO_KEYS, save_public_key=False))
+        self._context = tenseal.context_from(without_keys())
 
     def add(self, bodies: Sequence[bytes]) -> bytes:
         """The sum of at least one ciphertext. Raises ValueError for a body that is not one."""
