@@ -30,7 +30,7 @@ from udfs import frame, rounds
 from udfs.contract import Contract, Fault
 
 JOB = "federated"
-AT_A_TIME = 64  # rows of an Arrow batch: frames of 66 kB, or portions of 4 MB
+AT_A_TIME = 32  # rows of an Arrow batch: frames of 66 kB, or portions of 1 MB
 CONTROL = {topics.ROUNDS: "round", topics.COHORTS: "cohort", topics.AGGREGATES: "aggregate", topics.GLOBAL_MODEL: "global_model"}
 
 FRAMES = """
@@ -38,35 +38,35 @@ FRAMES = """
            c.`round`, c.chunk, c.chunks, c.node, c.key_id, c.parameters, c.reason, c.detail
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, framed(`key`, `value`) AS c FROM gradients)"""
 CHECKED = """
-    SELECT `key`, `value`, `partition`, `offset`, append_ts, {columns}, c.each_chunk, c.reason, c.detail
+    SELECT `key`, `value`, `partition`, `offset`, append_ts, {columns}, c.reason, c.detail
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, check_{record}(`value`) AS c FROM {topic})"""
 NO_FRAME = "CAST(NULL AS BYTES) AS `key`, CAST(NULL AS BYTES) AS `value`, CAST(NULL AS INT) AS `partition`, CAST(NULL AS BIGINT) AS `offset`"
 NO_COHORT = "CAST(NULL AS BIGINT) AS attempt, CAST(NULL AS BIGINT) AS bucket, CAST(NULL AS BIGINT) AS `buckets`"
 OF_ROUND = f"""
-    SELECT `round`, e.chunk, CAST(0 AS TINYINT) AS kind, status, CAST(NULL AS STRING) AS node, chunks, key_id, parameters,
-           deadline_ms, invited AS nodes, {NO_COHORT}, {NO_FRAME}, append_ts
-    FROM checked_round CROSS JOIN UNNEST(each_chunk) AS e(chunk) WHERE reason IS NULL
+    SELECT `round`, CAST(0 AS TINYINT) AS kind, status, CAST(NULL AS STRING) AS node, CAST(NULL AS BIGINT) AS chunk, chunks,
+           key_id, parameters, deadline_ms, invited AS nodes, {NO_COHORT}, {NO_FRAME}, append_ts
+    FROM checked_round WHERE reason IS NULL
     UNION ALL
-    SELECT `round`, e.chunk, CAST(1 AS TINYINT), CAST(NULL AS STRING), CAST(NULL AS STRING), chunks, CAST(NULL AS STRING),
-           CAST(NULL AS STRING), CAST(NULL AS BIGINT), nodes, attempt, bucket, `buckets`, {NO_FRAME}, append_ts
-    FROM checked_cohort CROSS JOIN UNNEST(each_chunk) AS e(chunk) WHERE reason IS NULL
+    SELECT `round`, CAST(1 AS TINYINT), CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS BIGINT), chunks,
+           CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS BIGINT), nodes, attempt, bucket, `buckets`, {NO_FRAME}, append_ts
+    FROM checked_cohort WHERE reason IS NULL
     UNION ALL
-    SELECT `round`, chunk, CAST(2 AS TINYINT), CAST(NULL AS STRING), node, chunks, key_id, parameters, CAST(NULL AS BIGINT),
+    SELECT `round`, CAST(2 AS TINYINT), CAST(NULL AS STRING), node, chunk, chunks, key_id, parameters, CAST(NULL AS BIGINT),
            CAST(NULL AS ARRAY<STRING>), {NO_COHORT}, `key`, `value`, `partition`, `offset`, append_ts
     FROM frames WHERE reason IS NULL"""
 INTAKE = """
     SELECT * FROM intake(
-      input => TABLE of_round PARTITION BY (`round`, chunk), on_time => DESCRIPTOR(append_ts), uid => 'intake')"""
-RECEIVED = """
-    SELECT `round`, node, MAX(chunks) AS chunks, MAX(append_ms) AS as_of_ms
-    FROM taken WHERE kind = 0 GROUP BY `round`, node HAVING COUNT(*) = MAX(chunks)"""
+      input => TABLE of_round PARTITION BY `round`, on_time => DESCRIPTOR(append_ts), uid => 'intake')"""
+RECEIPTS = "SELECT `round`, node, chunks, append_ms FROM taken WHERE kind = 0"
 COHORT = "`round`, attempt, bucket, `buckets`, chunk, chunks"
 PORTIONS = f"""
     SELECT {COHORT}, nodes, portions, summed(frames) AS body FROM taken WHERE kind = 2"""
 WHOLE = f"""
-    SELECT /*+ STATE_TTL('portions' = '10min') */ {COHORT}, LAST_VALUE(nodes) AS nodes, ARRAY_AGG(body) AS bodies
-    FROM portions GROUP BY {COHORT} HAVING COUNT(*) = MAX(portions)"""
-RECEIPTS = "SELECT `round`, node, chunks, as_of_ms FROM TO_CHANGELOG(input => TABLE received) WHERE op = 'INSERT'"
+    SELECT * FROM (
+      SELECT /*+ STATE_TTL('summed_portions' = '10min') */ {COHORT}, LAST_VALUE(nodes) AS nodes, ARRAY_AGG(body) AS bodies,
+             COUNT(*) AS arrived, MAX(portions) AS portions
+      FROM summed_portions GROUP BY {COHORT})
+    WHERE arrived = portions"""
 SUMS = f"""
     SELECT {COHORT}, nodes, whole(bodies) FROM TO_CHANGELOG(input => TABLE whole_sums) WHERE op = 'INSERT'"""
 OF_MODEL = """
@@ -88,7 +88,7 @@ DEAD = [
     f"SELECT {flink.dead_letter(topics.GRADIENTS, 'append_ts', 'reason')} FROM frames WHERE reason IS NOT NULL",
     *(f"SELECT {flink.dead_letter(topic, 'append_ts', 'reason')} FROM checked_{record} WHERE reason IS NOT NULL" for topic, record in CONTROL.items()),
 ]
-VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "received": RECEIVED, "portions": PORTIONS, "whole_sums": WHOLE, "of_model": OF_MODEL}
+VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "summed_portions": PORTIONS, "whole_sums": WHOLE, "of_model": OF_MODEL}
 
 SINKS = [  # topic, schema, key
     (topics.RECEIPTS, "receipt", "round"),
@@ -107,7 +107,6 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     table_env = flink.environment(JOB, batches, {"hold_ms": settings.federated.hold_ms})
     config = table_env.get_config()
     config.set("table.exec.state.ttl", f"{settings.federated.forget_ms} ms")
-    config.set("table.optimizer.reuse-optimize-block-with-digest-enabled", "true")
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     inserts = {topics.RECEIPTS: RECEIPTS, topics.SUMS: SUMS, f"{topics.GLOBAL_MODEL}_sink": FOLDED}
@@ -149,7 +148,7 @@ def _columns(record: str) -> str:
     """The schema's but `reason`, all nullable; then what `Checked` adds."""
     columns = [column.removesuffix(" NOT NULL") for column in ddl(record).split(", ")]
     kept = [column for column in columns if not column.startswith("`reason`")]
-    return ", ".join([*kept, "each_chunk ARRAY<BIGINT>", "reason STRING", "detail STRING"])
+    return ", ".join([*kept, "reason STRING", "detail STRING"])
 
 
 class Framed(ScalarFunction):  # type: ignore[misc]
@@ -195,7 +194,7 @@ def fields(found: frame.Frame | Fault, is_sound: bool) -> tuple[Any, ...]:
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]
-    """A record as columns, with the numbers of its chunks if it has some; or reason and detail."""
+    """A record as columns, or reason and detail."""
 
     def __init__(self, record: str) -> None:
         self.record = record
@@ -207,7 +206,6 @@ class Checked(ScalarFunction):  # type: ignore[misc]
         columns, faults = self.contract.columns(values)
         c: dict[str, Any] = dict(zip(self.contract.fields, columns, strict=True))
         c.pop("reason", None)
-        c["each_chunk"] = [list(range(chunks or 0)) for chunks in c.get("chunks", [0] * len(faults))]
         c["reason"] = [fault and fault.reason for fault in faults]
         c["detail"] = [fault and fault.detail for fault in faults]
         return pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in c.items()})
