@@ -6,6 +6,7 @@ privacy of the continuous Gaussian by Balle and Wang 2018 (Theorem 8), below.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_rounds_compose_and_buckets_do_not() -> None:
 def test_more_of_each_costs_what_it_should() -> None:
     """More noise or nodes cost less, more clip, rounds or certainty more."""
 
-    def cost(rounds: int = 1, delta: float = 1e-5, **change: float) -> float:
+    def cost(rounds: int = 1, delta: float = 1e-5, **change: Any) -> float:
         return accountant.epsilon([ROUND._replace(**change)] * rounds, delta)
 
     falling = [cost(node_sigma=sigma) for sigma in (10, 20, 100, 1000)], [cost(quorum=n) for n in (3, 10, 50, 900)]

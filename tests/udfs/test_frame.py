@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import random
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -75,7 +75,7 @@ def test_each_refusal_has_its_reason(reason: str, value: bytes, key: bytes | Non
     "change",
     [{"key_id": b"short"}, {"parameters": b"nine byte"}, {"chunk": 9}, {"node": ""}, {"node": "x" * 65}, {"body": b""}],
 )
-def test_what_could_not_be_read_again_is_not_encoded(change: dict[str, object]) -> None:
+def test_what_could_not_be_read_again_is_not_encoded(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="frame"):
         frame.encode(SENT._replace(**change), KEY)
 
