@@ -7,7 +7,7 @@ Whatever its bytes, a body either has the one size and coefficients below q, and
 or it is refused. So no hostile body can crash or stop what sums the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def fault(body: bytes) -> str:
     return f"body must have coefficients below {Q}, got {largest}" if largest >= Q else ""
 
 
-def add(bodies: Sequence[bytes]) -> bytes:
+def add(bodies: Iterable[bytes]) -> bytes:
     """The ciphertext of the sum, of bodies without a fault."""
     total = np.zeros(2 * SLOTS, np.uint64)
     for number, body in enumerate(bodies, 1):
