@@ -43,7 +43,7 @@ def test_samples_have_the_distribution(sigma: int) -> None:
     assert is_plausible(drawn, n * pmf(sigma, reach))
     edges = np.arange(0, 2 * reach + 1, max(1, sigma // 8))
     for wrong in (sigma * 1.02, sigma, sigma * 0.98):  # the test would see 2 % more or less noise
-        expected: NDArray[np.float64] = n * np.add.reduceat(pmf(wrong, reach), edges)
+        expected = np.asarray(n * np.add.reduceat(pmf(wrong, reach), edges), np.float64)
         assert is_plausible(np.add.reduceat(drawn, edges), expected) == (wrong == sigma)
 
 
