@@ -135,9 +135,9 @@ def field_width(nodes: int, done: DiscreteGaussianSum, failure: float = 1e-6) ->
     variance = 2 * (nodes * done.clip * done.scale) ** 2 / d + nodes * done.node_sigma**2
     for bits in range(2, 64):
         room = 2 ** (bits - 1) - 1 - nodes
-        chance = 2 * d * math.exp(-(room**2) / (2 * variance)) if room > 0 else 1.0
-        if chance < failure:
-            return Width(bits, chance)
+        outside = 2 * d * math.exp(-(room**2) / (2 * variance)) if room > 0 else 1.0
+        if outside < failure:
+            return Width(bits, outside)
     raise ValueError(f"scale must leave a sum below 63 bits, got {done.scale}")
 
 
