@@ -21,10 +21,10 @@ DEFAULT_APP = "edge.federated.factorisation:app"
 
 @app.callback()
 def federated(ctx: typer.Context) -> None:
-    """In the environment that has Flower; the streaming one hands over to it."""
+    """What trains runs in the environment that has Flower; the streaming one hands over to it."""
     from infra import places
 
-    if find_spec("flwr"):
+    if find_spec("flwr") or ctx.invoked_subcommand not in ("node", "simulate"):
         return
     python = places.python("edge")
     if not python.exists():
@@ -84,7 +84,8 @@ def node(
     from infra.settings import load
 
     told = dict(pair.split("=", 1) for pair in settings or [])
-    of_node = {"data": data, "items": str(federation.public() / federation.ITEMS), "partition-id": _number(name)}
+    items = federation.public() / federation.ITEMS
+    of_node: dict[str, flower.Setting] = {"data": data, "items": str(items), "partition-id": _number(name)}
     trainer = flower.load(client_app, folder, of_node | told, told)
     population = provisioning.read(federation.public())
 
@@ -105,7 +106,9 @@ def coordinator(
     rounds: Annotated[int, typer.Option(min=1, help="In all; a coordinator that is started again goes on.")],
     clip: Annotated[float, typer.Option(help="L2 norm to which a node clips its update.")],
     quorum: Annotated[int, typer.Option(min=2, help="Least nodes of a cohort, or of each bucket.")],
-    epsilon: Annotated[float | None, typer.Option(help="To be spent by these rounds; without it there is no noise.")] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="To be spent by these rounds; without it there is no noise.")
+    ] = None,
     rule: Annotated[str, typer.Option(help="fedavg or fedadam.")] = "fedavg",
     sample: Annotated[int, typer.Option(min=0, help="Nodes invited to a round; 0: all.")] = 0,
     buckets: Annotated[bool, typer.Option("--buckets", help="Open disjoint buckets, and fold their median.")] = False,
@@ -120,9 +123,7 @@ def coordinator(
     from infra import federation
     from infra.settings import load
 
-    wish = rounds_of.Wish(
-        model, rounds, clip, quorum, rule, sample, buckets, deadline_s * 1000, epsilon=epsilon
-    )
+    wish = rounds_of.Wish(model, rounds, clip, quorum, rule, sample, buckets, deadline_s * 1000, epsilon=epsilon)
     first = rounds_of.initial(model, initial) if initial else None
     rounds_of.serve(load().kafka, wish, provisioning.read(federation.public()), first)
 
@@ -134,6 +135,19 @@ def key_holder() -> None:
     from infra.settings import load
 
     holder.serve(load().kafka)
+
+
+@app.command()
+def candidate(
+    model: Annotated[str, typer.Argument(help="Name of the global model.")],
+    date: Annotated[str | None, typer.Option(help="The night whose ALS it is fused with.")] = None,
+) -> None:
+    """Fuse the global model with the night's ALS: a candidate for the night's gate (`headrace run federated`)."""
+    from infra import batch
+    from infra.settings import load
+
+    arguments = ["--model", model, *(["--date", date] if date else [])]
+    raise typer.Exit(batch.run(load().spark, "federated", arguments))
 
 
 @app.command()

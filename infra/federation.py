@@ -1,10 +1,10 @@
 """Where the parties of federated rounds keep what is theirs; nothing here is read by another party.
 
-    {home}/federated/
-      public/{key id}.key        the public keys, and items.json, the default model's items: for everybody
-      nodes/{node}/secret.json   a node's two keys, mode 600; what it has sealed and not yet seen the end of
-      aggregator/macs.json       by node: the key that authenticates its frames, for Flink's workers
-      holder/                    the secret keys, tags.json (by node: the key of its tags), the ledger
+{home}/federated/
+  public/{key id}.key        the public keys, and items.json, the default model's items: for everybody
+  nodes/{node}/secret.json   a node's two keys, mode 600; what it has sealed and not yet seen the end of
+  aggregator/macs.json       by node: the key that authenticates its frames, for Flink's workers
+  holder/                    the secret keys, tags.json (by node: the key of its tags), the ledger
 """
 
 import os

@@ -1,7 +1,7 @@
 """Federated collaborative filtering's gradient: what one node tells of its users, without telling their vectors.
 
-Ammad-ud-din et al. 2019 (arXiv:1901.09888), equations 6 and 7, for the objective of udfs/als.py: with the users' vectors
-x_u solved exactly for the global Y (`als.solve`), a node's part of the loss falls fastest in Y along
+Ammad-ud-din et al. 2019 (arXiv:1901.09888), equations 6 and 7, for the objective of udfs/als.py: with the users'
+vectors x_u solved exactly for the global Y (`als.solve`), a node's part of the loss falls fastest in Y along
 
     sum_u  alpha r_ui (1 - x'y_i) x_u   for i in u   +  w0 (target [i in u] - x'y_i) x_u   for all i
 

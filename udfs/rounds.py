@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from udfs import federated, packing
+from udfs import ciphertext, federated, frame, packing, robust
 from udfs.mechanisms import DiscreteGaussianSum
 
 Float = NDArray[np.float64]
@@ -66,8 +66,8 @@ def mean_update(buckets: Sequence[Opened], scale: float, number: int) -> list[Fl
 
 
 def combined(updates: list[Float]) -> Float:
-    """One update of the buckets': the median of each parameter, so that a bucket with a hostile node pulls it nowhere far."""
-    return updates[0] if len(updates) == 1 else np.asarray(np.median(np.array(updates), axis=0))
+    """One update of the buckets': the median of each parameter."""
+    return updates[0] if len(updates) == 1 else robust.median(np.array(updates))
 
 
 def fold(model: Float, moments: Float | None, update: Float, rule: str) -> federated.State:
@@ -76,3 +76,49 @@ def fold(model: Float, moments: Float | None, update: Float, rule: str) -> feder
     if moments is not None:
         state = federated.State(model, moments[0], moments[1])
     return federated.fold(state, update, RULES[rule])
+
+
+def folded(
+    number: int,
+    rule: str,
+    scale: float,
+    nodes: Sequence[int],
+    parameters: Sequence[str],
+    moments: Sequence[str] | None,
+    values: Sequence[str],
+) -> list[tuple[int, str, str]]:
+    """(parts, parameters, moments) of each part of the next model; values: of each bucket, one after another."""
+    model = join(parameters, "<f4")[0].astype(np.float64)
+    before = None if moments is None else join(moments, "<f8", 2)
+    count = len(parameters)
+    totals = [join(values[n * count : (n + 1) * count], "<i8")[0] for n in range(len(nodes))]
+    update = combined(mean_update(list(map(Opened, totals, nodes)), scale, number))
+    state = fold(model, before, update, rule)
+    after = split(np.array([state.momentum, state.variance]), "<f8")
+    return [(count, new, moment) for new, moment in zip(split(state.model, "<f4"), after, strict=True)]
+
+
+def received(value: bytes, key: bytes, macs: dict[str, bytes]) -> tuple[Any, ...]:
+    """Round, chunk, chunks, node, key id and parameters of an authentic frame, two Nones; or reason and detail last."""
+    found = frame.parse(value, key)
+    if isinstance(found, frame.Fault):
+        return _refused(*found)
+    if found.node not in macs:
+        return _refused("unknown node", f"node must be provisioned, got {found.node}")
+    if not frame.is_authentic(value, macs[found.node]):
+        return _refused("wrong MAC", f"the frame must end in the MAC of node {found.node}")
+    if why := ciphertext.fault(found.body):
+        return _refused("bad ciphertext", why)
+    return *found[:4], found.key_id.hex(), found.parameters.hex(), None, None
+
+
+def _refused(reason: str, detail: str) -> tuple[Any, ...]:
+    return 0, 0, 0, None, None, None, reason, detail
+
+
+def body(value: bytes) -> bytes:
+    """The ciphertext in a frame that was received."""
+    found = frame.parse(value)
+    if isinstance(found, frame.Fault):
+        raise ValueError(found.detail)
+    return found.body

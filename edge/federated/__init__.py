@@ -1,1 +1,1 @@
-"""The edge side of federated rounds (docs/federated.md): nodes, their coordinator, and the holder of the only secret key."""
+"""Federated rounds (docs/federated.md): nodes, their coordinator, and the holder of the only secret key."""

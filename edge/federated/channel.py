@@ -1,7 +1,7 @@
 """Kafka as the processes of a federated round see it: records followed from the beginning, and records written at once.
 
-Who follows sees committed records alone, each partition in order. Who writes does so in transactions under a name of its
-own: of two processes with one name, the older one is refused by the broker.
+Who follows sees committed records alone, each partition in order. Who writes does so in transactions under a name of
+its own: of two processes with one name, the older one is refused by the broker.
 """
 
 import logging
@@ -41,7 +41,9 @@ class Follower:
             max_partition_fetch_bytes=2 * MAX_BYTES,
             fetch_max_bytes=FETCH_BYTES,
         )
-        parts = [TopicPartition(name, part) for name in names for part in self._consumer.partitions_for_topic(name) or ()]
+        parts = [
+            TopicPartition(name, part) for name in names for part in self._consumer.partitions_for_topic(name) or ()
+        ]
         self._consumer.assign(parts)
         self._consumer.seek_to_beginning()
 

@@ -162,7 +162,8 @@ class Coordinator:
             "node_sigma": done.node_sigma, "quorum": done.quorum, "width": planned.layout.width,
             "buckets": len(invited) // wish.quorum if wish.buckets else 1,
             "parameters": homomorphic.parameters(planned.layout).hex(), "key_id": population.key_id, "rule": wish.rule,
-            "invited": invited, "opened_ms": now_ms, "deadline_ms": now_ms + wish.deadline_ms, "layers": model["layers"],
+            "invited": invited, "layers": model["layers"],
+            "opened_ms": now_ms, "deadline_ms": now_ms + wish.deadline_ms,
         }  # fmt: skip
         self._check_budget(charge(record))
         return record
@@ -186,7 +187,9 @@ class Coordinator:
         if len(ready) < len(round_["invited"]) and now_ms < deadline + self.wish.grace_ms:
             return []
         if len(ready) < max(round_["quorum"], self._population.k) * round_["buckets"]:
-            return [_ended(round_, "aborted", f"quorum: must be >= {round_['quorum']} nodes a bucket, got {len(ready)}")]
+            return [
+                _ended(round_, "aborted", f"quorum: must be >= {round_['quorum']} nodes a bucket, got {len(ready)}")
+            ]
         return _cohorts(round_, 0, ready)
 
     def _another(self, round_: Record, attempt: int, reason: str) -> list[Told]:
@@ -215,7 +218,14 @@ def _ended(round_: Record, status: str, reason: str | None = None) -> Told:
 def first_version(model: str, parameters: NDArray[np.float32], layers: str | None) -> list[Told]:
     """Version 0 of a global model."""
     parts = rounds.split(parameters, "<f4")
-    common = {"model": model, "version": 0, "round": 0, "parts": len(parts), "length": len(parameters), "layers": layers}
+    common = {
+        "model": model,
+        "version": 0,
+        "round": 0,
+        "parts": len(parts),
+        "length": len(parameters),
+        "layers": layers,
+    }
     return [Told(topics.GLOBAL_MODEL, common | {"part": n, "parameters": part}) for n, part in enumerate(parts)]
 
 

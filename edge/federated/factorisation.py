@@ -35,5 +35,8 @@ def train(message: Message, context: Context) -> Message:
         message_ = f"items must name the {len(Y)} rows of the model, got {len(items)}"
         raise ValueError(message_)
     after = (Y + rate * descent(Y, rows, als.ials(**settings))).astype(np.float32)
-    content = {"arrays": ArrayRecord({FACTORS: Array(after)}), "metrics": MetricRecord({"num-examples": len(rows.columns)})}
+    content = {
+        "arrays": ArrayRecord({FACTORS: Array(after)}),
+        "metrics": MetricRecord({"num-examples": len(rows.columns)}),
+    }
     return Message(content=RecordDict(content), reply_to=message)

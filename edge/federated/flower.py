@@ -26,7 +26,9 @@ class Trainer(NamedTuple):
     context: Context
 
 
-def load(reference: str, folder: Path, node_config: Mapping[str, Setting], run_config: Mapping[str, Setting]) -> Trainer:
+def load(
+    reference: str, folder: Path, node_config: Mapping[str, Setting], run_config: Mapping[str, Setting]
+) -> Trainer:
     """reference: module:attribute, as in a Flower project's pyproject.toml, looked for in `folder` too."""
     app = load_app(reference, HeadraceError, str(folder))
     if not isinstance(app, ClientApp):
@@ -66,4 +68,3 @@ def _for_functions(arrays: Arrays, config: dict[str, Setting]) -> RecordDict:
 
 def _for_client_fn(arrays: Arrays, config: dict[str, Setting]) -> RecordDict:
     return fitins_to_recorddict(FitIns(ndarrays_to_parameters(list(arrays.values())), dict(config)), keep_input=True)
-

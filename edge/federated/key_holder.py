@@ -1,4 +1,4 @@
-"""The only process with the secret key: opens one cohort a round, ever, or says why not (docs/federated.md, "What the key holder checks").
+"""The only process with the secret key: opens one cohort a round, ever, or says why not (docs/federated.md).
 
 It reads `rounds` and `sums`, never `gradients`, and believes neither the coordinator nor Flink: how few nodes may be
 opened, the budget and the nodes' keys are its own. A sum proves by its tag that it holds each claimed node once.
@@ -42,7 +42,9 @@ class Opened(NamedTuple):
 class KeyHolder:
     """Decides; reads and writes nothing but its ledger."""
 
-    def __init__(self, population: Population, tags: dict[str, bytes], secrets: dict[str, bytes], ledger: Ledger) -> None:
+    def __init__(
+        self, population: Population, tags: dict[str, bytes], secrets: dict[str, bytes], ledger: Ledger
+    ) -> None:
         self._population, self._tags, self._ledger = population, tags, ledger
         self._secrets = secrets
         self._rounds: dict[int, Record] = {}
@@ -108,7 +110,9 @@ class KeyHolder:
         cohorts = [claim[bucket, 0]["nodes"] for bucket in range(buckets)]
         for (bucket, chunk), record in claim.items():
             if record["nodes"] != cohorts[bucket]:
-                raise Refusal(f"same cohort: all chunks of bucket {bucket} must have one cohort, chunk {chunk} has another")
+                raise Refusal(
+                    f"same cohort: all chunks of bucket {bucket} must have one cohort, chunk {chunk} has another"
+                )
         self._check_nodes(round_, cohorts)
         return cohorts
 
@@ -134,7 +138,9 @@ class KeyHolder:
             raise Refusal(f"attempts: must be <= {ATTEMPTS_MAX} cohorts with a wrong tag")
         decryptor = homomorphic.Decryptor(self._secrets[round_["key_id"]])
         try:
-            slots = np.array([decryptor.decrypt(_body(claim[bucket, chunk])) for chunk in range(claim[bucket, 0]["chunks"])])
+            slots = np.array(
+                [decryptor.decrypt(_body(claim[bucket, chunk])) for chunk in range(claim[bucket, 0]["chunks"])]
+            )
         except (ValueError, RuntimeError) as error:
             raise Refusal(f"ciphertext: {error}") from None
         total, tags = packing.unpack(slots, layout, round_["length"])
@@ -178,7 +184,7 @@ def _bounded(epsilon: float) -> float | None:
 def _is_complete(claim: Claim) -> bool:
     """By its own words."""
     first = next(iter(claim.values()))
-    return len(claim) >= first["buckets"] * first["chunks"]
+    return bool(len(claim) >= first["buckets"] * first["chunks"])
 
 
 def _body(record: Record) -> bytes:

@@ -57,4 +57,3 @@ class Ledger:
 
     def _remember(self, opening: Opening) -> None:
         self.openings[opening.round] = opening
-

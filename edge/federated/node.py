@@ -1,6 +1,6 @@
 """A node: trains on data that stays with it, and sends what is left of its update after clip, noise and encryption.
 
-    train > clip > rotate > scale > round at random > its share of the noise > pack > encrypt > MAC > seal on disk > send
+    train > clip > rotate > scale > round at random > its share of noise > pack > encrypt > MAC > seal on disk > send
 
 It trusts nobody with its users: the population's budget and the public key are its own copies, and a round whose terms
 would spend more than the budget, were it opened, gets nothing from it.
@@ -42,11 +42,11 @@ class Node:
         keys = msgspec.json.decode((folder / federation.SECRET).read_bytes(), type=dict[str, str])
         self._mac, self._tag = bytes.fromhex(keys["mac"]), bytes.fromhex(keys["tag"])
         self._folder = Folder(folder)
-        self._taken = {each.round: each.mechanism for each in self._folder.taken()}
+        self._taken = {each.round: each for each in self._folder.taken()}
         self._refused: set[int] = set()
 
     def frames(self, round_: Record, model: NDArray[np.float32], now_ms: int) -> list[bytes]:
-        """Of an open round, sealed: the same ones however often it is asked; none if it takes no part, or has sent them."""
+        """Of an open round, the same however often it is asked; none if it takes no part or has sent them."""
         number = round_["round"]
         if number not in self._taken:
             if number in self._refused or self.name not in round_["invited"] or now_ms > round_["deadline_ms"]:
@@ -68,19 +68,22 @@ class Node:
         after = self._train(before, round_["round"])
         update = flat(after) - flat(before)
         frames = self.encrypted(round_, layout, update)
-        mechanism = rounds.mechanism(round_)
-        self._folder.seal(Taken(round_["round"], mechanism), frames)
-        self._taken[round_["round"]] = mechanism
+        taken = Taken(round_["round"], round_["population"], rounds.mechanism(round_))
+        self._folder.seal(taken, frames)
+        self._taken[taken.round] = taken
 
     def encrypted(self, round_: Record, layout: packing.Layout, update: NDArray[np.float64]) -> list[bytes]:
         number = round_["round"]
-        values = federated.protect(update, rounds.mechanism(round_), rounds.seed(number), os.urandom)
+        values = self.protected(round_, update)
         tags = np.array([packing.tag(self._tag, number, chunk) for chunk in range(round_["chunks"])], np.int64)
         encryptor = homomorphic.Encryptor(federation.public_key(round_["key_id"]).read_bytes())
         key_id, parameters = bytes.fromhex(round_["key_id"]), bytes.fromhex(round_["parameters"])
         bodies = [encryptor.encrypt(slots) for slots in packing.pack(values, layout, tags)]
         places = [(number, chunk, len(bodies), self.name, key_id, parameters) for chunk in range(len(bodies))]
         return [frame.encode(frame.Frame(*place, body), self._mac) for place, body in zip(places, bodies, strict=True)]
+
+    def protected(self, round_: Record, update: NDArray[np.float64]) -> NDArray[np.int64]:
+        return federated.protect(update, rounds.mechanism(round_), rounds.seed(round_["round"]), os.urandom)
 
     def _check(self, round_: Record, layout: packing.Layout) -> None:
         public, population = federation.public_key(round_["key_id"]), self._population
@@ -94,7 +97,8 @@ class Node:
             raise Refusal(f"chunks: must be {layout.chunks(round_['length'])}, got {round_['chunks']}")
         if round_["quorum"] < population.k:
             raise Refusal(f"quorum: must be >= {population.k}, got {round_['quorum']}")
-        if why := accountant.refusal(list(self._taken.values()), rounds.mechanism(round_), population.budget()):
+        past = [each.mechanism for each in self._taken.values() if each.population == population.name]
+        if why := accountant.refusal(past, rounds.mechanism(round_), population.budget()):
             raise Refusal(f"budget: {why}")
 
     def sent(self, number: int) -> None:

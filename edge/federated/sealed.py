@@ -22,6 +22,7 @@ SENT = "sent"
 
 class Taken(msgspec.Struct, frozen=True):
     round: int
+    population: str
     mechanism: DiscreteGaussianSum
 
 
@@ -62,7 +63,7 @@ class Folder:
         folder = self._sealed / str(number)
         if not folder.is_dir():
             return None
-        names = sorted((int(path.name) for path in folder.iterdir() if path.name.isdigit()))
+        names = sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit())
         return Sealed([(folder / str(name)).read_bytes() for name in names], (folder / SENT).exists())
 
     def mark_sent(self, number: int) -> None:

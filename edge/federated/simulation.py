@@ -1,7 +1,7 @@
-"""`headrace federated simulate`: a population on one machine, through the real Kafka, the real job and a real key holder.
+"""`headrace federated simulate`: a population on one machine, through the real Kafka, job and key holder.
 
-The key holder is a process of its own, as it must be; the coordinator runs here, and so do all nodes, one after another,
-each with a few made-up users who like the items of one of four tastes.
+The key holder is a process of its own, as it must be; the coordinator runs here, and so do all nodes, one after
+another, each with a few made-up users who like the items of one of four tastes.
 """
 
 import subprocess
@@ -65,14 +65,22 @@ def _watch(running: coordinator.Running, nodes: node.Running, population: Popula
         rounds_bar = progress.add_task("rounds", total=wish.rounds)
         nodes_bar = progress.add_task("nodes in this round", total=len(population.nodes))
         spent_bar = progress.add_task("epsilon spent, of", total=population.epsilon)
+        over = 0
         while not running.coordinator.is_done():
             running.step()
             nodes.step()
             round_ = known.current(wish.model)
+            if known.over(wish.model) > over:
+                over = known.over(wish.model)
+                progress.console.print(
+                    f"round {over} of {wish.rounds}: epsilon {known.epsilon:.2f} of {population.epsilon:g}"
+                )
             progress.update(rounds_bar, completed=known.over(wish.model))
             progress.update(nodes_bar, completed=len(known.receipts[round_["round"]]) if round_ else 0)
             progress.update(spent_bar, completed=round(known.epsilon, 2))
-    failed = [record["reason"] for record in known.rounds.values() if record["model"] == wish.model and record["reason"]]
+    failed = [
+        record["reason"] for record in known.rounds.values() if record["model"] == wish.model and record["reason"]
+    ]
     console.print(f"{known.over(wish.model)} rounds; epsilon {known.epsilon:.2f} of {population.epsilon:g} is spent")
     for reason in failed:
         console.print(f"a round was aborted: {reason}")
@@ -89,8 +97,14 @@ def _population(nodes: int, k: int, epsilon: float, delta: float) -> Population:
 def _node(name: str, number: int, population: Population, items: list[str]) -> node.Node:
     folder = federation.node(name)
     data = folder / "data.csv"
-    data.write_text("user_id,item_id\n" + "".join(f"{user},{items[item]}\n" for user, item in likes(number, len(items))))
-    settings = {"data": str(data), "items": str(federation.public() / federation.ITEMS), "partition-id": number}
+    data.write_text(
+        "user_id,item_id\n" + "".join(f"{user},{items[item]}\n" for user, item in likes(number, len(items)))
+    )
+    settings: dict[str, flower.Setting] = {
+        "data": str(data),
+        "items": str(federation.public() / federation.ITEMS),
+        "partition-id": number,
+    }
     trainer = flower.load(APP, places.CHECKOUT, settings, {})
 
     def train(arrays: Arrays, round_: int) -> Arrays:
@@ -114,11 +128,13 @@ def key_holder() -> Iterator["subprocess.Popen[bytes]"]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra", "federated", "key-holder"], cwd=places.CHECKOUT, stdout=output, stderr=output
+            [sys.executable, "-m", "infra", "federated", "key-holder"],
+            cwd=places.CHECKOUT,
+            stdout=output,
+            stderr=output,
         )
         try:
             yield process
         finally:
             process.terminate()
             process.wait()
-

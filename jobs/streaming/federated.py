@@ -1,12 +1,12 @@
 """Encrypted updates of edge nodes in Kafka -> exact encrypted sums of cohorts; opened sums -> the next global model.
 
 source     topics `gradients` (udfs/frame.py), `rounds`, `cohorts`, `aggregates`, `global_model` (schemas/*.avsc)
-transform  udfs.frame, frames of a round and its cohorts (udfs/jvm/Intake), sums (infra.homomorphic); udfs/jvm/Fold, udfs.federated
+transform  udfs.frame, frames of a round and its cohorts (udfs/jvm/Intake), udfs.ciphertext; udfs/jvm/Fold, udfs.rounds
 sink       topics `receipts`, `sums`, `global_model` and `dead_letters`
 
 The job has no key that opens anything: docs/federated.md says what it checks, and what it could see.
 
-Run: headrace submit federated --state-backend rocksdb     (or: flink run -py jobs/streaming/federated.py, see docs/cluster.md)
+Run: headrace submit federated --state-backend rocksdb   (or: flink run -py jobs/streaming/federated.py)
 """
 
 import argparse
@@ -14,24 +14,27 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pyflink.common import Row
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from infra import federation, homomorphic
-from infra.guard import Guard
+from infra import federation
 from infra.settings import Settings, load
 from jobs.streaming import flink
 from schemas import topics
 from schemas.types import ddl
-from udfs import frame, rounds
-from udfs.contract import Contract, Fault
+from udfs import ciphertext, rounds
+from udfs.contract import Contract
 
 JOB = "federated"
 AT_A_TIME = 32  # rows of an Arrow batch: frames of 66 kB, or portions of 1 MB
-CONTROL = {topics.ROUNDS: "round", topics.COHORTS: "cohort", topics.AGGREGATES: "aggregate", topics.GLOBAL_MODEL: "global_model"}
+CONTROL = {
+    topics.ROUNDS: "round",
+    topics.COHORTS: "cohort",
+    topics.AGGREGATES: "aggregate",
+    topics.GLOBAL_MODEL: "global_model",
+}
 
 FRAMES = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
@@ -40,20 +43,51 @@ FRAMES = """
 CHECKED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts, {columns}, c.reason, c.detail
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, check_{record}(`value`) AS c FROM {topic})"""
-NO_FRAME = "CAST(NULL AS BYTES) AS `key`, CAST(NULL AS BYTES) AS `value`, CAST(NULL AS INT) AS `partition`, CAST(NULL AS BIGINT) AS `offset`"
-NO_COHORT = "CAST(NULL AS BIGINT) AS attempt, CAST(NULL AS BIGINT) AS bucket, CAST(NULL AS BIGINT) AS `buckets`"
-OF_ROUND = f"""
-    SELECT `round`, CAST(0 AS TINYINT) AS kind, status, CAST(NULL AS STRING) AS node, CAST(NULL AS BIGINT) AS chunk, chunks,
-           key_id, parameters, deadline_ms, invited AS nodes, {NO_COHORT}, {NO_FRAME}, append_ts
-    FROM checked_round WHERE reason IS NULL
-    UNION ALL
-    SELECT `round`, CAST(1 AS TINYINT), CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS BIGINT), chunks,
-           CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS BIGINT), nodes, attempt, bucket, `buckets`, {NO_FRAME}, append_ts
-    FROM checked_cohort WHERE reason IS NULL
-    UNION ALL
-    SELECT `round`, CAST(2 AS TINYINT), CAST(NULL AS STRING), node, chunk, chunks, key_id, parameters, CAST(NULL AS BIGINT),
-           CAST(NULL AS ARRAY<STRING>), {NO_COHORT}, `key`, `value`, `partition`, `offset`, append_ts
-    FROM frames WHERE reason IS NULL"""
+# What comes to one operator: columns that a kind of row does not have are NULL.
+ROUND = {
+    "round": "BIGINT",
+    "kind": "TINYINT",
+    "status": "STRING",
+    "node": "STRING",
+    "chunk": "BIGINT",
+    "chunks": "BIGINT",
+}
+ROUND |= {"key_id": "STRING", "parameters": "STRING", "deadline_ms": "BIGINT", "nodes": "ARRAY<STRING>"}
+ROUND |= {"attempt": "BIGINT", "bucket": "BIGINT", "buckets": "BIGINT"}
+ROUND |= {"key": "BYTES", "value": "BYTES", "partition": "INT", "offset": "BIGINT"}
+MODEL = {
+    "model": "STRING",
+    "kind": "TINYINT",
+    "round": "BIGINT",
+    "version": "BIGINT",
+    "part": "BIGINT",
+    "parts": "BIGINT",
+}
+MODEL |= {"length": "BIGINT", "rule": "STRING", "parameters": "STRING", "moments": "STRING", "layers": "STRING"}
+MODEL |= {"scale": "DOUBLE", "nodes": "BIGINT", "bucket": "BIGINT", "buckets": "BIGINT", "values": "STRING"}
+
+
+def rows(columns: dict[str, str], table: str, kind: int, given: str, **renamed: str) -> str:
+    """SELECT of good records as rows of a kind; given: the columns that they have, by their own names."""
+    found = {name: f"`{name}`" for name in given.split()} | renamed | {"kind": str(kind)}
+    cast = ", ".join(f"CAST({found.get(name, 'NULL')} AS {sql}) AS `{name}`" for name, sql in columns.items())
+    return f"SELECT {cast}{', append_ts' if columns is ROUND else ''} FROM {table} WHERE reason IS NULL"
+
+
+OF_ROUND = " UNION ALL ".join(
+    [
+        rows(ROUND, "checked_round", 0, "round status chunks key_id parameters deadline_ms", nodes="invited"),
+        rows(ROUND, "checked_cohort", 1, "round chunks nodes attempt bucket buckets"),
+        rows(ROUND, "frames", 2, "round node chunk chunks key_id parameters key value partition offset"),
+    ]
+)
+OF_MODEL = " UNION ALL ".join(
+    [
+        rows(MODEL, "checked_global_model", 0, "model round version part parts length parameters moments layers"),
+        rows(MODEL, "checked_aggregate", 1, "model round version part parts rule scale nodes bucket buckets values")
+        + " AND status = 'opened'",
+    ]
+)
 INTAKE = """
     SELECT * FROM intake(
       input => TABLE of_round PARTITION BY `round`, on_time => DESCRIPTOR(append_ts), uid => 'intake')"""
@@ -63,31 +97,29 @@ PORTIONS = f"""
     SELECT {COHORT}, nodes, portions, summed(frames) AS body FROM taken WHERE kind = 2"""
 WHOLE = f"""
     SELECT * FROM (
-      SELECT /*+ STATE_TTL('summed_portions' = '10min') */ {COHORT}, LAST_VALUE(nodes) AS nodes, ARRAY_AGG(body) AS bodies,
-             COUNT(*) AS arrived, MAX(portions) AS portions
+      SELECT /*+ STATE_TTL('summed_portions' = '10min') */ {COHORT}, LAST_VALUE(nodes) AS nodes,
+             ARRAY_AGG(body) AS bodies, COUNT(*) AS arrived, MAX(portions) AS portions
       FROM summed_portions GROUP BY {COHORT})
     WHERE arrived = portions"""
 SUMS = f"""
     SELECT {COHORT}, nodes, whole(bodies) FROM TO_CHANGELOG(input => TABLE whole_sums) WHERE op = 'INSERT'"""
-OF_MODEL = """
-    SELECT model, CAST(0 AS TINYINT) AS kind, `round`, version, part, parts, length, CAST(NULL AS STRING) AS rule, parameters,
-           moments, layers, CAST(NULL AS DOUBLE) AS scale, CAST(NULL AS BIGINT) AS nodes, CAST(NULL AS BIGINT) AS bucket,
-           CAST(NULL AS BIGINT) AS `buckets`, CAST(NULL AS STRING) AS `values`
-    FROM checked_global_model WHERE reason IS NULL
-    UNION ALL
-    SELECT model, CAST(1 AS TINYINT), `round`, version, part, parts, CAST(NULL AS BIGINT), rule, CAST(NULL AS STRING),
-           CAST(NULL AS STRING), CAST(NULL AS STRING), scale, nodes, bucket, `buckets`, `values`
-    FROM checked_aggregate WHERE reason IS NULL AND status = 'opened'"""
 FOLDED = """
     SELECT model, version + 1, `round`, p.part, p.parts, length, p.parameters, p.moments, layers
-    FROM (SELECT model, version, `round`, length, layers, folded(`round`, rule, scale, nodes, parameters, moments, `values`) AS f
+    FROM (SELECT model, version, `round`, length, layers,
+                 folded(`round`, rule, scale, nodes, parameters, moments, `values`) AS f
           FROM fold(input => TABLE of_model PARTITION BY model, uid => 'fold'))
       CROSS JOIN UNNEST(f) AS p(part, parts, parameters, moments)"""
-DEAD = [
-    f"SELECT {flink.dead_letter(topics.GRADIENTS, 'TO_TIMESTAMP_LTZ(append_ms, 3)', 'reason')} FROM taken WHERE kind = 1",
-    f"SELECT {flink.dead_letter(topics.GRADIENTS, 'append_ts', 'reason')} FROM frames WHERE reason IS NOT NULL",
-    *(f"SELECT {flink.dead_letter(topic, 'append_ts', 'reason')} FROM checked_{record} WHERE reason IS NOT NULL" for topic, record in CONTROL.items()),
-]
+REFUSED = flink.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")
+CHECKED_VIEWS = {topics.GRADIENTS: "frames"} | {topic: f"checked_{record}" for topic, record in CONTROL.items()}
+DEAD = " UNION ALL ".join(
+    [
+        f"SELECT {REFUSED} FROM taken WHERE kind = 1",
+        *(
+            f"SELECT {flink.dead_letter(topic, 'append_ts', 'reason')} FROM {view} WHERE reason IS NOT NULL"
+            for topic, view in CHECKED_VIEWS.items()
+        ),
+    ]
+)
 VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "summed_portions": PORTIONS, "whole_sums": WHOLE, "of_model": OF_MODEL}
 
 SINKS = [  # topic, schema, key
@@ -97,8 +129,8 @@ SINKS = [  # topic, schema, key
 ]
 
 PART = "part BIGINT, parts BIGINT, parameters STRING, moments STRING"
-FRAME_FIELDS = ["round", "chunk", "chunks", "node", "key_id", "parameters", "reason", "detail"]
-FRAME = "`round` BIGINT, chunk BIGINT, chunks BIGINT, node STRING, key_id STRING, parameters STRING, reason STRING, detail STRING"
+FRAME = {"round": "BIGINT", "chunk": "BIGINT", "chunks": "BIGINT", "node": "STRING", "key_id": "STRING"}
+FRAME |= {"parameters": "STRING", "reason": "STRING", "detail": "STRING"}
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
@@ -110,7 +142,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     inserts = {topics.RECEIPTS: RECEIPTS, topics.SUMS: SUMS, f"{topics.GLOBAL_MODEL}_sink": FOLDED}
-    for sink, sql in (inserts | {topics.DEAD_LETTERS: " UNION ALL ".join(DEAD)}).items():
+    for sink, sql in (inserts | {topics.DEAD_LETTERS: DEAD}).items():
         statements.add_insert_sql(f"INSERT INTO {sink} {sql}")
     flink.execute(table_env, statements, JOB, apart="summed", explain=options.explain)
 
@@ -126,8 +158,9 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     table_env.execute_sql(flink.dead_letter_sink(kafka, JOB))
     for name in ("Intake", "Fold"):
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name.lower()} AS 'headrace.{name}' LANGUAGE JAVA")
+    frame_row = ", ".join(f"`{name}` {sql}" for name, sql in FRAME.items())
     macs = str(federation.aggregator() / federation.MACS)
-    python = {"framed": udf(Framed(macs), result_type=f"ROW<{FRAME}>", func_type="pandas")}
+    python = {"framed": udf(Framed(macs), result_type=f"ROW<{frame_row}>", func_type="pandas")}
     python |= {"folded": udf(folded, result_type=f"ARRAY<ROW<{PART}>>", func_type="general")}
     python |= {"summed": udf(Summed(encoded=False), result_type="BYTES", func_type="pandas")}
     python |= {"whole": udf(Summed(encoded=True), result_type="STRING", func_type="pandas")}
@@ -159,38 +192,14 @@ class Framed(ScalarFunction):  # type: ignore[misc]
 
     def open(self, context: FunctionContext) -> None:
         self.keys = federation.Keys(Path(self.macs))
-        self.guard = Guard()
         self.refused = context.get_metric_group().counter("refused_frames")
-
-    def close(self) -> None:
-        self.guard.close()
 
     def eval(self, keys: pd.Series, values: pd.Series) -> pd.DataFrame:
         macs = self.keys.current()
-        found = [authentic(value or b"", key or b"", macs) for key, value in zip(keys, values, strict=True)]
-        good = [each for each in found if isinstance(each, frame.Frame)]
-        sound = dict(zip(map(id, good), self.guard.loadable([each.body for each in good]), strict=True))
-        rows = [fields(each, sound.get(id(each), False)) for each in found]
-        self.refused.inc(sum(row[-1] is not None for row in rows))
-        return pd.DataFrame(rows, columns=FRAME_FIELDS, dtype=object).astype(dict.fromkeys(FRAME_FIELDS[:3], "int64"))
-
-
-def authentic(value: bytes, key: bytes, macs: dict[str, bytes]) -> frame.Frame | Fault:
-    found = frame.parse(value, key)
-    if isinstance(found, frame.Fault):
-        return Fault(*found)
-    if found.node not in macs:
-        return Fault("unknown node", f"node must be provisioned, got {found.node}")
-    if not frame.is_authentic(value, macs[found.node]):
-        return Fault("wrong MAC", f"the frame must end in the MAC of node {found.node}")
-    return found
-
-
-def fields(found: frame.Frame | Fault, is_sound: bool) -> tuple[Any, ...]:
-    if isinstance(found, Fault):
-        return 0, 0, 0, None, None, None, *found
-    told = (*found[:4], found.key_id.hex(), found.parameters.hex())
-    return *told, *((None, None) if is_sound else ("bad ciphertext", "body must be a ciphertext"))
+        told = [rounds.received(value or b"", key or b"", macs) for key, value in zip(keys, values, strict=True)]
+        self.refused.inc(sum(row[-1] is not None for row in told))
+        columns = pd.DataFrame(told, columns=list(FRAME), dtype=object)
+        return columns.astype(dict.fromkeys(list(FRAME)[:3], "int64"))
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]
@@ -217,32 +226,15 @@ class Summed(ScalarFunction):  # type: ignore[misc]
     def __init__(self, encoded: bool) -> None:
         self.encoded = encoded
 
-    def open(self, context: FunctionContext) -> None:
-        self.adder = homomorphic.Adder()
-
     def eval(self, rows: pd.Series) -> pd.Series:
         if self.encoded:
-            return pd.Series([b64encode(self.adder.add(list(bodies))).decode() for bodies in rows], dtype=object)
-        return pd.Series([self.adder.add(list(map(body, values))) for values in rows], dtype=object)
+            return pd.Series([b64encode(ciphertext.add(bodies)).decode() for bodies in rows], dtype=object)
+        return pd.Series([ciphertext.add(map(rounds.body, values)) for values in rows], dtype=object)
 
 
-def body(value: bytes) -> bytes:
-    """Of a frame that `Framed` has passed."""
-    found = frame.parse(value)
-    assert isinstance(found, frame.Frame)
-    return found.body
-
-
-def folded(number: int, rule: str, scale: float, nodes: Any, parameters: Any, moments: Any, values: Any) -> list[Row]:
+def folded(*columns: Any) -> list[Row]:
     """A general UDF, since a round gives one row."""
-    model = rounds.join(parameters, "<f4")[0].astype(np.float64)
-    before = None if moments is None else rounds.join(moments, "<f8", 2)
-    totals = [rounds.join(bucket, "<i8")[0] for bucket in np.array_split(list(values), len(nodes))]
-    updates = rounds.mean_update(list(map(rounds.Opened, totals, nodes)), scale, number)
-    state = rounds.fold(model, before, rounds.combined(updates), rule)
-    after = rounds.split(np.array([state.momentum, state.variance]), "<f8")
-    new = rounds.split(state.model, "<f4")
-    return [Row(part, len(new), new[part], after[part]) for part in range(len(new))]
+    return [Row(part, *told) for part, told in enumerate(rounds.folded(*columns))]
 
 
 def arguments() -> argparse.Namespace:

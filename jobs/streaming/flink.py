@@ -102,8 +102,9 @@ def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) ->
 def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str, table: str = "") -> str:
     """DDL of a topic in which the last record of a key counts; key: names of columns, which stand in the value too.
 
-    table: its name in SQL, if the topic is also read. In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
+    In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
     upsert-kafka, which writes a tombstone before each correction: give it the changes that are no UPDATE_BEFORE.
+    table: its name in SQL, if the topic is read as well.
     """
     keyed = f"'key.format' = 'json', 'key.fields' = '{key.replace(', ', ';')}', 'value.format' = 'json'"
     return f"CREATE TEMPORARY TABLE `{table or topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"

@@ -182,13 +182,11 @@ def test_chunks_of_different_cohorts_are_refused(population: Population) -> None
     (told,) = coordinator.next(NOW_MS)
     round_ = told.record
     assert round_["chunks"] > 1
-    frames = {
-        node.name: node.frames(round_, np.zeros(length, np.float32), NOW_MS) for node in made.nodes(population)
-    }
+    frames = {node.name: node.frames(round_, np.zeros(length, np.float32), NOW_MS) for node in made.nodes(population)}
     all_, four = (made.sums(round_, frames, population.nodes[:count]) for count in (5, 4))
     _, (refused,) = judged(round_, [four[0], *all_[1:]])
     assert refused["reason"].startswith("same cohort: all chunks of bucket 0")
-    holder, (first, second) = judged(round_, all_)
+    _, (first, second) = judged(round_, all_)
     assert {first["status"], second["status"]} == {"opened"}
 
 
@@ -244,7 +242,7 @@ def test_a_node_seals_once(population: Population, nodes: list[Node]) -> None:
 
 def test_a_node_refuses_bad_terms(population: Population, nodes: list[Node], caplog: pytest.LogCaptureFixture) -> None:
     _, round_ = opened(population)
-    terms = {
+    terms: dict[str, Record] = {
         "population: must be p, got q": {"population": "q"},
         "quorum: must be >= 3, got 2": {"quorum": 2},
         "budget: epsilon must stay <= 8": {"node_sigma": 1},
@@ -279,7 +277,7 @@ def test_rotation_keeps_the_key_of_the_open_round(population: Population, nodes:
 
 
 def test_another_cohort_is_tried_when_a_node_spoilt_the_sum(population: Population) -> None:
-    coordinator, round_ = opened(population)
+    coordinator, _ = opened(population)
     for node in population.nodes:
         coordinator.rounds.hear(Told(topics.RECEIPTS, {"round": 1, "node": node, "chunks": 1, "as_of_ms": NOW_MS}))
     tried = []
@@ -289,6 +287,8 @@ def test_another_cohort_is_tried_when_a_node_spoilt_the_sum(population: Populati
         coordinator.rounds.hear(told[0])
         refused = {"round": 1, "attempt": cohort["attempt"], "epsilon": 0.0, "status": "refused", "reason": "tag: no"}
         coordinator.rounds.hear(Told(topics.AGGREGATES, refused))
-    assert [sorted(set(population.nodes) - set(nodes)) for nodes in tried] == [[], *([name] for name in population.nodes)]
+    assert [sorted(set(population.nodes) - set(nodes)) for nodes in tried] == [
+        [],
+        *([name] for name in population.nodes),
+    ]
     assert told[0].record["status"] == "aborted"
-
