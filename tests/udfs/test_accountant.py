@@ -132,20 +132,3 @@ def test_a_round_over_budget_is_refused_before_it_starts() -> None:
     assert accountant.projected([], done, 1e-5, rounds=4) == accountant.epsilon([done] * 4, 1e-5) > 8
     with pytest.raises(ValueError, match="delta must be"):
         accountant.epsilon([done], 0)
-
-
-def test_beside_dp_accounting_of_the_continuous_gaussian() -> None:
-    """In the edge environment: its RDP is ours to a per cent at these sigmas; its PLD, tight, is below both."""
-    dp_accounting = pytest.importorskip("dp_accounting")
-    from dp_accounting.pld import PLDAccountant
-    from dp_accounting.rdp import RdpAccountant
-
-    for sigma, rounds in ((20, 1), (100, 1), (100, 10), (1000, 50)):
-        done = ROUND._replace(node_sigma=sigma)
-        noise_multiplier = sigma * math.sqrt(done.quorum) / rounded_norm(done)
-        event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise_multiplier), rounds)
-        rdp = RdpAccountant().compose(event).get_epsilon(1e-5)
-        pld = PLDAccountant().compose(event).get_epsilon(1e-5)
-        ours = accountant.epsilon([done] * rounds, 1e-5)
-        assert ours == pytest.approx(rdp, rel=0.01)
-        assert pld < ours < pld * 1.15
