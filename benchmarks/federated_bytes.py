@@ -91,7 +91,7 @@ def chunk_seconds() -> Seconds:
     """Three fields of 15 bits; packing and unpacking are in it."""
     public, secret = homomorphic.generate()
     encryptor, decryptor, layout = Encryptor(public), Decryptor(secret), packing.layout(15)
-    values, tag = np.random.default_rng(1).integers(-100, 100, layout.values()), np.zeros(1, np.int64)
+    values, tag = np.random.default_rng(1).integers(-100, 100, layout.values()), np.zeros((1, packing.TAGS), np.int64)
     bodies = [encryptor.encrypt(packing.pack(values, layout, tag)[0]) for _ in range(500)]
     encrypt = seconds(lambda: encryptor.encrypt(packing.pack(values, layout, tag)[0]), REPEATS)
     add = seconds(lambda: ciphertext.add(bodies), REPEATS) / len(bodies)

@@ -43,7 +43,7 @@ def test_the_opened_sum_is_the_plaintext_sum(nodes: int) -> None:
     wanted = rng.choice([-half, half - 1, 0, -1], n)
     values = rng.integers(-5 * half, 5 * half, (nodes, n)) // max(1, nodes // 10)
     values[0] += wanted - values.sum(axis=0)
-    secrets = [b"node %d" % node for node in range(nodes)]
+    secrets = [b"the key of node %d" % node for node in range(nodes)]
     tags = [packing.tag(secret, 1, 0) for secret in secrets]
     slots = [packing.pack(each, layout, np.array([tag]))[0] for each, tag in zip(values, tags, strict=True)]
     bodies = [encryptor.encrypt(each) for each in slots]

@@ -92,7 +92,7 @@ def test_the_opened_sum_is_the_mean_with_the_accounted_variance() -> None:
     total = np.zeros((layout.chunks(DONE.dimension), layout.slots), np.int64)
     for update in updates:
         sent = federated.protect(update, DONE, b"round 1", rng.bytes)
-        total += packing.pack(sent, layout, np.zeros(len(total), np.int64))
+        total += packing.pack(sent, layout, np.zeros((len(total), packing.TAGS), np.int64))
     values, _ = packing.unpack(total, layout, DONE.dimension)
     error = federated.mean(values, nodes, DONE, b"round 1") - updates.mean(axis=0)
     wanted = (DONE.node_sigma**2 + 0.2) / nodes / DONE.scale**2

@@ -1,7 +1,6 @@
 """Packing: sums of packed slots, modulo t, are the packed sums; in Python's integers, which know no overflow."""
 
 import hashlib
-import hmac
 
 import numpy as np
 import pytest
@@ -16,20 +15,20 @@ Int = NDArray[np.int64]
 
 
 def no_tags(layout: packing.Layout, n: int) -> Int:
-    return np.zeros(layout.chunks(n), np.int64)
+    return np.zeros((layout.chunks(n), packing.TAGS), np.int64)
 
 
 def test_a_slot_worked_by_hand() -> None:
     """Two fields of 22 bits: 5 and -3 make 5 - 3 x 2^22; the second chunk's slots are 0 where values end."""
     layout = packing.layout(22)
-    assert layout == (22, 2, 4096)
-    values = np.zeros(4095 + 1, np.int64)
-    values[0], values[4095] = 5, -3
-    slots = packing.pack(values, layout, np.array([7]))
+    assert layout == (22, 2, 4096, 64)
+    values = np.zeros(4032 + 1, np.int64)
+    values[0], values[4032] = 5, -3
+    slots = packing.pack(values, layout, np.arange(64)[None])
     assert slots.shape == (1, 4096)
     assert slots[0, 0] == 5 - 3 * 2**22
-    assert slots[0, -1] == 7
-    assert not slots[0, 1:-1].any()
+    assert slots[0, -64:].tolist() == list(range(64))
+    assert not slots[0, 1:-64].any()
 
 
 @pytest.mark.parametrize("width", [2, 9, 11, 14, 15, 21, 22, 45])
@@ -61,20 +60,21 @@ def test_the_sum_opens_exactly_though_nodes_exceed_their_field(width: int, nodes
 def test_a_value_beyond_its_own_field_is_undone_by_another_node() -> None:
     layout = packing.layout(15)
     ours, theirs = np.array([40_000, -2, 90_000]), np.array([-30_000, 1, -100_000])
-    total = packing.pack(ours, layout, np.array([t - 1])) + packing.pack(theirs, layout, np.array([5]))
+    total = packing.pack(ours, layout, np.full((1, 64), t - 1)) + packing.pack(theirs, layout, np.full((1, 64), 5))
     values, tags = packing.unpack(total % t, layout, 3)
     assert values.tolist() == [10_000, -1, -10_000]
-    assert tags.tolist() == [4]
+    assert tags == [(4,) * 64]
 
 
 def test_tags_add_up_for_the_claimed_cohort_alone() -> None:
-    secrets = [b"node %d" % node for node in range(50)]
-    digest = hmac.new(secrets[0], b"3/1", hashlib.sha256).digest()
-    assert packing.tag(secrets[0], 3, 1) == int.from_bytes(digest[:16], "big") % t
-    held = sum(packing.tag(secret, 3, 1) for secret in secrets) % t
-    assert held == packing.tag_sum(secrets, 3, 1)
-    for other in (secrets[1:], [*secrets, secrets[0]], [secrets[0]] * 50, [*secrets[:-1], b"x"]):
-        assert packing.tag_sum(other, 3, 1) != held
+    secrets = [b"the key of node %d" % node for node in range(50)]
+    drawn = hashlib.shake_256(b"the key of node 0/3/1").digest(512)
+    numbers = [int.from_bytes(drawn[at : at + 8], "little") % t for at in range(0, 512, 8)]
+    assert packing.tag(secrets[0], 3, 1) == tuple(numbers)
+    held = packing.tag_sum(secrets, 3, 1)
+    assert held == tuple(sum(column) % t for column in zip(*(packing.tag(each, 3, 1) for each in secrets), strict=True))
+    for other in (secrets[1:], [*secrets, secrets[0]], [secrets[0]] * 50, [*secrets[:-1], b"another one's key"]):
+        assert not set(packing.tag_sum(other, 3, 1)) & set(held)
     assert held not in (packing.tag_sum(secrets, 3, 2), packing.tag_sum(secrets, 4, 1))
 
 
@@ -83,7 +83,9 @@ def test_refused() -> None:
     for width in (1, 46):
         with pytest.raises(ValueError, match="width must be"):
             packing.layout(width)
-    with pytest.raises(ValueError, match="tags must be one for each of 1 chunks, got 2"):
-        packing.pack(np.zeros(3, np.int64), layout, np.zeros(2, np.int64))
+    with pytest.raises(ValueError, match="tags must have the shape"):
+        packing.pack(np.zeros(3, np.int64), layout, np.zeros((2, 64), np.int64))
     with pytest.raises(ValueError, match="values must be within"):
-        packing.pack(np.array([-(1 << 40)]), layout, np.array([0]))
+        packing.pack(np.array([-(1 << 40)]), layout, no_tags(layout, 1))
+    with pytest.raises(ValueError, match="secret must have"):
+        packing.tag(b"short", 1, 1)
