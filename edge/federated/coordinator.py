@@ -125,7 +125,7 @@ class Coordinator:
         self.wish, self._population = wish, population
         self.rounds = Rounds()
         self._chance = chance or random.SystemRandom()
-        self._plan: Plan | None = None
+        self._plans: dict[tuple[Wish, int, int], Plan] = {}
 
     def is_done(self) -> bool:
         return self.rounds.over(self.wish.model) >= self.wish.rounds and self.rounds.current(self.wish.model) is None
@@ -171,9 +171,11 @@ class Coordinator:
     def _planned(self, length: int, nodes: int) -> Plan:
         wish = self.wish
         budget = None if wish.epsilon is None else Budget(wish.epsilon, self._population.delta)
-        if self._plan is None:
-            self._plan = plan(length, wish.clip, nodes, wish.quorum, budget, wish.rounds, wish.inflation)
-        return self._plan
+        found = self._plans.get((wish, length, nodes))
+        if found is None:
+            found = plan(length, wish.clip, nodes, wish.quorum, budget, wish.rounds, wish.inflation)
+            self._plans[wish, length, nodes] = found
+        return found
 
     def _check_budget(self, coming: Mechanism) -> None:
         population = self._population

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("flwr")
 from edge.federated import flower
-from edge.federated.layers import flat, shaped
+from edge.federated.layers import Arrays, flat, shaped
 from infra import places
 from infra.errors import HeadraceError
 from udfs import als
@@ -68,7 +68,7 @@ def train(msg: Message, context: Context):
 ARRAYS = {"weight": np.zeros((2, 3), np.float32), "bias": np.ones(2, np.float32)}
 
 
-def trained(folder: Path, name: str, source: str, arrays: flower.Arrays) -> flower.Arrays:
+def trained(folder: Path, name: str, source: str, arrays: Arrays) -> Arrays:
     (folder / f"{name}.py").write_text(source)
     trainer = flower.load(f"{name}:app", folder, {"partition-id": 2, "num-partitions": 5}, {"lr": 0.5})
     return flower.train(trainer, arrays, 3, {})

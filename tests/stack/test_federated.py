@@ -7,15 +7,18 @@ import re
 import shutil
 import subprocess
 import time
+from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from edge.federated import coordinator, provisioning
+from edge.federated.channel import SCHEMAS
 from edge.federated.coordinator import Wish
 from edge.federated.provisioning import Population
 from infra import federation, homomorphic, places
@@ -23,7 +26,7 @@ from infra.settings import load
 from schemas import topics
 from tests import topic
 from tests.edge.federation import update_of
-from tests.stack import federating
+from tests.stack import federating, memory
 from tests.stack.crashes import supervised
 from tests.stack.federating import JOB, KEY_HOLDER, MODEL, Processes
 from tests.stack.running import Stack, wait
@@ -32,6 +35,7 @@ from udfs import frame, packing
 
 pytestmark = pytest.mark.stack
 LENGTH = 20_000  # two parts of a record, and several chunks
+BASE64 = re.compile(rb'"(?:ciphertext|values|parameters|moments)":"([^"]+)"')
 WISH = Wish(MODEL, 1, clip=50.0, quorum=3, epsilon=8.0, deadline_ms=6_000, grace_ms=4_000)
 
 
@@ -100,7 +104,7 @@ def bad_frames(round_: dict[str, Any], hostile: str, honest: str, stranger: str)
     }
 
 
-def test_a_round_is_exact_whatever_else_arrives(federated: Stack) -> None:
+def test_a_round_is_exact_whatever_else_arrives(federated: Stack, tmp_path: Path) -> None:
     """9 nodes: 5 are honest, one sends a chunk too few, one lies, one comes late, one is not invited."""
     kafka = federated.settings.kafka
     population = provisioned(federated, 9)
@@ -133,6 +137,8 @@ def test_a_round_is_exact_whatever_else_arrives(federated: Stack) -> None:
         wait(lambda: sorted(federating.reasons(kafka)) == expected, 30, lambda: f"{sorted(federating.reasons(kafka))}")
         assert re.search(r"frames_repeated\{.*\} 1\.0", federated.metrics())
         below_the_quorum(federated, running, [everybody[name] for name in honest[:2]])
+        if places.python("edge").exists():
+            stock_apps(federated, running, honest[2:], tmp_path)
     assert federated.restarts() == 0
 
 
@@ -146,6 +152,24 @@ def below_the_quorum(federated: Stack, running: coordinator.Running, members: li
     assert known[2]["reason"] == "quorum: must be >= 3 nodes a bucket, got 2"
     assert federating.opened(federated.settings.kafka, 2) == []
     assert [each["round"] for each in federating.ledger()] == [1]
+
+
+def stock_apps(federated: Stack, running: coordinator.Running, names: list[str], folder: Path) -> None:
+    """A round in which three nodes run Flower's quickstart, unchanged, each in a process as on a device."""
+    running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-13, deadline_ms=40_000)
+    (folder / "quickstart.py").write_text(QUICKSTART)
+    before = federating.model(federated.settings.kafka, 1)
+    told = ["--app", "quickstart:app", "--folder", str(folder), "--set", "lr=0.5"]
+    commands = {name: [*KEY_HOLDER[:2], "node", name, *told] for name in names}
+    receipts = running.coordinator.rounds.receipts[3]
+    with federating.processes(federated, **commands):
+        federating.until(lambda: len(receipts) == len(names), running.step)
+        running.coordinator.wish = running.coordinator.wish._replace(grace_ms=-40_000)  # nobody else will come
+        federating.until(running.coordinator.is_done, running.step)
+    round_ = running.coordinator.rounds.rounds[3]
+    assert federating.cohort(federated.settings.kafka, 3) == sorted(names)
+    learnt = federating.model(federated.settings.kafka, 2) - before
+    assert np.abs(learnt - 0.5).max() < 1e-5 + 1 / round_["scale"]
 
 
 def test_fedavg_of_fifty_nodes_is_flowers(federated: Stack, tmp_path: Path) -> None:
@@ -169,6 +193,19 @@ def test_fedavg_of_fifty_nodes_is_flowers(federated: Stack, tmp_path: Path) -> N
     assert federated.restarts() == 0
 
 
+QUICKSTART = """
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
+
+@app.train()
+def train(msg: Message, context: Context):
+    ndarrays = msg.content["arrays"].to_numpy_ndarrays()
+    model_record = ArrayRecord([array + float(context.run_config["lr"]) for array in ndarrays])
+    metric_record = MetricRecord({"num-examples": 1})
+    return Message(content=RecordDict({"arrays": model_record, "metrics": metric_record}), reply_to=msg)
+"""
 FLOWERS = """
 import sys, numpy as np
 from flwr.server.strategy.aggregate import aggregate
@@ -212,6 +249,7 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
             time.sleep(rng.uniform(0, 0.5))
             kill(running, target)
         wait(lambda: closed(federated) == len(plan), 180, lambda: f"{closed(federated)} of {len(plan)} rounds are over")
+        assert_secrets_stay(federated, running, population)
     kafka = federated.settings.kafka
     for number in range(1, len(plan) + 1):
         assert_exact(federated, number, population.nodes)
@@ -239,3 +277,28 @@ def kill(running: Processes, target: str) -> None:
     else:
         running.kill(target)
         running.start(target)
+
+
+def assert_secrets_stay(federated: Stack, running: Processes, population: Population) -> None:
+    """The secret key is in the key holder's memory alone, updates in the nodes' alone, and neither is in a topic."""
+    secret = (federation.holder() / f"{population.key_id}.secret").read_bytes()
+    needles = {"secret key": secret[len(secret) // 2 :][:64]}
+    for n in range(4):
+        needles[f"update {n}"] = update_of(n, LENGTH).tobytes()[4_000:4_064]
+        needles[f"integers {n}"] = np.load(federating.plain(population.nodes[n], 1)).tobytes()[4_000:4_064]
+    for name, needle in needles.items():
+        with memory.canary(needle) as pid:
+            assert memory.held(pid, needles) == {name}
+    assert "secret key" in memory.held(running.running["holder"].pid, needles)
+    others = {running.running["coordinator"].pid, running.running["nodes"].pid}
+    for program in ("taskmanager", "jobmanager", "kafka"):
+        root = psutil.Process(supervised(program))
+        others |= {each.pid for each in [root, *root.children(recursive=True)]}
+    for pid in others - {running.running["nodes"].pid}:
+        assert memory.held(pid, needles) == set(), pid
+    assert "secret key" not in memory.held(running.running["nodes"].pid, needles)
+    assert not {name for name in memory.held(running.running["holder"].pid, needles) if name != "secret key"}
+    for name in (topics.GRADIENTS, *SCHEMAS, topics.DEAD_LETTERS):
+        for record in topic.read(federated.settings.kafka, name):
+            told = (record.value or b"") + b"".join(map(b64decode, BASE64.findall(record.value or b"")))
+            assert not {needle for needle in needles.values() if needle in told}

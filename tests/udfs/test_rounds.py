@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from udfs import ciphertext, frame, rounds
+from udfs.federated import rotate
 
 MACS = {"n": b"k" * 32}
 FRAME = frame.Frame(3, 0, 1, "n", b"K" * 8, b"P" * 8, bytes(ciphertext.BODY_BYTES))
@@ -44,7 +45,7 @@ def test_the_fold_is_the_mean_of_the_updates() -> None:
     length, number, scale = 20_000, 5, 1000.0
     rng = np.random.default_rng(2)
     model, updates = rng.standard_normal(length), rng.standard_normal((2, length))
-    rotated = [np.rint(rounds.federated.rotate(update, rounds.seed(number)) * scale) for update in updates]
+    rotated = [np.rint(rotate(update, rounds.seed(number)) * scale) for update in updates]
     totals = [rounds.split(each, "<i8") for each in (rotated[0] + rotated[1], 3 * rotated[1])]
     parameters = rounds.split(model, "<f4")
     found = rounds.folded(number, "fedavg", scale, [2], parameters, None, totals[0])
