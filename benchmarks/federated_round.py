@@ -77,8 +77,8 @@ def main(rounds: int) -> Result:
     medians = {kind: median(each.round_s() for each in lasted) for kind, lasted in figures.items()}
     work = {kind: round(median(each.node_s for each in lasted), 3) for kind, lasted in figures.items()}
     table("a round", ("", "s", "of it one node's work"), [(k, round(s, 2), work[k]) for k, s in medians.items()])
-    conditions = {"nodes": NODES, "parameters": LENGTH, "epsilon": EPSILON, "slots": 1, "checkpoint_s": CHECKPOINT_S}
-    conditions |= {"node_s": work, "target": f"<= {TARGET}x of plaintext"}
+    conditions: dict[str, Any] = {"nodes": NODES, "parameters": LENGTH, "epsilon": EPSILON, "slots": 1}
+    conditions |= {"checkpoint_s": CHECKPOINT_S, "node_s": work, "target": f"<= {TARGET}x of plaintext"}
     ratio = round(medians["plaintext"] / medians["encrypted"], 3)
     ours, peers = {"encrypted": round(medians["encrypted"], 2)}, {"plaintext": round(medians["plaintext"], 2)}
     return Result("federated_round", ours, peers, ratio, "the same round in plaintext", "s", conditions)
