@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge import cli as cli_edge
-from infra import cli_deadletters, cli_jobs, cli_models, cli_night, cli_product, cli_recommend
+from infra import cli_deadletters, cli_federated, cli_jobs, cli_models, cli_night, cli_product, cli_recommend
 from infra.errors import HeadraceError, describe
 
 
@@ -139,3 +139,4 @@ app.add_typer(cli_night.app)
 app.add_typer(cli_recommend.app)
 app.add_typer(cli_edge.app)
 app.add_typer(cli_deadletters.app, name="deadletters")
+app.add_typer(cli_federated.app, name="federated")

@@ -100,6 +100,11 @@ class Bandit(Section):
         return self
 
 
+class Federated(Section):
+    hold_ms: Positive
+    forget_ms: Positive
+
+
 class Spark(Section):
     master: Annotated[str, Field(min_length=1)]
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
@@ -144,6 +149,7 @@ class Settings(BaseSettings):
     session: Session
     bandit: Bandit
     collaborative: Collaborative
+    federated: Federated
     spark: Spark
     night: Night
     stack: Stack

@@ -16,6 +16,8 @@ HOUR_MS = 3_600_000
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
 # Arms are few and their statistics are kept for ever; rewards are as many as impressions.
 COMPACTED = {topics.STATISTICS: {"cleanup.policy": "compact"}, topics.REWARDS: {"cleanup.policy": "compact,delete"}}
+# A round's number and the model must outlast any pause between rounds.
+COMPACTED |= {name: {"cleanup.policy": "compact"} for name in (topics.ROUNDS, topics.GLOBAL_MODEL)}
 
 
 def names() -> list[str]:

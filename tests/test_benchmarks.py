@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import bandit_sums, fold_in, plot, prequential, regret, shoppers
+from benchmarks import bandit_sums, federated_bytes, fold_in, plot, prequential, regret, shoppers
 from benchmarks.regret import Learner, Run
 from benchmarks.shoppers import ITEMS, World
 from infra.settings import Bandit, load
@@ -152,3 +152,10 @@ def test_a_plot_shows_each_point_at_its_place() -> None:
     assert f"{plot.LEFT:.1f},{plot.BOTTOM:.1f} 360.0,255.0 {plot.RIGHT:.1f},{plot.TOP:.1f}" in points
     words = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"<a>", "title", "x", "y", "0", "2", "4", "10"} <= set(words)
+
+
+def test_a_federated_round_costs_its_chunks() -> None:
+    """3 fields a slot: 10,000 numbers are one chunk; so 50 nodes are added 50 times and one sum is opened."""
+    found = federated_bytes.case(10_000, 50, 8.0, federated_bytes.Seconds(1.0, 2.0, 3.0))
+    assert found["bytes"] * 10_000 == 65_536 + 41 + len("node-000001") + 32
+    assert (found["encrypt s"], found["sum s"], found["open s"]) == (1.0, 100.0, 3.0)

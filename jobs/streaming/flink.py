@@ -80,19 +80,34 @@ def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bo
           'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
 
 
+def committed_source(topic: str, kafka: Kafka, group: str) -> str:
+    """DDL of a topic's raw records, of transactions only once they are committed; the broker's time is event time."""
+    return f"""
+        CREATE TEMPORARY TABLE `{topic}` (
+          `key` BYTES, `value` BYTES,
+          `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+          append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+          WATERMARK FOR append_ts AS append_ts
+        ) WITH (
+          {_keyed("raw")},
+          'scan.startup.mode' = 'earliest-offset', 'properties.isolation.level' = 'read_committed',
+          'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
+
+
 def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
     """DDL of a topic written in transactions: who reads committed records sees each once, after a checkpoint."""
     return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({_keyed(value_format)}, {_written(topic, kafka, job)})"
 
 
-def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str) -> str:
+def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str, table: str = "") -> str:
     """DDL of a topic in which the last record of a key counts; key: names of columns, which stand in the value too.
 
     In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
     upsert-kafka, which writes a tombstone before each correction: give it the changes that are no UPDATE_BEFORE.
+    table: its name in SQL, if the topic is read as well.
     """
     keyed = f"'key.format' = 'json', 'key.fields' = '{key.replace(', ', ';')}', 'value.format' = 'json'"
-    return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"
+    return f"CREATE TEMPORARY TABLE `{table or topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"
 
 
 def dead_letter_sink(kafka: Kafka, job: str) -> str:

@@ -1,0 +1,279 @@
+"""Opens rounds, invites nodes, names the cohort, and says when a round is over; docs/federated.md has the protocol.
+
+All it knows is in Kafka: `Rounds` is a function of the topics, and what to do next is a function of `Rounds`, the wish
+and the time. So a coordinator that was killed goes on where the records end.
+"""
+
+import logging
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.federated.channel import Follower, Told, Writer
+from edge.federated.provisioning import Population
+from infra import homomorphic
+from infra.errors import HeadraceError
+from infra.settings import Kafka
+from schemas import topics
+from udfs import accountant, robust, rounds
+from udfs.accountant import Budget
+from udfs.mechanisms import Disjoint, Mechanism
+from udfs.plan import Plan, plan
+
+log = logging.getLogger(__name__)
+EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
+ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
+Record = dict[str, Any]
+
+
+class Wish(NamedTuple):
+    """What the operator wants of a model's rounds."""
+
+    model: str
+    rounds: int  # in all, those that are over already with them
+    clip: float
+    quorum: int
+    rule: str = "fedavg"
+    sample: int = 0  # nodes invited to a round; 0: all
+    buckets: bool = False  # as many as the quorum allows, for a robust rule
+    deadline_ms: int = 60_000
+    grace_ms: int = 30_000  # receipts come so long after their frames: some checkpoints of Flink
+    epsilon: float | None = None  # to be spent by all the rounds; None: no noise
+    inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/plan.py
+
+
+class Rounds:
+    """What the topics say."""
+
+    def __init__(self) -> None:
+        self.rounds: dict[int, Record] = {}
+        self.receipts: dict[int, dict[str, int]] = defaultdict(dict)
+        self.cohorts: dict[int, dict[int, list[Record]]] = defaultdict(dict)  # by attempt
+        self.refused: dict[int, dict[int, str]] = defaultdict(dict)
+        self.opened: set[int] = set()
+        self.epsilon = 0.0
+        self._parts: dict[tuple[str, int], set[int]] = defaultdict(set)
+        self.versions: dict[str, int] = {}  # the newest complete one of each model
+        self.models: dict[str, Record] = {}
+
+    def hear(self, told: Told) -> None:
+        record = told.record
+        match told.topic:
+            case topics.ROUNDS:
+                before = self.rounds.get(record["round"], record)
+                self.rounds[record["round"]] = record if before["status"] == "open" else before
+            case topics.RECEIPTS:
+                self.receipts[record["round"]][record["node"]] = record["as_of_ms"]
+            case topics.COHORTS:
+                self.cohorts[record["round"]].setdefault(record["attempt"], []).append(record)
+            case topics.AGGREGATES:
+                self._hear_aggregate(record)
+            case topics.GLOBAL_MODEL:
+                self._hear_model(record)
+
+    def _hear_aggregate(self, record: Record) -> None:
+        self.epsilon = max(self.epsilon, math.inf if record["epsilon"] is None else record["epsilon"])
+        if record["status"] == "opened":
+            self.opened.add(record["round"])
+        else:
+            self.refused[record["round"]][record["attempt"]] = record["reason"] or ""
+
+    def _hear_model(self, record: Record) -> None:
+        model, version = record["model"], record["version"]
+        self._parts[model, version].add(record["part"])
+        if len(self._parts[model, version]) == record["parts"] and version > self.versions.get(model, -1):
+            self.versions[model] = version
+            self.models[model] = record
+
+    def current(self, model: str) -> Record | None:
+        """The round that is open."""
+        newest = max(self.of(model), default=0)
+        return self.rounds[newest] if newest and self.rounds[newest]["status"] == "open" else None
+
+    def of(self, model: str) -> Iterator[int]:
+        return (number for number, record in self.rounds.items() if record["model"] == model)
+
+    def over(self, model: str) -> int:
+        """Rounds with a result."""
+        return sum(self.rounds[number]["status"] == "closed" for number in self.of(model))
+
+    def spent(self, population: str) -> list[Mechanism]:
+        """Of each round that was opened, or may be yet."""
+        counted = [
+            record
+            for number, record in self.rounds.items()
+            if record["population"] == population and (number in self.opened or record["status"] != "aborted")
+        ]
+        return [charge(record) for record in counted]
+
+
+def charge(round_: Record) -> Mechanism:
+    part = rounds.mechanism(round_)
+    return part if round_["buckets"] == 1 else Disjoint((part,) * round_["buckets"])
+
+
+class Coordinator:
+    def __init__(self, wish: Wish, population: Population, chance: random.Random | None = None) -> None:
+        self.wish, self._population = wish, population
+        self.rounds = Rounds()
+        self._chance = chance or random.SystemRandom()
+        self._plans: dict[tuple[Wish, int, int], Plan] = {}
+
+    def is_done(self) -> bool:
+        return self.rounds.over(self.wish.model) >= self.wish.rounds and self.rounds.current(self.wish.model) is None
+
+    def next(self, now_ms: int) -> list[Told]:
+        """What is to be said now; HeadraceError if the next round may not begin."""
+        round_ = self.rounds.current(self.wish.model)
+        if round_ is None:
+            return [] if self.is_done() else [Told(topics.ROUNDS, self._opened(now_ms))]
+        number, cohorts = round_["round"], self.rounds.cohorts[round_["round"]]
+        if number in self.rounds.opened:
+            folded = self.rounds.versions.get(self.wish.model, -1) > round_["version"]
+            return [_ended(round_, "closed")] if folded else []
+        if not cohorts:
+            return self._first_cohort(round_, now_ms)
+        attempt = max(cohorts)
+        if attempt in self.rounds.refused[number]:
+            return self._another(round_, attempt, self.rounds.refused[number][attempt])
+        return []
+
+    def _opened(self, now_ms: int) -> Record:
+        wish, population = self.wish, self._population
+        model = self.rounds.models.get(wish.model)
+        if model is None:
+            raise HeadraceError(f"global model {wish.model!r} does not exist: begin it with --initial")
+        count = wish.sample or len(population.nodes)
+        invited = sorted(self._chance.sample(population.nodes, min(count, len(population.nodes))))
+        planned = self._planned(model["length"], len(invited))
+        done = planned.done
+        record = {
+            "round": max(self.rounds.rounds, default=0) + 1, "status": "open", "model": wish.model,
+            "version": model["version"], "population": population.name, "length": done.dimension,
+            "chunks": planned.layout.chunks(done.dimension), "clip": done.clip, "scale": done.scale,
+            "node_sigma": done.node_sigma, "quorum": done.quorum, "width": planned.layout.width,
+            "buckets": len(invited) // wish.quorum if wish.buckets else 1,
+            "parameters": homomorphic.parameters(planned.layout).hex(), "key_id": population.key_id, "rule": wish.rule,
+            "invited": invited, "layers": model["layers"],
+            "opened_ms": now_ms, "deadline_ms": now_ms + wish.deadline_ms,
+        }  # fmt: skip
+        self._check_budget(charge(record))
+        return record
+
+    def _planned(self, length: int, nodes: int) -> Plan:
+        wish = self.wish
+        budget = None if wish.epsilon is None else Budget(wish.epsilon, self._population.delta)
+        found = self._plans.get((wish, length, nodes))
+        if found is None:
+            found = plan(length, wish.clip, nodes, wish.quorum, budget, wish.rounds, wish.inflation)
+            self._plans[wish, length, nodes] = found
+        return found
+
+    def _check_budget(self, coming: Mechanism) -> None:
+        population = self._population
+        spent = self.rounds.spent(population.name)
+        if why := accountant.refusal(spent, coming, population.budget()):
+            raise HeadraceError(f"no round begins: {why}")
+
+    def _first_cohort(self, round_: Record, now_ms: int) -> list[Told]:
+        number, deadline = round_["round"], round_["deadline_ms"]
+        ready = sorted(self.rounds.receipts[number].keys() & set(round_["invited"]))
+        if len(ready) < len(round_["invited"]) and now_ms < deadline + self.wish.grace_ms:
+            return []
+        if len(ready) < max(round_["quorum"], self._population.k) * round_["buckets"]:
+            return [
+                _ended(round_, "aborted", f"quorum: must be >= {round_['quorum']} nodes a bucket, got {len(ready)}")
+            ]
+        return _cohorts(round_, 0, ready)
+
+    def _another(self, round_: Record, attempt: int, reason: str) -> list[Told]:
+        """A node has spoilt the sum: leave out a share of the first cohort at a time until the rest opens."""
+        first = sorted({node for record in self.rounds.cohorts[round_["round"]][0] for node in record["nodes"]})
+        least = max(round_["quorum"], self._population.k) * round_["buckets"]
+        share = min(len(first) - least, -(-len(first) // ATTEMPTS))
+        left_out = share and first[attempt * share : (attempt + 1) * share]
+        if not reason.startswith(("tag:", "ciphertext:")) or not left_out:
+            return [_ended(round_, "aborted", reason)]
+        return _cohorts(round_, attempt + 1, [node for node in first if node not in set(left_out)])
+
+
+def _cohorts(round_: Record, attempt: int, nodes: list[str]) -> list[Told]:
+    number, buckets = round_["round"], round_["buckets"]
+    seed = b"buckets of %d/%d at %d" % (number, attempt, round_["opened_ms"])
+    groups = robust.buckets(nodes, len(nodes) // buckets, seed)[:buckets] if buckets > 1 else [nodes]
+    common = {"round": number, "attempt": attempt, "buckets": buckets, "chunks": round_["chunks"]}
+    return [Told(topics.COHORTS, common | {"bucket": n, "nodes": sorted(group)}) for n, group in enumerate(groups)]
+
+
+def _ended(round_: Record, status: str, reason: str | None = None) -> Told:
+    return Told(topics.ROUNDS, round_ | {"status": status, "reason": reason})
+
+
+def first_version(model: str, parameters: NDArray[np.float32], layers: str | None) -> list[Told]:
+    """Version 0 of a global model."""
+    parts = rounds.split(parameters, "<f4")
+    common = {
+        "model": model,
+        "version": 0,
+        "round": 0,
+        "parts": len(parts),
+        "length": len(parameters),
+        "layers": layers,
+    }
+    return [Told(topics.GLOBAL_MODEL, common | {"part": n, "parameters": part}) for n, part in enumerate(parts)]
+
+
+def initial(model: str, path: Path) -> list[Told]:
+    """Version 0 from a file of arrays: .npz by name, .npy for item factors."""
+    if not path.is_file():
+        raise HeadraceError(f"--initial must name an existing file, got {str(path)!r}")
+    found = np.load(path)
+    arrays = dict(found) if path.suffix == ".npz" else {"item_factors": found}
+    layers = [(name, str(array.dtype), array.shape) for name, array in arrays.items()]
+    flat = np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float32)
+    return first_version(model, flat, msgspec.json.encode(layers).decode())
+
+
+class Running:
+    """A coordinator at Kafka: `step` it until `is_done`."""
+
+    def __init__(self, kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None = None) -> None:
+        self.coordinator = Coordinator(wish, population)
+        self._follower, self._writer = Follower(kafka, EVERYTHING), Writer(kafka, "coordinator")
+        self._hear(self._follower.catch_up())
+        if initial and wish.model not in self.coordinator.rounds.versions:
+            self._say(initial)
+
+    def step(self, timeout_ms: int = 200) -> None:
+        self._hear(self._follower.poll(timeout_ms))
+        self._say(self.coordinator.next(time.time_ns() // 1_000_000))
+
+    def _hear(self, told: list[Told]) -> None:
+        for each in told:
+            self.coordinator.rounds.hear(each)
+
+    def _say(self, told: list[Told]) -> None:
+        if told:
+            self._writer.write(told)
+            self._hear(told)
+
+    def close(self) -> None:
+        self._follower.close()
+        self._writer.close()
+
+
+def serve(kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None) -> None:
+    running = Running(kafka, wish, population, initial)
+    try:
+        while not running.coordinator.is_done():
+            running.step()
+    finally:
+        running.close()

@@ -1,0 +1,59 @@
+"""What was opened, for ever: a line of JSON an opening, synced to disk before its result leaves the key holder.
+
+A crash before the line was whole has charged nothing and published nothing. A crash after it has charged once: the
+holder finds the line, opens the same sums again, and only those, and publishes what it would have published.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from infra import durable
+from udfs.mechanisms import DiscreteGaussianSum, Disjoint, Mechanism
+
+
+class Opening(msgspec.Struct, frozen=True):
+    round: int
+    attempt: int
+    population: str
+    digest: str  # of the cohort and the ciphertexts
+    parts: list[DiscreteGaussianSum]
+    nodes: int
+    epsilon: float | None  # of the population, this opening with it; None: without bound
+    at_ms: int
+
+    def mechanism(self) -> Mechanism:
+        return self.parts[0] if len(self.parts) == 1 else Disjoint(tuple(self.parts))
+
+
+class Ledger:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.openings: dict[int, Opening] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = path.read_bytes() if path.is_file() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            os.truncate(path, len(whole))
+        for line in whole.splitlines():
+            self._remember(msgspec.json.decode(line, type=Opening))
+
+    def spent(self, population: str) -> list[Mechanism]:
+        return [each.mechanism() for each in self.openings.values() if each.population == population]
+
+    def charge(self, opening: Opening) -> None:
+        """On disk when it returns."""
+        if opening.round in self.openings:
+            raise ValueError(f"round must be charged once, got {opening.round} again")
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, msgspec.json.encode(opening) + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        durable.sync(self._path.parent)
+        self._remember(opening)
+
+    def _remember(self, opening: Opening) -> None:
+        self.openings[opening.round] = opening

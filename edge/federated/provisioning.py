@@ -1,0 +1,93 @@
+"""Keys and ids for a population of nodes, made once by whoever sets it up, then handed to their owners.
+
+Each node shares one key with Flink, which authenticates its frames, and another with the key holder, which tells whose
+updates a sum holds. Provisioning again adds nodes and leaves what is there as it is.
+"""
+
+import math
+import secrets
+from typing import Any
+
+import msgspec
+
+from infra import durable, federation, homomorphic
+from infra.errors import HeadraceError
+from udfs.accountant import Budget
+
+KEY_BYTES = 32
+POPULATION = "population.json"
+
+
+class Population(msgspec.Struct, frozen=True):
+    """What everybody may know. The key holder and each node keep copies of their own, and go by those."""
+
+    name: str
+    nodes: list[str]
+    k: int  # no sum of fewer nodes is opened
+    epsilon: float | None  # that may ever be spent; None: without bound, so that rounds without noise are opened, too
+    delta: float
+    key_id: str  # of the newest public key
+
+    def budget(self) -> Budget:
+        return Budget(math.inf if self.epsilon is None else self.epsilon, self.delta)
+
+
+def read(folder: Any) -> Population:
+    path = folder / POPULATION
+    if not path.is_file():
+        raise HeadraceError(f"no population in {path}: `headrace federated provision N` makes one")
+    return msgspec.json.decode(path.read_bytes(), type=Population)
+
+
+def provision(count: int, name: str, k: int, epsilon: float, delta: float) -> Population:
+    """`count` nodes in all."""
+    if not 2 <= k <= count:
+        raise HeadraceError(f"k must be from 2 to the {count} nodes, got {k}")
+    if not (epsilon > 0 and 0 < delta < 1):
+        raise HeadraceError(f"epsilon must be > 0 and delta between 0 and 1, got {epsilon} and {delta}")
+    nodes = [f"node-{number:05d}" for number in range(1, count + 1)]
+    keys = {node: _keys(node) for node in nodes}
+    _write(federation.aggregator() / federation.MACS, {node: each["mac"] for node, each in keys.items()})
+    _write(federation.holder() / federation.TAGS, {node: each["tag"] for node, each in keys.items()})
+    known = federation.holder() / POPULATION
+    key_id = read(federation.holder()).key_id if known.is_file() else _new_key()
+    population = Population(name, nodes, k, epsilon if math.isfinite(epsilon) else None, delta, key_id)
+    _announce(population)
+    return population
+
+
+def _keys(node: str) -> dict[str, str]:
+    path = federation.node(node) / federation.SECRET
+    if not path.is_file():
+        _write(path, {"mac": secrets.token_hex(KEY_BYTES), "tag": secrets.token_hex(KEY_BYTES)})
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+
+
+def rotate() -> str:
+    """A new pair of keys for the rounds to come; the one before stays for the round that is open. The new key's id."""
+    population = read(federation.holder())
+    for path in federation.holder().glob("*.secret"):
+        if path.stem != population.key_id:
+            path.unlink()
+    new = msgspec.structs.replace(population, key_id=_new_key())
+    _announce(new)
+    return new.key_id
+
+
+def _new_key() -> str:
+    public, secret = homomorphic.generate()
+    key_id = homomorphic.key_id(public).hex()
+    federation.write_secret(federation.holder() / f"{key_id}.secret", secret)
+    federation.public().mkdir(parents=True, exist_ok=True)
+    durable.write(federation.public_key(key_id), public)
+    return key_id
+
+
+def _announce(population: Population) -> None:
+    content = msgspec.json.format(msgspec.json.encode(population))
+    for folder in (federation.public(), federation.holder()):
+        durable.write(folder / POPULATION, content)
+
+
+def _write(path: Any, keys: dict[str, str]) -> None:
+    federation.write_secret(path, msgspec.json.encode(keys))

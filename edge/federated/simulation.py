@@ -1,0 +1,140 @@
+"""`headrace federated simulate`: a population on one machine, through the real Kafka, job and key holder.
+
+The key holder is a process of its own, as it must be; the coordinator runs here, and so do all nodes, one after
+another, each with a few made-up users who like the items of one of four tastes.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from edge.federated import coordinator, flower, node, provisioning
+from edge.federated.coordinator import Wish
+from edge.federated.layers import Arrays
+from edge.federated.provisioning import Population
+from infra import durable, federation, places
+from infra.errors import HeadraceError
+from infra.settings import Kafka
+from udfs import als
+
+MODEL = "simulated_items"
+APP = "edge.federated.factorisation:app"
+TASTES, USERS, LIKED = 4, 3, 12  # kinds of users; users of a node; items that each has liked
+
+
+class Size(NamedTuple):
+    nodes: int
+    rounds: int
+    items: int
+    factors: int
+
+
+def run(kafka: Kafka, size: Size, k: int, epsilon: float, delta: float, console: Console) -> None:
+    population = _population(size.nodes, k, epsilon, delta)
+    items = [f"item-{n:05d}" for n in range(size.items)]
+    durable.write(federation.public() / federation.ITEMS, msgspec.json.encode(items))
+    start = als.initial(size.items, size.factors, np.random.default_rng(1))
+    layers = msgspec.json.encode([("item_factors", "float32", start.shape)]).decode()
+    model = f"{MODEL}_{population.name.removeprefix('simulation-')}"
+    wish = Wish(model, size.rounds, clip=1.0, quorum=k, rule="fedadam", deadline_ms=600_000, epsilon=epsilon)
+    with key_holder():
+        nodes = node.Running(kafka, [_node(name, n, population, items) for n, name in enumerate(population.nodes)])
+        initial = coordinator.first_version(model, start.ravel(), layers)
+        running = coordinator.Running(kafka, wish, population, initial)
+        try:
+            _watch(running, nodes, population, console)
+        finally:
+            nodes.close()
+            running.close()
+
+
+def _watch(running: coordinator.Running, nodes: node.Running, population: Population, console: Console) -> None:
+    """Until all rounds are over, with what has been spent of the budget."""
+    wish, known = running.coordinator.wish, running.coordinator.rounds
+    columns = TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn()
+    with Progress(*columns, console=console) as progress:
+        rounds_bar = progress.add_task("rounds", total=wish.rounds)
+        nodes_bar = progress.add_task("nodes in this round", total=len(population.nodes))
+        spent_bar = progress.add_task("epsilon spent, of", total=population.epsilon)
+        over = 0
+        while not running.coordinator.is_done():
+            running.step()
+            nodes.step()
+            round_ = known.current(wish.model)
+            if known.over(wish.model) > over:
+                over = known.over(wish.model)
+                progress.console.print(
+                    f"round {over} of {wish.rounds}: epsilon {known.epsilon:.2f} of {population.epsilon:g}"
+                )
+            progress.update(rounds_bar, completed=known.over(wish.model))
+            progress.update(nodes_bar, completed=len(known.receipts[round_["round"]]) if round_ else 0)
+            progress.update(spent_bar, completed=round(known.epsilon, 2))
+    failed = [
+        record["reason"] for record in known.rounds.values() if record["model"] == wish.model and record["reason"]
+    ]
+    console.print(f"{known.over(wish.model)} rounds; epsilon {known.epsilon:.2f} of {population.epsilon:g} is spent")
+    for reason in failed:
+        console.print(f"a round was aborted: {reason}")
+
+
+def _population(nodes: int, k: int, epsilon: float, delta: float) -> Population:
+    """A new one each time, so that each has a budget."""
+    known = federation.holder() / provisioning.POPULATION
+    if known.is_file() and not provisioning.read(federation.holder()).name.startswith("simulation-"):
+        raise HeadraceError(f"{federation.root()} has a real population: simulate with another HEADRACE_HOME")
+    return provisioning.provision(nodes, f"simulation-{int(time.time())}", k, epsilon, delta)
+
+
+def _node(name: str, number: int, population: Population, items: list[str]) -> node.Node:
+    folder = federation.node(name)
+    data = folder / "data.csv"
+    data.write_text(
+        "user_id,item_id\n" + "".join(f"{user},{items[item]}\n" for user, item in likes(number, len(items)))
+    )
+    settings: dict[str, flower.Setting] = {
+        "data": str(data),
+        "items": str(federation.public() / federation.ITEMS),
+        "partition-id": number,
+    }
+    trainer = flower.load(APP, places.CHECKOUT, settings, {})
+
+    def train(arrays: Arrays, round_: int) -> Arrays:
+        return flower.train(trainer, arrays, round_, {})
+
+    return node.Node(name, population, train, folder)
+
+
+def likes(number: int, items: int) -> Iterator[tuple[str, int]]:
+    rng = np.random.default_rng(number)
+    for user in range(USERS):
+        taste = int(rng.integers(TASTES))
+        liked: NDArray[np.int64] = np.arange(taste, items, TASTES)
+        for item in rng.choice(liked, min(LIKED, len(liked)), replace=False).tolist():
+            yield f"{number}-{user}", item
+
+
+@contextmanager
+def key_holder() -> Iterator["subprocess.Popen[bytes]"]:
+    log = places.logs() / "key-holder.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "infra", "federated", "key-holder"],
+            cwd=places.CHECKOUT,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()

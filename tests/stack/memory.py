@@ -1,0 +1,46 @@
+"""Whether a process holds some bytes: all that it can write to is read."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+WRITABLE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw")
+AT_A_TIME = 1 << 24
+HOLD = "import sys, time; held = bytes.fromhex(sys.argv[1]); print(len(held), flush=True); time.sleep(600)"
+
+
+def held(pid: int, needles: dict[str, bytes]) -> set[str]:
+    """The names of those that are somewhere in the memory of the process."""
+    overlap, found = max(map(len, needles.values())), set()
+    with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
+        for begin, end in mappings(pid):
+            for at in range(begin, end, AT_A_TIME):
+                piece = read(memory.fileno(), at, min(AT_A_TIME + overlap, end - at))
+                found |= {name for name, needle in needles.items() if needle in piece}
+    return found
+
+
+def mappings(pid: int) -> list[tuple[int, int]]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    found = [match for match in map(WRITABLE.match, lines) if match]
+    return [(int(match[1], 16), int(match[2], 16)) for match in found]
+
+
+def read(descriptor: int, at: int, size: int) -> bytes:
+    with contextlib.suppress(OSError):  # a mapping that went, or a page of a device
+        return os.pread(descriptor, size, at)
+    return b""
+
+
+@contextlib.contextmanager
+def canary(needle: bytes) -> Iterator[int]:
+    """The pid of a process that holds the needle, so that a scan that finds nothing is known to be able to."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, needle.hex()], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert int(process.stdout.readline()) == len(needle)
+        yield process.pid
+        process.kill()

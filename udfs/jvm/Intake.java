@@ -1,0 +1,230 @@
+package headrace;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import org.apache.flink.metrics.Counter;
+import org.apache.flink.table.annotation.ArgumentHint;
+import org.apache.flink.table.annotation.ArgumentTrait;
+import org.apache.flink.table.annotation.DataTypeHint;
+import org.apache.flink.table.annotation.StateHint;
+import org.apache.flink.table.api.dataview.MapView;
+import org.apache.flink.table.functions.FunctionContext;
+import org.apache.flink.table.functions.ProcessTableFunction;
+import org.apache.flink.types.Row;
+
+/**
+ * The frames of one federated round, kept in the JVM until their cohort is known (docs/federated.md, "What Flink checks").
+ *
+ * <p>Three kinds of rows come in: what the coordinator says of the round, a cohort, an authentic frame. Three go out: a node whose chunks are
+ * all in (RECEIVED), a frame that is refused (REFUSED), and the frames of a cohort's chunk, some at a time (SUMMED). A round that is over leaves
+ * its status alone behind, for as long as KEPT.
+ */
+@DataTypeHint(
+    "ROW<kind TINYINT, node STRING, chunk BIGINT, chunks BIGINT, append_ms BIGINT, attempt BIGINT, bucket BIGINT, buckets BIGINT, nodes ARRAY<STRING>,"
+        + " portions BIGINT, frames ARRAY<BYTES>, `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, reason STRING, detail STRING>")
+public class Intake extends ProcessTableFunction<Row> {
+  static final byte RECEIVED = 0, REFUSED = 1, SUMMED = 2;
+  static final byte ROUND = 0, COHORT = 1, FRAME = 2;
+  static final String KEPT = "7 d";
+  static final int PORTION = 16; // frames summed at a time: 1 MB
+
+  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User), as is Held. */
+  public static class Round {
+    public String status; // null before the coordinator's record is here
+    public long chunks, deadline;
+    public String keyId, parameters;
+    public long attempt = -1; // the last cohort's
+  }
+
+  /** A frame that came before its round. */
+  public static class Held {
+    public String node, keyId, parameters;
+    public long chunk, chunks, offset, appendMs; // the broker's time
+    public int partition;
+    public byte[] key, value;
+  }
+
+  private transient Counter accepted, repeats, refused;
+  private transient long holdMs;
+
+  @Override
+  public void open(FunctionContext context) {
+    holdMs = UserHistory.setting(context, "hold_ms");
+    var metrics = context.getMetricGroup().addGroup("headrace");
+    accepted = metrics.counter("frames_accepted");
+    repeats = metrics.counter("frames_repeated");
+    refused = metrics.counter("frames_refused");
+  }
+
+  /**
+   * @param frames by chunk/node
+   * @param counts by node: chunks that are in
+   * @param held by partition/offset
+   * @param invited the nodes, once the round is known
+   * @param cohorts by attempt/bucket/buckets: the nodes, a line each, of a cohort some of whose frames are not in yet
+   * @param input kind, status, node, chunk, chunks, key_id, parameters, deadline_ms, nodes, attempt, bucket, buckets, key, value, partition, offset
+   */
+  public void eval(
+      Context context,
+      @StateHint(ttl = KEPT) Round round,
+      @StateHint(ttl = KEPT) MapView<String, byte[]> frames,
+      @StateHint(ttl = KEPT) MapView<String, Long> counts,
+      @StateHint(ttl = KEPT) MapView<String, Held> held,
+      @StateHint(ttl = KEPT) MapView<String, Boolean> invited,
+      @StateHint(ttl = KEPT) MapView<String, String> cohorts,
+      @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
+      throws Exception {
+    switch ((Byte) input.getField("kind")) {
+      case ROUND -> round(round, frames, counts, held, invited, cohorts, input);
+      case COHORT -> cohort(round, frames, counts, cohorts, input);
+      default -> {
+        var frame = held(input, context.timeContext(Long.class).time());
+        if (round.status == null) {
+          held.put(frame.partition + "/" + frame.offset, frame);
+          context.timeContext(Long.class).registerOnTime(frame.appendMs + holdMs);
+        } else judge(round, frames, counts, invited, cohorts, frame);
+      }
+    }
+  }
+
+  /** Nobody opened a round for what is held. */
+  public void onTimer(
+      OnTimerContext context,
+      Round round,
+      MapView<String, byte[]> frames,
+      MapView<String, Long> counts,
+      MapView<String, Held> held,
+      MapView<String, Boolean> invited,
+      MapView<String, String> cohorts)
+      throws Exception {
+    long now = context.timeContext(Long.class).time();
+    for (var frame : listed(held)) {
+      if (frame.appendMs + holdMs > now) continue;
+      held.remove(frame.partition + "/" + frame.offset);
+      refuse(frame, "no round", "the round must be open, it is unknown " + holdMs + " ms after the frame");
+    }
+  }
+
+  private void round(
+      Round round, MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, Held> held, MapView<String, Boolean> invited,
+      MapView<String, String> cohorts, Row input)
+      throws Exception {
+    if (round.status != null && !round.status.equals("open")) return;
+    boolean known = round.status != null;
+    round.status = (String) input.getField("status");
+    if (!round.status.equals("open")) {
+      frames.clear();
+      counts.clear();
+      invited.clear();
+      cohorts.clear();
+    } else if (!known) {
+      round.chunks = (Long) input.getField("chunks");
+      round.deadline = (Long) input.getField("deadline_ms");
+      round.keyId = (String) input.getField("key_id");
+      round.parameters = (String) input.getField("parameters");
+      for (var node : (String[]) input.getField("nodes")) invited.put(node, true);
+    }
+    for (var frame : listed(held)) judge(round, frames, counts, invited, cohorts, frame);
+    held.clear();
+  }
+
+  private static List<Held> listed(MapView<String, Held> held) throws Exception {
+    var all = new ArrayList<Held>();
+    for (var frame : held.values()) all.add(frame);
+    all.sort((a, b) -> Long.compare(a.offset, b.offset)); // of one chunk, and so of one partition, in order
+    return all;
+  }
+
+  private void judge(
+      Round round, MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, Boolean> invited, MapView<String, String> cohorts,
+      Held frame)
+      throws Exception {
+    if (!round.status.equals("open")) {
+      refuse(frame, "round over", "the round must be open, it is " + round.status);
+      return;
+    }
+    var known = frames.get(place(frame.chunk, frame.node));
+    if (known != null && Arrays.equals(known, frame.value)) {
+      repeats.inc();
+      return;
+    }
+    if (!invited.contains(frame.node)) refuse(frame, "not invited", "node must be invited to the round, got " + frame.node);
+    else if (!frame.keyId.equals(round.keyId)) refuse(frame, "wrong key id", "key id must be " + round.keyId + ", got " + frame.keyId);
+    else if (!frame.parameters.equals(round.parameters))
+      refuse(frame, "wrong parameters", "parameters must be " + round.parameters + ", got " + frame.parameters);
+    else if (frame.chunks != round.chunks) refuse(frame, "wrong chunks", "chunks must be " + round.chunks + ", got " + frame.chunks);
+    else if (known != null) refuse(frame, "second frame", "a node has one frame a chunk, got another of " + frame.node);
+    else if (frame.appendMs > round.deadline)
+      refuse(frame, "late", "the broker's time must be <= " + round.deadline + ", the round's deadline, got " + frame.appendMs);
+    else accept(frames, counts, cohorts, frame);
+  }
+
+  private static String place(long chunk, String node) {
+    return chunk + "/" + node;
+  }
+
+  private void accept(MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, String> cohorts, Held frame) throws Exception {
+    frames.put(place(frame.chunk, frame.node), frame.value);
+    accepted.inc();
+    var before = counts.get(frame.node);
+    long count = before == null ? 1 : before + 1;
+    counts.put(frame.node, count);
+    if (count < frame.chunks) return;
+    collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null, null));
+    var waiting = new ArrayList<String>();
+    for (var name : cohorts.keys()) waiting.add(name);
+    for (var name : waiting) if (sum(frame.chunks, frames, counts, name, cohorts.get(name).split("\n"))) cohorts.remove(name);
+  }
+
+  private void cohort(
+      Round round, MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, String> cohorts, Row input) throws Exception {
+    if (round.status != null && !round.status.equals("open")) return;
+    long attempt = (Long) input.getField("attempt");
+    if (attempt > round.attempt) cohorts.clear();
+    round.attempt = Math.max(round.attempt, attempt);
+    var name = attempt + "/" + input.getField("bucket") + "/" + input.getField("buckets");
+    var nodes = (String[]) input.getField("nodes");
+    if (!sum(round.chunks, frames, counts, name, nodes)) cohorts.put(name, String.join("\n", nodes));
+  }
+
+  /** False while a node's frames are not all in. */
+  private boolean sum(long chunks, MapView<String, byte[]> frames, MapView<String, Long> counts, String name, String[] nodes) throws Exception {
+    for (var node : nodes) {
+      var count = counts.get(node);
+      if (count == null || count < chunks) return false;
+    }
+    var parts = name.split("/");
+    long attempt = Long.parseLong(parts[0]), bucket = Long.parseLong(parts[1]), buckets = Long.parseLong(parts[2]);
+    long portions = (nodes.length + PORTION - 1) / PORTION;
+    for (long chunk = 0; chunk < chunks; chunk++) {
+      for (int from = 0; from < nodes.length; from += PORTION) {
+        var portion = new byte[Math.min(PORTION, nodes.length - from)][];
+        for (int i = 0; i < portion.length; i++) portion[i] = frames.get(place(chunk, nodes[from + i]));
+        collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, portions, portion, null, null, null, null, null, null));
+      }
+    }
+    return true;
+  }
+
+  private void refuse(Held frame, String reason, String detail) {
+    refused.inc();
+    collect(Row.of(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null, null,
+        frame.key, frame.value, frame.partition, frame.offset, reason, detail));
+  }
+
+  private static Held held(Row input, long appendMs) {
+    var frame = new Held();
+    frame.node = (String) input.getField("node");
+    frame.keyId = (String) input.getField("key_id");
+    frame.parameters = (String) input.getField("parameters");
+    frame.chunk = (Long) input.getField("chunk");
+    frame.chunks = (Long) input.getField("chunks");
+    frame.key = (byte[]) input.getField("key");
+    frame.value = (byte[]) input.getField("value");
+    frame.partition = (Integer) input.getField("partition");
+    frame.offset = (Long) input.getField("offset");
+    frame.appendMs = appendMs;
+    return frame;
+  }
+}
