@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[int, Field(ge=0)]
+# Flink's connector carries the Kafka client under a package name of its own.
+FLINK_KAFKA, SPARK_KAFKA = "org.apache.flink.kafka.shaded.org.apache.kafka", "org.apache.kafka"
 
 
 def _existing_file(path: str) -> str:
@@ -105,25 +107,21 @@ class Kafka(Credentials):
             arguments["sasl_plain_password"] = self.secret()
         return arguments
 
-    def properties(self) -> dict[str, str]:
-        """Properties of the Kafka client inside Flink's connector."""
+    def properties(self, package: str = FLINK_KAFKA) -> dict[str, str]:
+        """Properties of a Java client, whose classes lie in `package`."""
         properties = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
         if self.ca_file:
             properties |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": self.ca_file}
         if self.sasl_mechanism:
-            properties |= {"sasl.mechanism": self.sasl_mechanism, "sasl.jaas.config": self._jaas()}
+            properties |= {"sasl.mechanism": self.sasl_mechanism, "sasl.jaas.config": self._jaas(package)}
         return properties
 
-    def _jaas(self) -> str:
-        # The connector's jar carries the Kafka client under a package name of its own.
+    def _jaas(self, package: str) -> str:
         module = "plain.PlainLoginModule" if self.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
         username, password = (
             value.replace("\\", r"\\").replace('"', r"\"") for value in (self.username, self.secret())
         )
-        return (
-            f"org.apache.flink.kafka.shaded.org.apache.kafka.common.security.{module} required"
-            f' username="{username}" password="{password}";'
-        )
+        return f'{package}.common.security.{module} required username="{username}" password="{password}";'
 
 
 class Redis(Credentials):

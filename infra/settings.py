@@ -20,8 +20,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from infra import sources
+from infra.connections import ExistingFile, NonNegative, Port, Positive, Section, addresses
 from infra.connections import Kafka as Kafka
-from infra.connections import NonNegative, Port, Positive, Section, addresses
 from infra.connections import Redis as Redis
 from infra.errors import SettingsError
 
@@ -105,6 +105,18 @@ class Spark(Section):
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
 
 
+class Night(Section):
+    lake: str
+    land_records: Positive
+    protocol: Annotated[str, Field(pattern=r"^(days:[1-9]\d*|last:0?\.\d+|leave_one_out)$")]
+    rules: Annotated[str, Field(min_length=1)]
+    registry: str
+    shoppers: ExistingFile
+    index_flat_max: NonNegative
+    index_hnsw_max: NonNegative
+    index_recall: Annotated[float, Field(gt=0, le=1)]
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -135,6 +147,7 @@ class Settings(BaseSettings):
     bandit: Bandit
     collaborative: Collaborative
     spark: Spark
+    night: Night
     stack: Stack
 
     @classmethod

@@ -69,7 +69,7 @@ def records(kafka: Kafka, name: str) -> Iterator[Any]:
     """Every committed record that is there now, in the order of each partition."""
     from kafka import KafkaConsumer
 
-    ends = _ends(kafka, name)
+    ends = _offsets(kafka, name)[1]
     consumer = KafkaConsumer(
         **kafka.client(),
         isolation_level="read_committed",
@@ -86,19 +86,27 @@ def records(kafka: Kafka, name: str) -> Iterator[Any]:
         consumer.close()
 
 
-def _ends(kafka: Kafka, name: str) -> dict[Any, int]:
+def ranges(kafka: Kafka, name: str) -> dict[int, tuple[int, int]]:
+    """Of each partition: the first offset there is, and the one after the last that is committed."""
+    first, last = _offsets(kafka, name)
+    return {part.partition: (first[part], last[part]) for part in sorted(last)}
+
+
+def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
     from kafka.protocol.consumer import IsolationLevel
 
     with admin(kafka) as client:
         if name not in client.list_topics():
-            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace up` makes it")
+            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace topics` makes it")
         (topic,) = client.describe_topics([name])
         parts = [TopicPartition(name, each["partition_index"]) for each in topic["partitions"]]
-        wanted = dict.fromkeys(parts, OffsetSpec.LATEST)
-        found = client.list_partition_offsets(wanted, isolation_level=IsolationLevel.READ_COMMITTED)
-    return {part: found[part].offset for part in parts}
+        found = [
+            client.list_partition_offsets(dict.fromkeys(parts, spec), isolation_level=IsolationLevel.READ_COMMITTED)
+            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        ]
+    return [{part: each[part].offset for part in parts} for each in found]
 
 
 def sizes(kafka: Kafka) -> dict[str, int]:

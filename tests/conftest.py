@@ -1,6 +1,7 @@
 """Fixtures: one real stack for all tests that need it, emptied before each of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -28,3 +29,18 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def stack(running_stack: Stack) -> Stack:
     running_stack.reset()
     return running_stack
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """Two cores, and few partitions: the data of a test are small. Only in the batch environment."""
+    from infra import batch, settings
+    from jobs.batch.spark import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        small = settings.load().spark.model_copy(update={"master": "local[2]", "driver_memory": "1g"})
+        for name, value in batch.environment(small).items():
+            patch.setenv(name, value)
+        spark = session("tests", **{"spark.sql.shuffle.partitions": 2, "spark.ui.enabled": "false"})
+        yield spark
+        spark.stop()

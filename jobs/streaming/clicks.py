@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.settings import Session, Settings
 from jobs.streaming import flink
 from schemas import topics
-from udfs import session
+from udfs import event_time, session
 from udfs.contract import Contract, Fault
+from udfs.event_time import Milliseconds
 
 ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
 
@@ -48,7 +48,6 @@ CHECKED = DataTypes.ROW(
 )
 
 Columns = dict[str, Sequence[Any]]  # by field of schemas/click.avsc
-Milliseconds = NDArray[np.int64]
 Items = Callable[[Columns], list[str | None]]
 
 
@@ -80,12 +79,7 @@ def times(
 ) -> tuple[Milliseconds, Milliseconds]:
     """(t, append_ms) of each record (docs/semantics.md); a fault for each from the future."""
     append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
-    sent_ms = np.array([ts or 0 for ts in ts_ms], np.int64)
-    for i in np.flatnonzero(sent_ms > append_ms + future_ms):
-        limit = append_ms[i] + future_ms
-        said = f"ts_ms: must be <= {limit}, the broker's clock plus {future_ms}, got {sent_ms[i]}"
-        faults[i] = Fault("future", said)
-    return np.minimum(sent_ms, append_ms), append_ms
+    return event_time.times(ts_ms, append_ms, future_ms, faults), append_ms
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]

@@ -7,7 +7,6 @@ import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -25,7 +24,7 @@ from tests import topic
 from tests.streams import Record
 
 JOB = "session_features"
-HEADRACE = Path(sys.executable).parent / "headrace"
+HEADRACE = places.python("streaming").parent / "headrace"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
 TURN = Path(tempfile.gettempdir()) / "headrace-tests.lock"  # two test runs at once would starve each other's heartbeats
 METRICS_TRIES = 40
