@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from udfs import diversity
 from udfs.als import Float, Int, Real, Rows
 from udfs.diversity import Groups, Rule
-from udfs.top_n import NONE, Excluded, Top, top_n
+from udfs.top_n import NONE, Excluded, Top, listed_top_n
 
 _DECIMALS = 7  # of a score, as in udfs/live
 _WIDER = 10  # times the items wanted, where an index by inner product is asked for the nearest by cosine
@@ -33,6 +33,7 @@ class Catalogue(NamedTuple):
     Y: Real  # (m, f)
     units: NDArray[np.float32]  # (m, f), of length 1
     listed: Int  # places of the items that a list may hold, ascending
+    shown: Real  # their rows of Y
     groups: Groups | None = None
     search: Search | None = None  # instead of the exact scan
 
@@ -46,7 +47,7 @@ class Wish(NamedTuple):
 def catalogue(version: str, as_of_ms: int, items: Sequence[str], Y: Real, left_out: Iterable[str]) -> Catalogue:
     absent = set(left_out)
     listed = np.array([place for place, item in enumerate(items) if item not in absent], np.int64)
-    return Catalogue(version, as_of_ms, items, Y, diversity.unit(Y), listed)
+    return Catalogue(version, as_of_ms, items, Y, diversity.unit(Y), listed, Y[listed] if absent else Y)
 
 
 def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: Wish) -> list[bytes | None]:
@@ -68,7 +69,7 @@ def similar(known: Catalogue, of: Int, n: int) -> list[bytes | None]:
     """The list of each of these items; its reason is the item. None where no item is like it at all."""
     units, itself = known.units[of], Excluded(np.arange(len(of)), of)
     if known.search is None:
-        top = _scan(units, known.units, known.listed, n, itself)
+        top = listed_top_n(units, known.units[known.listed], known.listed, n, itself)
     else:
         found = _found(known, units, known.search(units, min(_WIDER * n, len(known.listed)))[1], itself)
         top = _best(found, np.einsum("uf,ukf->uk", units, known.units[found]), n)
@@ -94,21 +95,10 @@ def listed(version: str, as_of_ms: int, entries: list[dict[str, object]]) -> byt
 
 def _candidates(known: Catalogue, X: Real, seen: Excluded, n: int) -> Top:
     if known.search is None:
-        return _scan(X, known.Y, known.listed, n, seen)
+        return listed_top_n(X, known.shown, known.listed, n, seen)
     most_seen = int(np.bincount(seen.users, minlength=1).max())
     found = _found(known, X, known.search(X, min(n + most_seen, len(known.listed)))[1], seen)
     return _best(found, np.einsum("uf,ukf->uk", X.astype(np.float64), known.Y[found].astype(np.float64)), n)
-
-
-def _scan(X: Real, Y: Real, listed: Int, n: int, excluded: Excluded) -> Top:
-    """Exact, and of the listed items alone."""
-    place = np.full(len(Y), NONE, np.int64)
-    place[listed] = np.arange(len(listed))
-    own = place[excluded.items]
-    top = top_n(
-        X, Y if len(listed) == len(Y) else Y[listed], n, Excluded(excluded.users[own != NONE], own[own != NONE])
-    )
-    return Top(np.where(top.items == NONE, NONE, listed[top.items]) if len(listed) else top.items, top.scores)
 
 
 def _found(known: Catalogue, X: Real, items: Int, excluded: Excluded) -> Int:

@@ -36,7 +36,7 @@ STEP, FILE, MANIFEST = "index", "index.faiss", "manifest.json"
 FLAT, HNSW, IVF_PQ = "flat", "hnsw", "ivf_pq"
 AT, QUERIES, SEED = 20, 200, 1
 LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
-SAMPLE = 40  # vectors per cell that IVF-PQ's cells and codes are learnt from
+SAMPLE, CLUSTERED = 40, 10  # vectors per cell that IVF-PQ's cells and codes are learnt from, iterations
 WIDEST = {HNSW: 4096, IVF_PQ: 1024}
 REFINED = 10  # times as many as are wanted are scored again
 
@@ -215,6 +215,7 @@ def _ivf_pq(Y: Real) -> Any:
     cells = int(np.clip(2 ** np.round(np.log2(2 * np.sqrt(m))), 16, 65_536))
     codes = f // 2 if f % 2 == 0 else f
     index = faiss.IndexIVFPQ(faiss.IndexFlatIP(f), f, cells, codes, 8, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = CLUSTERED
     chosen = np.random.default_rng(SEED).choice(m, min(m, SAMPLE * cells), replace=False)
     index.train(Y[np.sort(chosen)])
     index.add(Y)
