@@ -13,6 +13,7 @@ NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "star
 NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
 NAMES += ("federated_bytes", "federated_sum", "federated_round", "federated_quality")
+NAMES += ("faiss", "precompute")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

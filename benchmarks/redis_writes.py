@@ -14,8 +14,8 @@ import msgspec
 
 from benchmarks import stack
 from benchmarks.harness import Result, show_round, table
+from infra.redis_writer import RedisWriter
 from infra.settings import Settings
-from jobs.streaming.redis_writer import RedisWriter
 from schemas import redis_keys
 from udfs import session
 from udfs.resp import HashWriter

@@ -7,9 +7,10 @@
     ...     [entry.item for entry in shown.items], shown.source, shown.stale
     (['lamp-7', 'bulb-2', 'shade-1', 'lamp-3', 'plug-9'], 'live', False)
 
-The version that serves is asked for once a second; then one round trip gets the lists `live`, `recs` and `popular` of
-that version, and the first that is there is taken (docs/redis.md). A chooser costs a second round trip, for the arms
-not read within the last second. Single-key commands only, so a redis.RedisCluster serves as well.
+The version that serves is asked for once a second; then one round trip gets its lists: `live`, `recs`, those popular at
+the caller's `environment` (location, age, device), `popular`. The first that is there is taken (docs/redis.md). A
+chooser costs a second round trip, for the arms not read within the last second. Single-key commands only, so a
+redis.RedisCluster serves as well.
 """
 
 import time
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from redis import Redis, RedisCluster
 
 RANKED = "ranked"  # the policy of an impression without a chooser: the list as it is
-SOURCES = ("live", "recs", "popular")  # the first that is there is taken
+SOURCES = ("live", "recs", "place", "popular")  # the first that is there is taken
 FRESH_S = 1.0
 NOTHING: Fields = {}
 
@@ -59,7 +60,7 @@ class Shown(NamedTuple):
     user_id: str
     items: tuple[Entry, ...]  # best first
     propensities: tuple[float, ...]  # of each item at its place, given those above; 1 without a chooser
-    source: str  # live, recs, popular, or none
+    source: str  # live, recs, place, popular, or none
     version: str  # empty if none is published
     as_of_ms: int  # live: the broker's time of the event that caused the list
     stale: bool  # there is no list, it is older than stale_after_ms, or it is of another version
@@ -133,14 +134,17 @@ class Recommendations:
         environment: Fields = NOTHING,
         rng: np.random.Generator | None = None,
     ) -> Shown:
-        """At most n items. With a tracker each is sent as an impression; environment: such as device, for contexts."""
+        """At most n items. With a tracker each is sent as an impression.
+
+        environment: such as device; for contexts, and for what to show to whom nothing is known of.
+        """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
         if not user_id:
             raise ValueError(f"user_id must have at least 1 character, got {user_id!r}")
         asked = _Asked(user_id, n, surface, environment, time.time_ns() // 1_000_000, rng or self._rng)
         version = self.version()
-        answer = self._ask(version, user_id) if version else _Answer("none", None, {}, None)
+        answer = self._ask(version, user_id, environment) if version else _Answer("none", None, {}, None)
         listed = answer.listed
         if listed is None:
             return Shown(user_id, (), (), "none", version, 0, True, None)
@@ -157,18 +161,21 @@ class Recommendations:
             self._version, self._ask_at_s = serving.version if serving else "", time.monotonic() + FRESH_S
         return self._version
 
-    def _ask(self, version: str, user_id: str) -> _Answer:
-        keys = [redis_keys.live(version, user_id), redis_keys.recs(version, user_id), redis_keys.popular(version)]
+    def _ask(self, version: str, user_id: str, environment: Fields) -> _Answer:
+        known = [(field, str(environment[field])) for field in redis_keys.PLACES if environment.get(field)]
+        asked = [("live", redis_keys.live(version, user_id)), ("recs", redis_keys.recs(version, user_id))]
+        asked += [("place", redis_keys.popular_by(version, *place)) for place in known]
+        asked.append(("popular", redis_keys.popular(version)))
         pipeline = self._redis.pipeline(transaction=False)
-        for key in keys:
+        for _, key in asked:
             pipeline.get(key)
         pipeline.hgetall(redis_keys.session(user_id))
         *values, session = pipeline.execute()
-        found = [_decoded(key, value, Listed) for key, value in zip(keys, values, strict=True)]
-        lists: dict[str, Listed | None] = dict(zip(SOURCES, found, strict=True))
-        source = next((each for each in self._sources if (listed := lists[each]) and listed.items), "none")
+        lists = [(source, _decoded(key, value, Listed)) for (source, key), value in zip(asked, values, strict=True)]
+        found = (each for each in lists if each[0] in self._sources and each[1] and each[1].items)
+        source, listed = next(found, ("none", None))
         fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in session.items()}
-        return _Answer(source, lists.get(source), fields, lists["popular"])
+        return _Answer(source, listed, fields, lists[-1][1])
 
     def _rank(
         self, asked: _Asked, answer: _Answer, entries: list[Entry]

@@ -120,31 +120,32 @@ def rollback() -> None:
 
     from infra import models
 
-    _project(Console(), models.rollback(_now_ms()))
+    _project(Console(), models.rollback(_now_ms()), with_lists=False)
 
 
 def _publish(console: "Console", version: str) -> None:
     from infra import models
 
-    _project(console, models.publish(version, _now_ms()))
+    _project(console, models.publish(version, _now_ms()), with_lists=True)
 
 
-def _project(console: "Console", pointer: "Pointer") -> None:
+def _project(console: "Console", pointer: "Pointer", with_lists: bool) -> None:
     """The pointer file is what serves; without Redis its projection waits for the next publication or restore."""
     from redis import RedisError
 
-    from infra import models, projection
+    from infra import publication
     from infra.errors import describe
     from infra.settings import load
 
     console.print(f"{pointer.version} serves (before: {pointer.previous or 'none'})")
     settings = load()
-    gone = models.prune(settings.collaborative.versions_kept)
     try:
-        projection.show(settings.redis.client(), models.load(pointer.version), pointer)
-        projection.unlink(settings.redis.client(), gone)
+        publication.project(settings, with_lists)
+        publication.tidy(settings)
     except (RedisError, OSError) as error:
         console.print(f"not yet shown in Redis: {describe(error)}; then `headrace publish {pointer.version}` again")
+    if said := publication.move_aliases():
+        console.print(f"MLflow's aliases did not follow: {said}")
 
 
 def _show_quality(console: "Console", quality: "Quality") -> None:

@@ -12,6 +12,7 @@ app = typer.Typer()
 SOURCES = {
     "live": "from what the shopper did in the last half hour",
     "recs": "computed for the shopper when the version was published",
+    "place": "nothing is known of the shopper: what most people of the same place or device liked",
     "popular": "nothing is known of the shopper: what most people liked",
 }
 

@@ -4,14 +4,16 @@
                               user_gram.npy     (f, f) float64, X'X: what folding in a new item needs
                               items.json        item ids, JSON array
                               popular.json      [[item id, users], ...], best first
+                              left_out.json     item ids that no list may hold, by infra/rules.toml; none: no file
                               manifest.json     Manifest, with the sha256 of each file above
     {home}/models/current.json                  Pointer
 
 A version is written beside its place, synced and renamed: it is there whole or not at all, and never changes. The
 pointer is replaced the same way, so a reader sees the old version or the new one, and rollback is one step.
 
-The seam: once MLflow's registry is there, its alias `champion` says which version serves; `publish` and `rollback` then
-move the alias, and `_point` writes its projection. Readers keep reading `current.json` and Redis.
+current.json alone says which version serves. MLflow's aliases `champion` and `previous` and Redis's `model:current` are
+projections of it (infra/publication.py), not its owners: `headrace train`, `publish` and `rollback` and the stream must
+work where the batch environment, 6 GB with MLflow in it, is not installed, and two owners would one day disagree.
 """
 
 import hashlib
@@ -33,6 +35,8 @@ from infra.errors import HeadraceError
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 FACTORS, GRAM, ITEMS, POPULAR = "item_factors.npy", "user_gram.npy", "items.json", "popular.json"
+LEFT_OUT = "left_out.json"
+ALWAYS = (FACTORS, GRAM, ITEMS, POPULAR)
 MANIFEST, POINTER = "manifest.json", "current.json"
 
 
@@ -42,7 +46,7 @@ class ModelError(HeadraceError):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
-    kind: str  # als
+    kind: str  # als or two_tower
     dims: dict[str, int]  # items, factors, users
     parameters: dict[str, Any]  # of the objective, the confidence and the training
     lineage: dict[str, Any]  # what it was trained on: a file with its sha256, or topic offsets
@@ -65,6 +69,7 @@ class Contents(NamedTuple):
     user_gram: NDArray[np.float64]  # (f, f)
     items: list[str]
     popular: list[tuple[str, int]]  # item id, users; best first
+    left_out: tuple[str, ...] = ()  # items that no list may hold
 
 
 class Model(NamedTuple):
@@ -77,10 +82,12 @@ def root() -> Path:
 
 
 def name(kind: str, created_ms: int, contents: Contents) -> str:
-    """Such as als-20260131T235959-1f0c2a9b: when it was made, and a digest of the factors."""
+    """Such as als-20260131T235959-1f0c2a9b: when it was made, and a digest of the factors and what is left out."""
     made = datetime.fromtimestamp(created_ms / 1000, UTC)
-    digest = hashlib.sha256(np.ascontiguousarray(contents.item_factors).tobytes()).hexdigest()
-    return f"{kind}-{made:%Y%m%dT%H%M%S}-{digest[:8]}"
+    digest = hashlib.sha256(np.ascontiguousarray(contents.item_factors).tobytes())
+    if contents.left_out:
+        digest.update(msgspec.json.encode(contents.left_out))
+    return f"{kind}-{made:%Y%m%dT%H%M%S}-{digest.hexdigest()[:8]}"
 
 
 def write(contents: Contents, **described: Any) -> Manifest:
@@ -114,7 +121,9 @@ def _write_files(folder: Path, contents: Contents) -> dict[str, str]:
         durable.sync(folder / name)
     durable.write(folder / ITEMS, msgspec.json.encode(contents.items))
     durable.write(folder / POPULAR, msgspec.json.encode(contents.popular))
-    return {name: durable.sha256(folder / name) for name in (FACTORS, GRAM, ITEMS, POPULAR)}
+    if contents.left_out:
+        durable.write(folder / LEFT_OUT, msgspec.json.encode(contents.left_out))
+    return {path.name: durable.sha256(path) for path in sorted(folder.iterdir())}
 
 
 def versions() -> list[Manifest]:
@@ -137,7 +146,7 @@ def load(version: str) -> Model:
     """Factors stay on disk, mapped into memory; ModelError if any file is not the one that was written."""
     described = manifest(version)
     folder = root() / version
-    for name in (FACTORS, GRAM, ITEMS, POPULAR):
+    for name in sorted({*ALWAYS, *described.sha256}):
         expected, got = described.sha256.get(name), durable.sha256(folder / name)
         if got != expected:
             raise ModelError(f"{folder / name}: sha256 must be {expected}, got {got}")
@@ -146,6 +155,7 @@ def load(version: str) -> Model:
         np.load(folder / GRAM),
         _read(folder / ITEMS, list[str]),
         _read(folder / POPULAR, list[tuple[str, int]]),
+        _read(folder / LEFT_OUT, tuple[str, ...]) if LEFT_OUT in described.sha256 else (),
     )
     _fits(version, contents)
     return Model(described, contents)

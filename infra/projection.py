@@ -1,4 +1,4 @@
-"""Of published versions, what Redis shows (docs/redis.md)."""
+"""Of published versions, what Redis shows (docs/redis.md); the lists of a night are those of infra/lists.py."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,6 @@ def show(client: "Redis", model: Model, pointer: Pointer) -> None:
 
 
 def unlink(client: "Redis", gone: list[str]) -> None:
-    """Of versions that are no longer kept; live lists of theirs expire by themselves."""
+    """Of versions that left; live lists of theirs expire by themselves."""
     for version in gone:
         client.unlink(redis_keys.popular(version))

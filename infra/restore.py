@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from infra import flink, models, projection, topics
+from infra import flink, lists, models, publication, topics
 from infra.errors import HeadraceError
 from infra.settings import Settings
 from infra.submission import Submission, known, submit
@@ -44,11 +44,14 @@ def running(settings: Settings) -> list[str]:
 
 
 def restore_serving(settings: Settings) -> bool:
-    """`model:current` and the popular list; False if no version is published."""
+    """What Redis holds of the version that serves and the one before it; False if no version is published."""
     pointer = models.current()
-    if pointer:
-        projection.show(settings.redis.client(), models.load(pointer.version), pointer)
-    return pointer is not None
+    if pointer is None:
+        return False
+    if pointer.previous:
+        lists.load(settings.redis, pointer.previous)
+    publication.project(settings)
+    return True
 
 
 def _write_posteriors(settings: Settings) -> None:

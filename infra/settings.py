@@ -20,8 +20,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from infra import sources
+from infra.connections import ExistingFile, NonNegative, Port, Positive, Section, addresses
 from infra.connections import Kafka as Kafka
-from infra.connections import NonNegative, Port, Positive, Section, addresses
 from infra.connections import Redis as Redis
 from infra.errors import SettingsError
 
@@ -118,6 +118,12 @@ class Night(Section):
     evaluated_users: Positive
     gates: Annotated[str, Field(min_length=1)]
     gates_file: Annotated[str, Field(min_length=1)]
+    rules: Annotated[str, Field(min_length=1)]
+    registry: str
+    shoppers: ExistingFile
+    index_flat_max: NonNegative
+    index_hnsw_max: NonNegative
+    index_recall: Annotated[float, Field(gt=0, le=1)]
 
 
 class Stack(Section):

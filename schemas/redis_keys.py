@@ -4,17 +4,22 @@
 |---|---|---|---|---|
 | `session:{user}` | hash | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
 | `live:{version}:{user}` | string, JSON | list, as of the newest click | jobs/streaming/collaborative | 30 min |
-| `recs:{version}:{user}` | string, JSON | list, precomputed | publication of the version | goes with the version |
+| `recs:{version}:{user}` | string, JSON | list, precomputed | jobs/batch/precompute | goes with the version |
+| `similar:{version}:{item}` | string, JSON | list | jobs/batch/precompute | goes with the version |
 | `popular:{version}` | string, JSON | list, for anyone | publication of the version | goes with the version |
+| `popular:{version}:{field}:{value}` | string, JSON | list, by category, place | jobs/batch/precompute | the same |
+| `trending:{version}:{field}:{value}` | string, JSON | list, by category, place | jobs/batch/precompute | the same |
 | `trending` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `also_viewed:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bought_together:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bandit:{policy}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
 | `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
 
-A list is {"version", "as_of_ms", "items": [{"item", "score", "reason"}, ...]}, best first.
+A list is {"version", "as_of_ms", "items": [{"item", "score", "reason"}, ...]}, best first. `field` is `category` or
+one of PLACES.
 """
 
+PLACES = ("location", "age", "device")  # what a reader may know of a stranger, most telling first
 SESSION_TTL_MS = 3_600_000
 LIVE_TTL_MS = 1_800_000
 TOGETHER_TTL_MS = 86_400_000
@@ -36,8 +41,20 @@ def popular(version: str) -> str:
     return f"popular:{version}"
 
 
+def popular_by(version: str, field: str, value: str) -> str:
+    return f"popular:{version}:{field}:{value}"
+
+
 def trending() -> str:
     return "trending"
+
+
+def trending_by(version: str, field: str, value: str) -> str:
+    return f"trending:{version}:{field}:{value}"
+
+
+def similar(version: str, item_id: str) -> str:
+    return f"similar:{version}:{item_id}"
 
 
 def also_viewed(item_id: str) -> str:

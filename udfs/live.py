@@ -14,7 +14,7 @@ from schemas import enum
 from udfs import als, history
 from udfs.als import Basis, Int, Objective, Real, Rows
 from udfs.confidence import UNKNOWN, Events, Histories, histories
-from udfs.top_n import NONE, Excluded, longest, reasons, top_n
+from udfs.top_n import NONE, Excluded, listed_top_n, longest, reasons
 
 ACTIONS = tuple(enum("click", "action"))
 _RATE = ACTIONS.index("rate")
@@ -28,6 +28,8 @@ class Serving(NamedTuple):
     items: list[str]
     places: dict[str, int]  # of items named as in a history, without their rating
     Y: Real  # (items, f)
+    listed: Int  # places of the items that a list may hold
+    shown: Real  # their rows of Y
     basis: Basis
     longest_y: float
     objective: Objective
@@ -35,13 +37,19 @@ class Serving(NamedTuple):
     rating_max: float
 
 
-def serving(version: str, items: list[str], Y: Real, parameters: Mapping[str, Any]) -> Serving:
-    """parameters: those of the version's manifest."""
+def serving(
+    version: str, items: list[str], Y: Real, parameters: Mapping[str, Any], left_out: Sequence[str] = ()
+) -> Serving:
+    """parameters: those of the version's manifest. left_out: what no list may hold, however much it is wanted."""
     places = {named(item, None): place for place, item in enumerate(items)}
     objective = Objective(**parameters["objective"])
     Y = np.asarray(Y)  # a mapped file is a subclass, and slow
     half_life_ms, rating_max = parameters["half_life_ms"], parameters["rating_max"]
-    return Serving(version, items, places, Y, als.basis(Y), longest(Y), objective, half_life_ms, rating_max)
+    absent = set(left_out)
+    listed = np.array([place for place, item in enumerate(items) if item not in absent], np.int64)
+    shown = Y[listed] if absent else Y
+    basis, longest_y = als.basis(Y), longest(Y)
+    return Serving(version, items, places, Y, listed, shown, basis, longest_y, objective, half_life_ms, rating_max)
 
 
 def named(item: str, rating: float | None) -> str:
@@ -57,7 +65,7 @@ def lists(serving: Serving, recents: Sequence[bytes], as_of_ms: Sequence[int], n
     if not len(users):
         return found
     X = als.solve(serving.basis, known.rows, serving.objective)
-    top = top_n(X, serving.Y, n, known.seen, serving.longest_y)
+    top = listed_top_n(X, serving.shown, serving.listed, n, known.seen, serving.longest_y)
     why = reasons(serving.basis, known.rows, serving.objective, top.items)
     scores = np.round(top.scores, _DECIMALS) + 0.0  # no -0.0
     for row, user in enumerate(users.tolist()):

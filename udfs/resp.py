@@ -45,6 +45,13 @@ def strings(keys: Iterable[str], values: Iterable[bytes | None], expire_at_ms: I
         yield unlink + key if value is None else b"".join((put, key, bulk(value), until, bulk(at_ms)))
 
 
+def lasting(keys: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:
+    """SET without an end: one command and one reply for each key."""
+    put = b"*3\r\n" + bulk("SET")
+    for key, value in zip(keys, values, strict=True):
+        yield b"".join((put, bulk(key), bulk(value)))
+
+
 def fields(keys: Iterable[str], names: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:
     """HSET of one field of a hash: one command and one reply for each."""
     head = b"*4\r\n" + bulk("HSET")

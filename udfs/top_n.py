@@ -62,6 +62,16 @@ def top_n(X: Real, Y: Real, n: int, excluded: Excluded, longest_y: float | None 
     return top
 
 
+def listed_top_n(X: Real, shown: Real, listed: Int, n: int, excluded: Excluded, longest_y: float | None = None) -> Top:
+    """Of some items alone: listed (k,), their places, ascending; shown (k, f), their rows of Y."""
+    if not len(listed):
+        return Top(np.full((len(X), n), NONE, np.int64), np.full((len(X), n), -np.inf))
+    at = np.minimum(np.searchsorted(listed, excluded.items), len(listed) - 1)
+    here = listed[at] == excluded.items
+    top = top_n(X, shown, n, Excluded(excluded.users[here], at[here]), longest_y)
+    return Top(np.where(top.items == NONE, NONE, listed[top.items]), top.scores)
+
+
 def _candidates(X: Real, Y: Real, n: int, excluded: Excluded, margin: Float) -> _Candidates:
     """Every item that can be among the n best of its user, and few others."""
     floor = np.full(

@@ -108,8 +108,10 @@ class Version:
 
     def make_ready(self, model: Model | None) -> None:
         if model and (self.ready is None or self.ready.version != model.manifest.version):
-            items, Y = model.contents.items, model.contents.item_factors
-            self.ready = live.serving(model.manifest.version, items, Y, model.manifest.parameters)
+            kept, described = model.contents, model.manifest
+            self.ready = live.serving(
+                described.version, kept.items, kept.item_factors, described.parameters, kept.left_out
+            )
 
 
 def arguments() -> argparse.Namespace:

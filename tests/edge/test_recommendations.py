@@ -51,8 +51,25 @@ def test_a_caller_may_want_fewer_sources(redis: Redis) -> None:
     put(redis, redis_keys.live("v1", "ann"), {"x": 1.0})
     assert Recommendations(redis, sources=("popular",)).for_user("ann", 9).source == "popular"
     assert Recommendations(redis, sources=("live",)).for_user("bob", 9).source == "none"
-    with pytest.raises(ValueError, match=r"sources must be some of live, recs, popular, got \('lively',\)"):
+    with pytest.raises(ValueError, match=r"sources must be some of live, recs, place, popular, got \('lively',\)"):
         Recommendations(redis, sources=("lively",))
+
+
+def test_a_stranger_gets_what_is_popular_where_they_are(redis: Redis) -> None:
+    """location before age before device, each only if its list is there; then what anyone likes."""
+    publish(redis)
+    recommendations = Recommendations(redis)
+    where = {"location": "NL", "age": 30, "device": "phone", "weather": "rain"}
+    assert recommendations.for_user("ann", 1, environment=where).source == "popular"
+    for field in ("device", "age", "location"):
+        put(redis, redis_keys.popular_by("v1", field, str(where[field])), {field: 1.0})
+        shown = recommendations.for_user("ann", 1, environment=where)
+        assert (shown.source, items_of(shown)) == ("place", [field])
+    assert recommendations.for_user("ann", 1).source == "popular"
+    assert recommendations.for_user("ann", 1, environment={"location": "", "device": None}).source == "popular"
+    assert Recommendations(redis, sources=("popular",)).for_user("ann", 1, environment=where).source == "popular"
+    put(redis, redis_keys.live("v1", "ann"), {"x": 1.0})
+    assert recommendations.for_user("ann", 1, environment=where).source == "live"
 
 
 def test_a_new_version_is_seen_within_a_second(redis: Redis) -> None:
@@ -153,7 +170,8 @@ def test_lists_are_one_round_trip_and_posteriors_another(redis: Redis, name: str
     recommendations = Recommendations(redis, None, Chooser(policy(name)) if name else None)
     assert round_trips(redis, lambda: recommendations.for_user("ann", 5)) == 2 + (name is not None)
     redis.config_resetstat()
-    assert round_trips(redis, lambda: recommendations.for_user("bob", 5)) == again
+    where = {"location": "NL", "device": "phone"}
+    assert round_trips(redis, lambda: recommendations.for_user("bob", 5, environment=where)) == again
     # Each of one key, and no MULTI: so a cluster answers them, too.
     sent: Any = redis.info("commandstats")
     asked = {name for name in sent if not name.startswith(("cmdstat_info", "cmdstat_config"))}

@@ -45,14 +45,14 @@ def running(stack: Stack) -> Stack:
     return replace(stack, job_name=JOB)
 
 
-def train(version: str, clicks: list[Click], factors: int) -> None:
+def train(version: str, clicks: list[Click], factors: int, kind: str = "als") -> None:
     """A version from some of the clicks, so that it does not know every item."""
     how = Training(factors, 3, als.ials(alpha=2.0, reg=0.02, unobserved=0.2), 30.0 * DAY_MS, 5.0, 50, seed=factors)
     log = training.read(clicks)
     contents = training.train(log, how, lambda: None)
     parameters = how.parameters()
     models.write(
-        contents, version=version, kind="als", users=log.users, parameters=parameters, lineage={}, metrics={},
+        contents, version=version, kind=kind, users=log.users, parameters=parameters, lineage={}, metrics={},
         created_ms=time.time_ns() // 1_000_000, commit="",
     )  # fmt: skip
 
@@ -136,7 +136,7 @@ def test_without_a_version_nothing_is_written(running: Stack, retail: list[Click
 def test_a_swap_and_a_rollback_in_mid_stream(running: Stack, retail: list[Click], stream: Stream) -> None:
     """Each list is whole of its version; an event that came after a pointer moved was answered by the new version."""
     train("v1", retail[:4_000], factors=16)
-    train("v2", retail[2_000:], factors=24)
+    train("v2", retail[2_000:], factors=24, kind="two_tower")  # to the stream, item factors like any
     versions = {"v1": published("v1"), "v2": oracle_collaborative.read(models.root() / "v2")}
     running.submit()
     records = list(soiled(stream))

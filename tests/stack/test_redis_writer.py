@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.streaming.redis_writer import RedisWriter
+from infra.redis_writer import RedisWriter
 from tests.stack.running import Stack
 from udfs.resp import fields
 

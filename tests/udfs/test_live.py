@@ -120,3 +120,17 @@ def test_an_item_with_a_colon_keeps_it(item: str, rating: float | None) -> None:
     before, colon, after = name.partition(":")
     assert colon + after == live.named(item, None)
     assert (float(before) if before else None) == rating
+
+
+def test_what_is_left_out_is_in_no_list_and_changes_nothing_else() -> None:
+    objective = als.ials(alpha=2.0, reg=0.02, unobserved=0.2)
+    whole, _ = made(objective)
+    left_out = whole.items[:30:2]
+    parameters = PARAMETERS | {"objective": objective._asdict()}
+    less = live.serving("v1", whole.items, whole.Y, parameters, left_out)
+    users = histories(40, whole.items)
+    for every, some in zip(of(whole, *users, n=60), of(less, *users, n=60), strict=True):
+        if every is not None:
+            assert some["items"] == [entry for entry in every["items"] if entry["item"] not in left_out]
+    nothing = live.serving("v1", whole.items, whole.Y, parameters, whole.items)
+    assert of(nothing, *users) == [None] * len(users)

@@ -1,0 +1,236 @@
+"""A version's item factors -> a FAISS index by inner product, of the kind that its size asks for.
+
+source     the version that `register` made
+transform  flat (exact) up to night.index_flat_max items, HNSW up to night.index_hnsw_max, IVF-PQ above. A kind that is
+           not exact is searched ever more widely until it finds night.index_recall of what the flat one finds
+sink       {home}/indexes/{version}/ index.faiss, manifest.json; index/index.json in the night
+
+Recall is that of the 20 best, over 200 queries drawn with the second moments of the users' vectors (user_gram.npy).
+What IVF-PQ finds is scored again with the whole factors: its codes choose the candidates, not their order.
+
+Run: headrace run index --date 2026-01-31
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faiss as untyped
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from infra import durable, models, publication
+from infra.errors import HeadraceError
+from infra.models import Contents, Model
+from infra.settings import Night as Settings
+from infra.settings import load
+from jobs.batch import night, register
+from udfs.als import Int, Real
+
+faiss: Any = untyped  # its types leave out half of it
+STEP, FILE, MANIFEST = "index", "index.faiss", "manifest.json"
+FLAT, HNSW, IVF_PQ = "flat", "hnsw", "ivf_pq"
+AT, QUERIES, SEED = 20, 200, 1
+LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
+SAMPLE, CLUSTERED = 40, 10  # vectors per cell that IVF-PQ's cells and codes are learnt from, iterations
+WIDEST = {HNSW: 4096, IVF_PQ: 1024}
+REFINED = 10  # times as many as are wanted are scored again
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    kind: str  # flat, hnsw or ivf_pq
+    items: int
+    width: int  # of a search: efSearch of HNSW, cells visited of IVF-PQ
+    recall: float  # of the `at` best, against flat
+    at: int
+    seconds: float
+    bytes: int
+    sha256: dict[str, str]  # of the index, and of the items.json and item_factors.npy that it was made from
+
+
+class Index(NamedTuple):
+    """Ready to search. factors: those of the items, for scoring again; None where the index keeps them itself."""
+
+    index: Any
+    kind: str
+    factors: Real | None
+
+    def search(self, X: Real, k: int, listed: Int | None = None) -> tuple[NDArray[np.float32], Int]:
+        """(scores, items), (users, k): the k best of each, best first; -1 where fewer were found.
+
+        listed: the only items that may be found.
+        """
+        X = np.ascontiguousarray(X, np.float32)
+        only = self._only(listed)
+        if self.factors is None:
+            return self.index.search(X, k, params=only)  # type: ignore[no-any-return]
+        _, items = self.index.search(X, min(REFINED * k, len(self.factors)), params=only)
+        scores = np.einsum("uf,ukf->uk", X, self.factors[items])
+        scores[items < 0] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(items, order, 1)
+
+    def _only(self, listed: Int | None) -> Any:
+        if listed is None or len(listed) == self.index.ntotal:
+            return None
+        chosen = np.zeros(-(-self.index.ntotal // 8) * 8, bool)
+        chosen[listed] = True
+        selector = faiss.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
+        if self.kind == HNSW:
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=self.index.hnsw.efSearch)
+        if self.kind == IVF_PQ:
+            return faiss.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)
+        return faiss.SearchParameters(sel=selector)
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load().night
+    version = register.version(tonight)
+    if tonight.is_done(STEP) and publication.index(version).is_dir():
+        print(f"{STEP} of {tonight.date} is done: {publication.index(version)}; --again makes it anew")
+        return
+    made = write(models.load(version), settings)
+    with tonight.writing(STEP) as folder:
+        durable.write(folder / "index.json", msgspec.json.encode(made))
+    print(f"{made.kind} index of {made.items:,} items, recall@{made.at} {made.recall:.3f}, {made.bytes / 1e6:,.0f} MB")
+
+
+def write(model: Model, settings: Settings) -> Manifest:
+    """Into its folder, whole or not at all."""
+    place = publication.index(model.manifest.version)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
+    try:
+        began_s = time.monotonic()
+        made, width, recall = build(model, settings)
+        faiss.write_index(made.index, str(draft / FILE))
+        hashes = {FILE: durable.sha256(draft / FILE)} | _of_model(model)
+        manifest = Manifest(
+            version=model.manifest.version, kind=made.kind, items=made.index.ntotal, width=width, recall=recall, at=AT,
+            seconds=round(time.monotonic() - began_s, 3), bytes=(draft / FILE).stat().st_size, sha256=hashes,
+        )  # fmt: skip
+        durable.write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        durable.sync(draft / FILE)
+        draft.chmod(0o755)
+        with durable.locked(place.parent):
+            shutil.rmtree(place, ignore_errors=True)
+            draft.rename(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return manifest
+
+
+def read(model: Model) -> Index:
+    """Of this very model: an index of other factors, or with another item map, is refused."""
+    place = publication.index(model.manifest.version)
+    if not (place / MANIFEST).is_file():
+        raise HeadraceError(f"no index of {model.manifest.version} in {place}: `headrace run index` makes it")
+    found = {FILE: durable.sha256(place / FILE)} | _of_model(model)
+    for name, expected in _manifest(place).sha256.items():
+        if found[name] != expected:
+            raise HeadraceError(f"{place}: the index must be that of {name} {found[name]}, got that of {expected}")
+    return opened(place, model.contents.item_factors)
+
+
+def opened(place: Path, factors: Real) -> Index:
+    """One that was checked."""
+    manifest = _manifest(place)
+    index = faiss.read_index(str(place / FILE), faiss.IO_FLAG_MMAP if manifest.kind == IVF_PQ else 0)
+    _widen(index, manifest.kind, manifest.width)
+    return Index(index, manifest.kind, factors if manifest.kind == IVF_PQ else None)
+
+
+def _manifest(place: Path) -> Manifest:
+    return msgspec.json.decode((place / MANIFEST).read_bytes(), type=Manifest)
+
+
+def _of_model(model: Model) -> dict[str, str]:
+    return {name: model.manifest.sha256[name] for name in (models.ITEMS, models.FACTORS)}
+
+
+def kind_of(items: int, settings: Settings) -> str:
+    if items <= settings.index_flat_max:
+        return FLAT
+    return HNSW if items <= settings.index_hnsw_max else IVF_PQ
+
+
+def build(model: Model, settings: Settings) -> tuple[Index, int, float]:
+    """(index, width of a search, recall)"""
+    contents = model.contents
+    Y = np.ascontiguousarray(contents.item_factors)
+    kind = kind_of(len(Y), settings)
+    made = Index(_BUILD[kind](Y), kind, Y if kind == IVF_PQ else None)
+    if kind == FLAT:
+        return made, 0, 1.0
+    X = queries(contents, model.manifest.dims["users"])
+    best = exact(X, Y)
+    for width in (2**power for power in range(4, 13)):
+        _widen(made.index, kind, width)
+        recall = overlap(made.search(X, AT)[1], best)
+        if recall >= settings.index_recall:
+            return made, width, recall
+        if width >= WIDEST[kind]:
+            break
+    raise HeadraceError(f"night.index_recall must be reached by {kind}: {settings.index_recall}, got {recall:.3f}")
+
+
+def queries(contents: Contents, users: int) -> NDArray[np.float32]:
+    """Normal vectors with the users' second moments, X'X / n."""
+    f = contents.user_gram.shape[0]
+    draws = np.random.default_rng(SEED).standard_normal((QUERIES, f))
+    eigenvalues, rotation = np.linalg.eigh(contents.user_gram / max(users, 1))
+    return np.asarray(draws * np.sqrt(np.maximum(eigenvalues, 0)) @ rotation.T, np.float32)
+
+
+def exact(X: Real, Y: Real) -> Int:
+    return flat(Y).search(X, min(AT, len(Y)))[1]  # type: ignore[no-any-return]
+
+
+def overlap(found: Int, best: Int) -> float:
+    """Recall: the mean share of the best that was found."""
+    return float(np.mean([len(set(one) & set(other)) / len(other) for one, other in zip(found, best, strict=True)]))
+
+
+def flat(Y: Real) -> Any:
+    index = faiss.IndexFlatIP(Y.shape[1])
+    index.add(Y)
+    return index
+
+
+def _hnsw(Y: Real) -> Any:
+    index = faiss.IndexHNSWFlat(Y.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = BUILDING
+    index.add(Y)
+    return index
+
+
+def _ivf_pq(Y: Real) -> Any:
+    """Two numbers of a vector to a byte; about two cells for each root of the items."""
+    m, f = Y.shape
+    cells = int(np.clip(2 ** np.round(np.log2(2 * np.sqrt(m))), 16, 65_536))
+    codes = f // 2 if f % 2 == 0 else f
+    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(f), f, cells, codes, 8, faiss.METRIC_INNER_PRODUCT)
+    index.cp.niter = CLUSTERED
+    chosen = np.random.default_rng(SEED).choice(m, min(m, SAMPLE * cells), replace=False)
+    index.train(Y[np.sort(chosen)])
+    index.add(Y)
+    return index
+
+
+_BUILD = {FLAT: flat, HNSW: _hnsw, IVF_PQ: _ivf_pq}
+
+
+def _widen(index: Any, kind: str, width: int) -> None:
+    if kind == HNSW:
+        index.hnsw.efSearch = width
+    elif kind == IVF_PQ:
+        index.nprobe = width
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

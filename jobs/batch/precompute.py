@@ -1,0 +1,218 @@
+"""The lake, and the version that `register` made -> the lists of every user and every item, in Redis.
+
+source     lake.clicks: all events of each user, those that were held out of the training as well
+transform  user vectors by the model itself, then udfs/nightly: what was seen and what infra/rules.toml leaves out
+           removed, MMR; popular and trending lists by category and place (jobs/batch/popular.py)
+sink       files of infra/lists.py, a part of the users each, and from them Redis; precompute/precompute.json
+
+A part whose file is there is not computed again, so a run that was killed goes on where it was. Nobody reads these keys
+before `publish` moves `model:current`.
+
+Run: headrace run precompute --date 2026-01-31
+"""
+
+import argparse
+import shutil
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pandas as pd
+from pyspark import TaskContext
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from infra import durable, lists, models, places, publication, rules
+from infra.errors import HeadraceError
+from infra.models import Manifest, Model
+from infra.rules import Rules
+from infra.settings import Settings, load
+from jobs.batch import index, lake, night, popular, register, trained
+from jobs.batch.night import Night
+from jobs.batch.spark import session
+from schemas import redis_keys
+from udfs import diversity, nightly
+from udfs.confidence import histories
+from udfs.diversity import UNGROUPED, Groups
+from udfs.nightly import Catalogue, Wish
+
+STEP, PLAN = "precompute", "plan.json"
+EVENTS_A_PART, PARTS_MIN = 200_000, 4
+USERS_AT_A_TIME, ITEMS_AT_A_TIME = 256, 512
+DONE = "part STRING, keys BIGINT"
+_held: dict[str, Any] = {}
+
+
+class Plan(NamedTuple):
+    """All that a task needs; it travels with it, for an executor knows no settings. The folders must be its own."""
+
+    home: Path  # of infra/lists
+    model: Path  # the trained model's folder
+    searched: Path | None  # the index; None: scan
+    version: str
+    as_of_ms: int
+    left_out: tuple[str, ...]
+    wish: Wish
+    categories: dict[str, str]  # of items that a cap may concern
+    caps: dict[str, int]
+    parts: int
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load()
+    version = register.version(tonight)
+    if tonight.is_done(STEP) and lists.manifest(version):
+        print(f"{STEP} of {tonight.date} is done: {lists.folder(version)}; --again makes it anew")
+        return
+    if tonight.again:
+        shutil.rmtree(lists.folder(version), ignore_errors=True)
+    began_s = time.monotonic()
+    if lists.manifest(version) is None:
+        compute(tonight, version, settings)
+    computed_s = time.monotonic() - began_s
+    keys = lists.load(settings.redis, version)
+    with tonight.writing(STEP) as folder:
+        said = {"version": version, "keys": keys, "compute_s": computed_s}
+        said["redis_s"] = time.monotonic() - began_s - computed_s
+        durable.write(folder / "precompute.json", msgspec.json.format(msgspec.json.encode(said)))
+    print(f"{keys:,} lists of {version} in Redis; computed in {computed_s:.1f} s, written in {said['redis_s']:.1f} s")
+
+
+def compute(tonight: Night, version: str, settings: Settings) -> None:
+    """Every file of the version's lists that is not there."""
+    model, path = models.load(version), places.CHECKOUT / settings.night.rules
+    found, spark = rules.load(path), session(STEP)
+    clicks = popular.placed(lake.clicks(spark, tonight.date), settings.night)
+    categories = popular.categories(clicks) if found.caps_categories else {}
+    plan = _plan(tonight, model, found, categories, settings)
+    write_recs(clicks, plan)
+    write_similar(spark, plan)
+    half_life_days = settings.collaborative.half_life_days
+    popular.write(clicks, tonight.date, plan, partial(rules.left_out, found, path), half_life_days)
+    lists.finish(version)
+
+
+def _plan(tonight: Night, model: Model, found: Rules, categories: dict[str, str], settings: Settings) -> Plan:
+    described, kept = model.manifest, model.contents
+    folder = tonight.result(described.kind)
+    scorer = trained.load(folder)
+    if scorer.items != kept.items or not np.array_equal(scorer.item_factors, kept.item_factors):
+        said = f"{folder} must hold the items and factors of {described.version}, got others"
+        raise HeadraceError(f"{said}: `headrace run register --again`")
+    mix, home = found.diversity, lists.folder(described.version)
+    # An exact index is no faster than our own scan, which also knows what was seen.
+    nearest = None if index.read(model).kind == index.FLAT else publication.index(described.version)
+    wish = Wish(settings.collaborative.top_n, mix.candidates, diversity.Rule(mix.trade_off, mix.max_similarity))
+    caps, parts = _caps(found, categories), _parts(home, described)
+    known = described.version, described.created_ms, kept.left_out
+    return Plan(home, folder, nearest, *known, wish, categories, caps, parts)
+
+
+def _parts(home: Path, described: Manifest) -> int:
+    """That which an earlier run began with, for a user must stay in their part."""
+    if (home / PLAN).is_file():
+        return int(msgspec.json.decode((home / PLAN).read_bytes())["parts"])
+    parts = max(PARTS_MIN, -(-int(described.lineage.get("events", 0)) // EVENTS_A_PART))
+    home.mkdir(parents=True, exist_ok=True)
+    durable.write(home / PLAN, msgspec.json.encode({"parts": parts}))
+    return parts
+
+
+def _caps(found: Rules, categories: dict[str, str]) -> dict[str, int]:
+    """By category, of those that have a cap."""
+    most = found.category.at_most
+    return (dict.fromkeys(categories.values(), most) if most else {}) | found.category.limits
+
+
+def write_recs(clicks: DataFrame, plan: Plan) -> None:
+    """A file for each part of the users."""
+    done = [int(path.stem) for path in lists.files_in(plan.home) if path.stem.isdigit()]
+    columns = [*trained.COLUMNS, "event_id"]
+    rows = clicks.select(*columns).where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
+    rows = rows.repartition(plan.parts, "user_id").sortWithinPartitions("user_id", "t_ms", "event_id")
+    rows.mapInPandas(lambda batches: _recs(batches, plan), DONE).collect()
+
+
+def _recs(batches: Iterator[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]:
+    rows = pd.concat([pd.DataFrame(columns=[*trained.COLUMNS, "event_id"]), *batches], ignore_index=True)
+    if len(rows):
+        values = user_lists(rows, plan)
+        name = f"{TaskContext.get().partitionId():05}"
+        keys = [redis_keys.recs(plan.version, user) for user in values]
+        lists.write(plan.home, name, keys, values.values())
+        yield pd.DataFrame({"part": [name], "keys": [len(keys)]})
+
+
+def user_lists(rows: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
+    """The list of each user of whom something is known. rows: of trained.COLUMNS, sorted by user, then time."""
+    known, scorer, places = _ready(plan)
+    events = trained.events(rows, places)
+    users = rows["user_id"].to_numpy()[np.flatnonzero(np.diff(events.users, prepend=-1))].tolist()
+    found: dict[str, bytes] = {}
+    for first in range(0, len(users), USERS_AT_A_TIME):
+        size = min(USERS_AT_A_TIME, len(users) - first)
+        own = events.where(slice(*np.searchsorted(events.users, [first, first + size])))  # type: ignore[arg-type]
+        own = own._replace(users=own.users - first)
+        history = histories(own, size, len(known.items), np.inf)
+        values = nightly.lists(known, scorer.user_vectors(own, size), history.rows, history.seen, plan.wish)
+        found |= {users[first + at]: value for at, value in enumerate(values) if value is not None}
+    return found
+
+
+def write_similar(spark: SparkSession, plan: Plan) -> None:
+    done = {path.stem for path in lists.files_in(plan.home)}
+    size = len(trained.item_ids(plan.model))
+    parts = [at for at in range(0, size, 16 * ITEMS_AT_A_TIME) if _similar_name(at) not in done]
+    if parts:
+        rows = spark.createDataFrame([(at,) for at in parts], "at BIGINT").repartition(len(parts), "at")
+        rows.mapInPandas(lambda batches: _similar(batches, plan, size), DONE).collect()
+
+
+def _similar(batches: Iterator[pd.DataFrame], plan: Plan, size: int) -> Iterator[pd.DataFrame]:
+    known, _, _ = _ready(plan)
+    for start in (int(at) for batch in batches for at in batch["at"]):
+        found: dict[str, bytes] = {}
+        end = min(start + 16 * ITEMS_AT_A_TIME, size)
+        for first in range(start, end, ITEMS_AT_A_TIME):
+            of = np.arange(first, min(first + ITEMS_AT_A_TIME, end))
+            values = nightly.similar(known, of, plan.wish.n)
+            named = zip(of.tolist(), values, strict=True)
+            found |= {redis_keys.similar(plan.version, known.items[at]): value for at, value in named if value}
+        lists.write(plan.home, _similar_name(start), found.keys(), found.values())
+        yield pd.DataFrame({"part": [_similar_name(start)], "keys": [len(found)]})
+
+
+def _similar_name(start: int) -> str:
+    return f"similar-{start:09}"
+
+
+def _ready(plan: Plan) -> tuple[Catalogue, trained.Scorer, dict[str, int]]:
+    """Kept by a Python worker from task to task."""
+    if _held.get("plan") != plan:
+        scorer = trained.load(plan.model)
+        known = nightly.catalogue(plan.version, plan.as_of_ms, scorer.items, scorer.item_factors, plan.left_out)
+        search = _search(plan.searched, scorer, known) if plan.searched else None
+        known = known._replace(groups=_groups(scorer.items, plan.categories, plan.caps), search=search)
+        places = {item: place for place, item in enumerate(scorer.items)}
+        _held.update(plan=plan, ready=(known, scorer, places))
+    return _held["ready"]  # type: ignore[no-any-return]
+
+
+def _groups(items: list[str], categories: dict[str, str], caps: dict[str, int]) -> Groups | None:
+    """None if no item is of a category with a cap."""
+    code = {name: n for n, name in enumerate(caps)}
+    of = np.array([code.get(categories.get(item, ""), UNGROUPED) for item in items], np.int64)
+    return Groups(of, np.array(list(caps.values()), np.int64)) if (of != UNGROUPED).any() else None
+
+
+def _search(place: Path, scorer: trained.Scorer, known: Catalogue) -> nightly.Search:
+    nearest = index.opened(place, scorer.item_factors)
+    return lambda X, k: nearest.search(X, k, known.listed)
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

@@ -1,0 +1,51 @@
+"""From now on the night's version serves: the pointer, then Redis's `model:current`, then MLflow's aliases.
+
+source     the version that `register` made, whose lists `precompute` has written
+transform  none
+sink       {home}/models/current.json, Redis schemas.redis_keys.model_current(), MLflow's champion and previous;
+           publish/published.json
+
+Whatever dies in between, a rerun completes; readers see the old version or the new one. A night that has published is
+not published again by a rerun, so a rollback stands: `headrace publish VERSION` undoes it.
+
+Run: headrace run publish --date 2026-01-31
+"""
+
+import argparse
+import time
+
+import msgspec
+
+from infra import durable, lists, models, publication
+from infra.errors import HeadraceError
+from infra.settings import Settings, load
+from jobs.batch import night, register, registry
+
+STEP = "publish"
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load()
+    version = register.version(tonight)
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: version {version}; --again makes it anew")
+        return
+    if lists.manifest(version) is None:
+        raise HeadraceError(f"{version}: its lists must be whole: `headrace run precompute --date {tonight.date}`")
+    settings.redis.client().ping()  # without Redis the stream would move and readers would not
+    pointer = models.publish(version, time.time_ns() // 1_000_000)
+    publication.project(settings, with_lists=False)
+    move_aliases(settings)
+    with tonight.writing(STEP) as folder:
+        durable.write(folder / "published.json", msgspec.json.encode(pointer))
+    print(f"{pointer.version} serves (before: {pointer.previous or 'none'})")
+
+
+def move_aliases(settings: Settings) -> None:
+    known = registry.client(settings.night)
+    with publication.projecting():
+        registry.follow(known)
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

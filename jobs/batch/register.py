@@ -1,0 +1,103 @@
+"""The model that passed the gate -> a version.
+
+source     the night's gate/verdict.json and the folder of the model it names; infra/rules.toml
+transform  none: item factors are those that were evaluated; what the rules leave out is written beside them
+sink       {home}/models/{version} (infra/models.py); a run and version of MLflow; register/version.json
+
+A version does not serve before `publish`. The night's verdict gives the version its time, so a rerun makes the same one.
+
+Run: headrace run register --date 2026-01-31
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from infra import durable, models, places, rules
+from infra.errors import HeadraceError
+from infra.models import Contents, Manifest, ModelError
+from infra.settings import Night as Settings
+from infra.settings import load
+from jobs.batch import night, registry
+from jobs.batch.night import Night
+
+STEP, RESULT = "register", "version.json"
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load().night
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: version {version(tonight)}; --again makes it anew")
+        return
+    verdict = passed(tonight)
+    manifest = keep(tonight, verdict, settings)
+    artefacts = [models.root() / manifest.version / models.MANIFEST, *_documents(tonight)]
+    number = registry.record(registry.client(settings), manifest, artefacts)
+    with tonight.writing(STEP) as folder:
+        durable.write(folder / RESULT, msgspec.json.encode({"version": manifest.version, "mlflow": number}))
+    print(f"version {manifest.version}, MLflow's {registry.NAME} {number}")
+
+
+def version(tonight: Night) -> str:
+    """What this night registered."""
+    return str(_read(tonight.result(STEP) / RESULT)["version"])
+
+
+def passed(tonight: Night) -> dict[str, Any]:
+    verdict: dict[str, Any] = _read(tonight.result("gate") / "verdict.json")
+    if not verdict["passed"]:
+        raise HeadraceError(f"night {tonight.date}: the gate must have passed, got passed = {verdict['passed']}")
+    return verdict
+
+
+def keep(tonight: Night, verdict: dict[str, Any], settings: Settings) -> Manifest:
+    """The version on disk; the one that is there already if an earlier try came so far."""
+    folder = tonight.result(verdict["model"])
+    trained = _read(folder / "model.json")
+    contents = _contents(folder, places.CHECKOUT / settings.rules)
+    created_ms = int((tonight.result("gate") / "verdict.json").stat().st_mtime * 1000)
+    name = models.name(trained["kind"], created_ms, contents)
+    try:
+        return models.write(
+            contents, version=name, kind=trained["kind"], users=trained["dims"]["users"], created_ms=created_ms,
+            parameters=trained["parameters"], lineage=trained["lineage"], metrics=_metrics(tonight, verdict["model"]),
+            commit=trained["lineage"].get("commit", ""),
+        )  # fmt: skip
+    except ModelError:
+        if (models.root() / name).is_dir():
+            return models.load(name).manifest
+        raise
+
+
+def _contents(folder: Path, rules_path: Path) -> Contents:
+    items: list[str] = _read(folder / models.ITEMS)
+    left_out = rules.left_out(rules.load(rules_path), rules_path, items)
+    absent = set(left_out)
+    popular = [(item, users) for item, users in _read(folder / models.POPULAR) if item not in absent]
+    factors, gram = np.load(folder / models.FACTORS), np.load(folder / models.GRAM)
+    return Contents(factors, gram, items, popular, left_out)
+
+
+def _metrics(tonight: Night, model: str) -> dict[str, float]:
+    report = _read(tonight.result("evaluate") / "report.json")["models"].get(model, {})
+    return {name: float(each["value"]) for name, each in report.items() if isinstance(each, dict) and "value" in each}
+
+
+def _documents(tonight: Night) -> list[Path]:
+    steps = {"gate": "verdict.json", "evaluate": "report.json", "check": "report.html"}
+    found = [tonight.folder / step / name for step, name in steps.items()]
+    return [path for path in [*found, tonight.folder / "evaluate" / "report.html"] if path.is_file()]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except msgspec.DecodeError as error:
+        raise HeadraceError(f"{path}: must be JSON: {error}") from None
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

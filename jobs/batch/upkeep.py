@@ -1,0 +1,33 @@
+"""Old versions leave: disk, index, Redis, MLflow. Those that serve, served before, or are among the newest stay.
+
+source     {home}/models, {home}/lists; collaborative.versions_kept
+transform  none
+sink       infra/publication.tidy; MLflow's model versions (their runs stay, as the history), its aliases
+
+Run: headrace run upkeep                 (--aliases: only let MLflow's aliases follow the pointer)
+"""
+
+import argparse
+
+from infra import publication
+from infra.settings import load
+from jobs.batch import night, publish, registry
+
+
+def main(options: argparse.Namespace) -> None:
+    settings = load()
+    if not options.aliases:
+        for version in publication.tidy(settings):
+            print(f"{version} is gone")
+        registry.forget(registry.client(settings.night))
+    publish.move_aliases(settings)
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--aliases", action="store_true", help="only let MLflow's aliases follow the pointer")
+    return parser
+
+
+if __name__ == "__main__":
+    night.run(main, arguments())

@@ -1,0 +1,93 @@
+"""What a reader finds in Redis after a publication, for a sample of users and items; exit 1 if any of it is wrong.
+
+source     Redis, by the keys of docs/redis.md; lake.clicks for what the users have seen; infra/rules.toml
+transform  every list is there, is of the version that serves, and holds nothing that was seen or is left out
+sink       verify/verify.json
+
+Run: headrace run verify --date 2026-01-31
+"""
+
+import argparse
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import msgspec
+import numpy as np
+from pyspark.sql import functions as F
+
+from infra import durable, lists, places, rules
+from infra.errors import HeadraceError
+from infra.settings import Settings, load
+from jobs.batch import lake, night, register
+from jobs.batch.spark import session
+from schemas import redis_keys
+from udfs.confidence import UNSEEN
+
+STEP = "verify"
+SAMPLE, SEED, SHOWN = 200, 1, 5
+Keys = list[str]
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load()
+    version = register.version(tonight)
+    users, fixed = sample(version)
+    wrong = [*pointed(settings, version), *faults(settings, version, tonight.date, users, fixed)]
+    if wrong:
+        raise HeadraceError(f"{len(wrong)} faults, such as: {'; '.join(wrong[:SHOWN])}")
+    with tonight.writing(STEP) as folder:
+        durable.write(folder / "verify.json", msgspec.json.encode({"version": version, "users": len(users)}))
+    print(f"{version}: the lists of {len(users)} users and {len(fixed)} other lists are as they should be")
+
+
+def sample(version: str) -> tuple[Keys, Keys]:
+    """Some users, and the keys of some lists that belong to no user."""
+    begin, rng = redis_keys.recs(version, ""), np.random.default_rng(SEED)
+    keys = sorted(key for path in lists.files(version) for key, _ in lists.commands(path))
+    users = [key.removeprefix(begin) for key in keys if key.startswith(begin)]
+    others = [key for key in keys if not key.startswith(begin)]
+    some = [rng.permutation(each)[:SAMPLE].tolist() for each in (users, others)]
+    return some[0], [redis_keys.popular(version), *some[1]]
+
+
+def pointed(settings: Settings, version: str) -> Iterator[str]:
+    value: Any = settings.redis.client().get(redis_keys.model_current())
+    serving = msgspec.json.decode(value)["version"] if value else "none"
+    if serving != version:
+        yield f"{redis_keys.model_current()} must name {version}, got {serving}"
+
+
+def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Keys) -> Iterator[str]:
+    seen = _seen(users, until)
+    keys = {redis_keys.recs(version, user): seen.get(user, set()) for user in users} | {key: set() for key in fixed}
+    pipeline = settings.redis.client().pipeline(transaction=False)
+    for key in keys:
+        pipeline.get(key)
+    path = places.CHECKOUT / settings.night.rules
+    allowed = rules.load(path)
+    for (key, had), value in zip(keys.items(), pipeline.execute(), strict=True):
+        if value is None:
+            yield f"{key} is missing"
+            continue
+        listed = msgspec.json.decode(value)
+        items = [entry["item"] for entry in listed["items"]]
+        if listed["version"] != version:
+            yield f"{key} must be of {version}, got {listed['version']!r}"
+        if len(set(items)) != len(items) or not items:
+            yield f"{key} must hold different items, got {items}"
+        yield from (f"{key} holds {item!r}, which the user has seen" for item in items if item in had)
+        yield from (f"{key} holds {item!r}, left out by {path.name}" for item in rules.left_out(allowed, path, items))
+
+
+def _seen(users: Keys, until: date) -> dict[str, set[str]]:
+    clicks = lake.clicks(session(STEP), until)
+    rows = clicks.where(F.col("user_id").isin(users) & ~F.col("action").isin(*UNSEEN))
+    found: dict[str, set[str]] = {}
+    for row in rows.select("user_id", "item_id").distinct().collect():
+        found.setdefault(row["user_id"], set()).add(row["item_id"])
+    return found
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

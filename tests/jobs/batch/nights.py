@@ -1,0 +1,62 @@
+"""A night whose right lists are known: a lake of a checkerboard, a trained model of it, and the gate's verdict."""
+
+from datetime import date
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from infra import durable, models
+from jobs.batch.night import Night
+from tests import lakes
+from udfs import als
+
+DATE = date(2026, 1, 31)
+DAY_MS = 86_400_000
+T0_MS = 1_769_817_600_000  # 2026-01-31T00:00Z
+SIDE = 24
+PLACES = ({"location": "NL", "device": "phone"}, {"location": "BE", "device": "desktop"})
+CATEGORIES = ("red", "green", "blue")
+
+
+def clicks(side: int = SIDE) -> list[dict[str, Any]]:
+    """User u viewed all items of their parity but the last six of their own; even users are in NL, odd ones in BE."""
+    found: list[dict[str, Any]] = []
+    for user in range(side):
+        for item in range(user % 2, side, 2):
+            if (item - user) % side < side - 12:
+                place = PLACES[user % 2] | {"category": CATEGORIES[item % 3]}
+                n = len(found)
+                found.append(lakes.click(n, f"u{user:02}", f"i{item:02}", T0_MS - n % 7 * DAY_MS + n, **place))
+    return found
+
+
+def unseen(user: int, side: int = SIDE) -> set[str]:
+    """Items of the user's parity that their list must hold, and no others of that parity."""
+    return {f"i{item:02}" for item in range(user % 2, side, 2) if (item - user) % side >= side - 12}
+
+
+def trained(night: Night, kind: str = "als", side: int = SIDE, seed: int = 1) -> None:
+    """By the contract of a trained model; the first two factors tell the parity, the others are small."""
+    rng = np.random.default_rng(seed)
+    Y = rng.normal(size=(side, 6)).astype(np.float32) * 0.3
+    Y[:, 0], Y[:, 1] = np.arange(side) % 2 == 0, np.arange(side) % 2 == 1
+    parameters = {"objective": als.ials(alpha=5.0)._asdict(), "half_life_ms": 1e12, "rating_max": 5.0, "history": 50}
+    lineage = {"date": night.date.isoformat(), "protocol": "days:1", "events": 144, "digest": "1f", "offsets": {}}
+    described = {"kind": kind, "dims": {"items": side, "factors": 6, "users": side}, "seconds": 1.0}
+    with night.writing(kind) as folder:
+        np.save(folder / models.FACTORS, Y)
+        np.save(folder / models.GRAM, als.gram(Y))
+        durable.write(folder / models.ITEMS, msgspec.json.encode([f"i{item:02}" for item in range(side)]))
+        durable.write(folder / models.POPULAR, msgspec.json.encode([(f"i{item:02}", 9 - item) for item in range(9)]))
+        whole = described | {"parameters": parameters, "lineage": lineage | {"commit": "abc"}}
+        durable.write(folder / "model.json", msgspec.json.encode(whole))
+
+
+def judged(night: Night, model: str = "als", passed: bool = True) -> None:
+    value = {"value": 0.5, "low": 0.4, "high": 0.6}
+    report = {"models": {model: {"ndcg@10": value, "segments": {"new": {"ndcg@10": value}}}}, "chosen": model}
+    with night.writing("evaluate") as folder:
+        durable.write(folder / "report.json", msgspec.json.encode(report))
+    with night.writing("gate") as folder:
+        durable.write(folder / "verdict.json", msgspec.json.encode({"passed": passed, "model": model, "rules": []}))

@@ -1,0 +1,388 @@
+"""From a verdict to lists that readers find: each step, killed, repeated, raced, rolled back and restored."""
+
+import json
+import shutil
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from infra import cli_models, lists, models, places, publication
+from infra.errors import HeadraceError, describe
+from infra.restore import restore_serving
+from infra.settings import load
+from jobs.batch import index, precompute, publish, register, registry, upkeep, verify
+from jobs.batch.night import Night
+from schemas import redis_keys
+from schemas.topics import CLICKS
+from tests import lakes
+from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
+from tests.jobs.batch import nights
+
+pytestmark = pytest.mark.spark
+STEPS: dict[str, Callable[[Namespace], None]] = {
+    "register": register.main, "index": index.main, "precompute": precompute.main, "publish": publish.main,
+    "verify": verify.main,
+}  # fmt: skip
+TONIGHT = Night(nights.DATE)
+
+
+class Died(BaseException):
+    """Of a kill: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database, for making its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with lakes.home(folder):
+        registry.follow(registry.client(load().night))
+    return folder / "mlflow"
+
+
+@pytest.fixture(scope="module")
+def landed_once(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lake")
+    with lakes.home(folder):
+        lakes.append(spark, CLICKS, nights.clicks())
+    return folder / "lake"
+
+
+@pytest.fixture(autouse=True)
+def home(
+    tmp_path: Path,
+    spark: Any,
+    landed_once: Path,
+    registered_once: Path,
+    redis_port: int,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
+    """A home with a lake, a trained model, a passed gate, and a Redis of its own."""
+    monkeypatch.setenv("HEADRACE_REDIS__PORT", str(redis_port))
+    monkeypatch.setattr(lists, "TRIES", 2)
+    rules = tmp_path / "rules.toml"
+    shutil.copy(places.CHECKOUT / "infra" / "rules.toml", rules)
+    monkeypatch.setenv("HEADRACE_NIGHT__RULES", str(rules))
+    monkeypatch.setenv("HEADRACE_NIGHT__LAKE", str(landed_once))
+    monkeypatch.setenv("HEADRACE_NIGHT__REGISTRY", f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
+    shutil.copytree(registered_once, tmp_path / "mlflow")
+    with lakes.home(tmp_path):
+        night(0)
+        yield tmp_path
+
+
+def night(day: int, seed: int = 1) -> Night:
+    made = Night(nights.DATE + timedelta(days=day))
+    nights.trained(made, seed=seed)
+    nights.judged(made)
+    return made
+
+
+def run(*steps: str, of: Night = TONIGHT, again: bool = False) -> str:
+    for step in steps or STEPS:
+        STEPS[step](Namespace(date=of.date, again=again))
+    return register.version(of)
+
+
+def rule(home: Path, old: str, new: str) -> None:
+    text = (home / "rules.toml").read_text()
+    assert text.count(old) == 1
+    (home / "rules.toml").write_text(text.replace(old, new))
+
+
+def shown(redis: Redis, version: str = "") -> dict[str, bytes]:  # noqa: F811
+    """Everything in Redis that names the version."""
+    keys: Any = sorted(redis.scan_iter())
+    return {key.decode(): redis.get(key) for key in keys if version in key.decode()}  # type: ignore[misc]
+
+
+def items(value: bytes | None) -> list[str]:
+    return [entry["item"] for entry in json.loads(value or b'{"items": []}')["items"]]
+
+
+def serving(redis: Redis) -> str | None:  # noqa: F811
+    value: Any = redis.get(redis_keys.model_current())
+    return json.loads(value)["version"] if value else None
+
+
+def aliases() -> dict[str, str]:
+    known = registry.client(load().night)
+    found = known.get_registered_model(registry.NAME).aliases
+    return {name: known.get_model_version(registry.NAME, n).tags[registry.VERSION] for name, n in found.items()}
+
+
+def test_a_night_ends_in_lists_that_readers_find(
+    redis: Redis,  # noqa: F811
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By score alone, so that the checkerboard's law holds: first what the user lacks of their own colour."""
+    rule(home, "lambda = 0.7", "lambda = 1.0")
+    rule(home, "max_similarity = 0.8", "max_similarity = 1.0")
+    version = run()
+    assert serving(redis) == version
+    assert aliases() == {"champion": version}
+    for user in range(nights.SIDE):
+        value: Any = redis.get(redis_keys.recs(version, f"u{user:02}"))
+        listed = json.loads(value)
+        own = nights.unseen(user)
+        assert set(items(value)[: len(own)]) == own, user
+        assert listed["version"] == version
+        assert {int(e["reason"][1:]) % 2 for e in listed["items"] if e["item"] in own} == {user % 2}
+    for item in range(nights.SIDE):
+        alike: Any = redis.get(redis_keys.similar(version, f"i{item:02}"))
+        assert {int(each[1:]) % 2 for each in items(alike)[:8]} == {item % 2}
+    counts = {"NL": 0, "BE": 1}
+    for place, parity in counts.items():
+        value = redis.get(redis_keys.popular_by(version, "location", place))
+        wanted: dict[str, int] = {}
+        for click in nights.clicks():
+            if click["location"] == place:
+                wanted[click["item_id"]] = wanted.get(click["item_id"], 0) + 1
+        assert items(value) == sorted(wanted, key=lambda each: (-wanted[each], each))
+        assert {int(each[1:]) % 2 for each in items(value)} == {parity}
+    assert redis.exists(redis_keys.trending_by(version, "category", "red")) == 1
+    assert redis.ttl(redis_keys.recs(version, "u00")) == -1
+    before = shown(redis)
+    capsys.readouterr()
+    run(*list(STEPS)[:4])
+    assert capsys.readouterr().out.count("is done") == 4
+    assert shown(redis) == before
+
+
+def test_what_the_rules_leave_out_is_in_no_list(redis: Redis, home: Path) -> None:  # noqa: F811
+    (home / "stocked.txt").write_text("\n".join(f"i{item:02}" for item in range(4, nights.SIDE)))
+    rule(home, "items = []", 'items = ["i07", "unknown"]')
+    rule(home, 'file = ""                   # the items in stock', 'file = "stocked.txt"                   # the items')
+    rule(home, "at_most = 0", "at_most = 5")
+    rule(home, "[category.limits]", "[category.limits]\nblue = 1")
+    version = run()
+    absent = {"i00", "i01", "i02", "i03", "i07"}
+    assert set(models.load(version).contents.left_out) == absent
+    for key, value in shown(redis, version).items():
+        assert not absent & set(items(value)), key
+        if key.startswith(redis_keys.recs(version, "")):
+            colours = [int(item[1:]) % 3 for item in items(value)]
+            assert [colours.count(n) <= most for n, most in ((0, 5), (1, 5), (2, 1))] == [True] * 3
+
+
+def test_verify_sees_what_is_wrong(redis: Redis, home: Path) -> None:  # noqa: F811
+    version = run()
+    key = redis_keys.recs(version, "u00")
+    popular = redis_keys.popular(version)
+    wrong = {
+        key: (lists_of("v0", ["i20"]), f"{key} must be of {version}, got 'v0'"),
+        redis_keys.recs(version, "u03"): (lists_of(version, ["i03"]), "holds 'i03', which the user has seen"),
+        popular: (None, f"{popular} is missing"),
+        redis_keys.model_current(): (b'{"version": "v0"}', f"must name {version}, got v0"),
+    }
+    for changed, (value, said) in wrong.items():
+        before: Any = redis.get(changed)
+        redis.delete(changed) if value is None else redis.set(changed, value)
+        with pytest.raises(HeadraceError) as caught:
+            run("verify")
+        assert said in str(caught.value)
+        redis.set(changed, before)
+    rule(home, "items = []", 'items = ["i20"]')
+    with pytest.raises(HeadraceError, match=r"holds 'i20', left out by rules\.toml"):
+        run("verify")
+
+
+def lists_of(version: str, names: list[str]) -> bytes:
+    return json.dumps({"version": version, "as_of_ms": 1, "items": [{"item": name} for name in names]}).encode()
+
+
+def test_killed_and_resumed_equals_undisturbed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    version = run("register", "index", "precompute")
+    whole, files = shown(redis), {path.name: path.read_bytes() for path in lists.files(version)}
+    assert len(files) >= 6
+    redis.flushall()
+    shutil.rmtree(lists.folder(version))
+    shutil.rmtree(TONIGHT.folder / "precompute")
+    monkeypatch.setattr(precompute, "write_similar", died)
+    with pytest.raises(Died):
+        run("precompute")
+    kept = sorted(path.name for path in lists.files(version))
+    (lists.folder(version) / kept[0]).unlink()  # as if killed before it was written
+    assert lists.manifest(version) is None
+    assert redis.dbsize() == 0
+    untouched = (lists.folder(version) / kept[1]).stat().st_mtime_ns
+    monkeypatch.setattr(precompute, "write_similar", WRITE_SIMILAR)
+    run("precompute")
+    assert {path.name: path.read_bytes() for path in lists.files(version)} == files
+    assert (lists.folder(version) / kept[1]).stat().st_mtime_ns == untouched
+    assert shown(redis) == whole
+
+
+WRITE_SIMILAR = precompute.write_similar
+
+
+def died(*_: Any, **__: Any) -> None:
+    raise Died
+
+
+def test_killed_at_each_step_readers_are_on_the_old_version_whole(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    old = run()
+    before = shown(redis)
+    tomorrow = night(1, seed=2)
+    deaths: list[tuple[Any, str, str]] = [
+        (models, "write", "register"), (registry, "record", "register"), (index, "build", "index"),
+        (precompute, "write_recs", "precompute"), (lists, "finish", "precompute"), (lists, "load", "precompute"),
+        (models, "publish", "publish"),
+    ]  # fmt: skip
+    for module, function, step in deaths:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, function, died)
+            with pytest.raises(Died):
+                run(step, of=tomorrow)
+        assert not (tomorrow.folder / step).exists()
+        assert serving(redis) == old
+        assert {key: value for key, value in shown(redis).items() if key in before} == before
+        if function in ("record", "build", "load"):  # the last death of this step
+            run(step, of=tomorrow)
+    with (
+        monkeypatch.context() as patch
+    ):  # the pointer has moved, Redis not yet: readers keep the old, and a rerun ends it
+        patch.setattr(publication, "project", died)
+        with pytest.raises(Died):
+            run("publish", of=tomorrow)
+    assert serving(redis) == old
+    new = run("publish", "verify", of=tomorrow)
+    assert serving(redis) == new != old
+    assert aliases() == {"champion": new, "previous": old}
+
+
+def test_a_refused_night_registers_nothing(redis: Redis) -> None:  # noqa: F811
+    nights.judged(TONIGHT, passed=False)
+    with pytest.raises(HeadraceError, match="the gate must have passed, got passed = False"):
+        run("register")
+    shutil.rmtree(TONIGHT.folder / "gate")
+    with pytest.raises(HeadraceError, match="has no gate in"):
+        run("register")
+    assert (models.versions(), redis.dbsize()) == ([], 0)
+
+
+def test_without_redis_nothing_moves_and_a_rerun_goes_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    version = run("register", "index")
+    for step in ("precompute", "publish"):
+        with monkeypatch.context() as patch:
+            patch.setenv("HEADRACE_REDIS__PORT", "1")
+            with pytest.raises(RedisError) as caught:
+                run(step)
+        assert "is it up?" in describe(caught.value)
+        assert models.current() is None
+        made = {path: path.stat().st_mtime_ns for path in lists.files(version)}
+        run(step)
+        assert made == {path: path.stat().st_mtime_ns for path in lists.files(version)}
+    assert serving(redis) == version
+
+
+def test_of_two_at_once_one_wins_whole(redis: Redis) -> None:  # noqa: F811
+    first, second = TONIGHT, night(1, seed=2)
+    versions = [run("register", "index", "precompute", of=each) for each in (first, second)]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run, "publish", of=each) for each in (first, second)]:
+            done.result()
+    pointer = models.current()
+    assert pointer is not None
+    assert {pointer.version, pointer.previous} == set(versions)
+    assert serving(redis) == pointer.version
+    assert aliases() == {"champion": pointer.version, "previous": pointer.previous}
+
+
+def test_two_at_once_register_one_version(redis: Redis) -> None:  # noqa: F811
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(run, "register") for _ in range(2)]:
+            done.result()
+    assert [each.version for each in models.versions()] == [register.version(TONIGHT)]
+
+
+def test_rollback_after_refused_nights_restore_and_upkeep(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, home: Path  # noqa: F811
+) -> None:  # fmt: skip
+    old, new = run(), run(of=night(1, seed=2))
+    for day in (2, 3):  # refused: they leave no verdict
+        with pytest.raises(HeadraceError, match="has no gate"):
+            run("register", of=Night(nights.DATE + timedelta(days=day)))
+    whole = shown(redis)
+    cli_models.rollback()
+    assert serving(redis) == old
+    assert aliases() == {"champion": old, "previous": new}
+    assert {key: value for key, value in shown(redis).items() if key != redis_keys.model_current()} == {
+        key: value for key, value in whole.items() if key != redis_keys.model_current()
+    }
+    cli_models.rollback()
+    redis.flushall()
+    assert restore_serving(load())
+    back = shown(redis)
+    assert {key: back[key] for key in whole if old not in key and "model" not in key} == {
+        key: whole[key] for key in whole if old not in key and "model" not in key
+    }
+    assert {key for key in whole if key.startswith(redis_keys.recs(old, ""))} <= back.keys()
+    monkeypatch.setenv("HEADRACE_COLLABORATIVE__VERSIONS_KEPT", "1")
+    newest = run(of=night(4, seed=3))
+    redis.set("someone:else", b"stays")
+    upkeep.main(Namespace(aliases=False))
+    assert (shown(redis, old), lists.manifest(old)) == ({}, None)
+    assert {each.version for each in models.versions()} == {new, newest}
+    assert shown(redis, new).keys() == {key for key in whole if new in key}
+    assert not publication.index(old).exists()
+    known = registry.client(load().night).search_model_versions(f"name = '{registry.NAME}'")
+    assert {each.tags[registry.VERSION] for each in known} == {new, newest}
+    assert redis.exists("someone:else") == 1
+
+
+def test_an_index_of_another_model_is_refused(redis: Redis) -> None:  # noqa: F811
+    mine = run("register", "index")
+    other = run("register", "index", of=night(1, seed=2))
+    manifest = publication.index(other) / index.MANIFEST
+    shutil.copy(publication.index(mine) / index.FILE, publication.index(other) / index.FILE)
+    with pytest.raises(HeadraceError, match=r"the index must be that of index\.faiss \w{64}, got that of \w{64}"):
+        index.read(models.load(other))
+    shutil.copy(publication.index(mine) / index.MANIFEST, manifest)
+    with pytest.raises(HeadraceError, match=r"must be that of item_factors\.npy \w{64}, got that of \w{64}"):
+        index.read(models.load(other))
+    assert index.read(models.load(mine)).kind == index.FLAT
+
+
+def test_mlflow_knows_how_a_version_came_about(redis: Redis) -> None:  # noqa: F811
+    version = run("register")
+    run("register", again=True)
+    known = registry.client(load().night)
+    (one,) = known.search_model_versions(f"name = '{registry.NAME}'")
+    found = known.get_run(one.run_id)
+    assert found.data.params["objective.alpha"] == "5.0"
+    assert found.data.metrics == {"ndcg_at_10": 0.5}
+    assert (found.data.tags["lineage.digest"], found.data.tags["lineage.commit"]) == ("1f", "abc")
+    assert one.source == (models.root() / version).as_uri()
+    assert {each.path for each in known.list_artifacts(one.run_id)} == {"manifest.json", "verdict.json", "report.json"}
+
+
+def test_a_two_tower_version_is_registered_as_such(redis: Redis) -> None:  # noqa: F811
+    shutil.rmtree(TONIGHT.folder)
+    nights.trained(TONIGHT, kind="two_tower")
+    nights.judged(TONIGHT, model="two_tower")
+    manifest = models.load(run("register")).manifest
+    assert (manifest.kind, manifest.version[:9]) == ("two_tower", "two_tower")
+
+
+def test_a_version_is_of_its_verdict_and_its_rules(redis: Redis, home: Path) -> None:  # noqa: F811
+    first = run("register")
+    time.sleep(0.01)
+    rule(home, "items = []", 'items = ["i05"]')
+    second = run("register", again=True)
+    assert first != second
+    assert msgspec.json.decode((TONIGHT.folder / "register" / "version.json").read_bytes())["version"] == second
+    one, other = (models.load(each).contents.item_factors for each in (first, second))
+    assert np.array_equal(one, other)
