@@ -105,6 +105,23 @@ class Spark(Section):
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
 
 
+class Als(Section):
+    factors: Positive
+    iterations: Positive
+    alpha: Annotated[float, Field(gt=0)]
+    reg: Annotated[float, Field(gt=0)]
+    unobserved: Annotated[float, Field(ge=0)]
+    nu: Annotated[float, Field(ge=0)]
+    half_life_days: Annotated[float, Field(gt=0)]
+    rating_max: Annotated[float, Field(gt=0)]
+    seed: NonNegative
+
+
+class Night(Section):
+    protocol: Annotated[str, Field(pattern=r"^(days:[1-9]\d*|last:0?\.\d+|leave_one_out)$")]
+    als: Als
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -135,6 +152,7 @@ class Settings(BaseSettings):
     bandit: Bandit
     collaborative: Collaborative
     spark: Spark
+    night: Night
     stack: Stack
 
     @classmethod

@@ -1,0 +1,147 @@
+"""A trained model as a step's folder holds it, and the one way to ask it: docs/night.md, "A trained model".
+
+    items.json         item ids in code point order
+    item_factors.npy   (m, f) float32
+    user_gram.npy      (f, f), X'X: what a new item is folded in with
+    popular.json       [item id, users], best first
+    model.json         `Trained`
+
+A model is asked by histories: a user is a vector made from their events, so a new user has one. A score is the product
+of the vector and an item's factors.
+"""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from infra import durable, models
+from infra.errors import HeadraceError
+from infra.models import Contents
+from infra.places import CHECKOUT
+from jobs.batch import split
+from jobs.batch.night import Night
+from udfs import als
+from udfs.als import Float, Int, Objective
+from udfs.confidence import ACTIONS, UNKNOWN, Events, histories
+
+T = TypeVar("T")
+MODEL = "model.json"
+COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, that `events` reads
+PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
+POPULAR = 200  # items of the list
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str  # als or two_tower
+    dims: dict[str, int]  # items, factors, users
+    parameters: dict[str, Any]  # objective, half_life_ms, rating_max, history, and those of the training
+    lineage: dict[str, Any]  # date, protocol, events, digest, offsets, commit, python, packages, warm_start
+    seconds: float
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(**self.parameters["objective"])
+
+
+class Scorer(Protocol):
+    items: list[str]
+    item_factors: als.Real  # (m, f)
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        """(users, f); zeros for a user of whom the model knows nothing. `events.items` are places in `items`."""
+        ...
+
+
+class Als:
+    """Users are folded in by the solve that the stream uses."""
+
+    def __init__(self, items: list[str], item_factors: als.Real, trained: Trained) -> None:
+        self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
+        self._objective, self._basis = trained.objective, als.basis(item_factors)
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
+        known = histories(events, users, len(self.items), half_life_ms, rating_max)
+        return als.solve(self._basis, known.rows, self._objective)
+
+
+def load(folder: Path) -> Scorer:
+    trained, items = description(folder), item_ids(folder)
+    factors = np.load(folder / models.FACTORS)
+    if factors.shape != (len(items), trained.dims["factors"]):
+        expected = (len(items), trained.dims["factors"])
+        raise HeadraceError(f"{folder / models.FACTORS} must be {expected}, got {factors.shape}")
+    if trained.kind == "als":
+        return Als(items, factors, trained)
+    raise HeadraceError(f"{folder / MODEL}: kind must be als or two_tower, got {trained.kind!r}")
+
+
+def description(folder: Path) -> Trained:
+    return _read(folder / MODEL, Trained)
+
+
+def contents(folder: Path) -> Contents:
+    """What infra.models keeps of it."""
+    factors, gram = np.load(folder / models.FACTORS), np.load(folder / models.GRAM)
+    return Contents(factors, gram, item_ids(folder), _read(folder / models.POPULAR, list[tuple[str, int]]))
+
+
+def item_ids(folder: Path) -> list[str]:
+    return _read(folder / models.ITEMS, list[str])
+
+
+def write(folder: Path, contents: Contents, trained: Trained) -> None:
+    np.save(folder / models.FACTORS, contents.item_factors)
+    np.save(folder / models.GRAM, contents.user_gram)
+    durable.write(folder / models.ITEMS, msgspec.json.encode(contents.items))
+    durable.write(folder / models.POPULAR, msgspec.json.encode(contents.popular))
+    durable.write(folder / MODEL, msgspec.json.format(msgspec.json.encode(trained)))
+
+
+def popular(items: list[str], users: Int) -> list[tuple[str, int]]:
+    """users (m,): of each item, how many wanted it."""
+    best = np.argsort(-users, kind="stable")[:POPULAR]
+    return [(items[item], int(users[item])) for item in best if users[item]]
+
+
+def events(lake: pd.DataFrame, places: dict[str, int]) -> Events:
+    """Rows of the lake, sorted by user_id, as columns; users are numbered in that order, from 0."""
+    users = (lake["user_id"] != lake["user_id"].shift()).cumsum().to_numpy(np.int64) - 1
+    known = lake["item_id"].where(lake["action"] != "search").map(places)
+    items: Int = np.asarray(known.fillna(UNKNOWN), np.int64)
+    actions = pd.Categorical(lake["action"], categories=ACTIONS).codes.astype(np.int64)
+    if (actions < 0).any():
+        raise HeadraceError(f"action must be one of {', '.join(ACTIONS)}, got {lake['action'][actions < 0].iloc[0]!r}")
+    return Events(users, items, actions, lake["rating"].to_numpy(np.float64), lake["t_ms"].to_numpy(np.int64))
+
+
+def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any]:
+    """trained_on: exactly the events that the training reads."""
+    landed = night.folder / "land" / "landed.json"
+    offsets = msgspec.json.decode(landed.read_bytes())["topics"] if landed.exists() else {}
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    data = {"events": trained_on.count(), "digest": split.digest(trained_on), "offsets": offsets}
+    code = {"commit": _commit(), "python": platform.python_version(), "packages": packages}
+    return {"date": night.date.isoformat(), "protocol": protocol} | data | code
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise HeadraceError(f"{path} must be a model's: {error}") from None
