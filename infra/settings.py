@@ -110,6 +110,18 @@ class Spark(Section):
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
 
 
+class Als(Section):
+    factors: Positive
+    iterations: Positive
+    alpha: Annotated[float, Field(gt=0)]
+    reg: Annotated[float, Field(gt=0)]
+    unobserved: Annotated[float, Field(ge=0)]
+    nu: Annotated[float, Field(ge=0)]
+    half_life_days: Annotated[float, Field(gt=0)]
+    rating_max: Annotated[float, Field(gt=0)]
+    seed: NonNegative
+
+
 class Night(Section):
     lake: str
     land_records: Positive
@@ -124,6 +136,7 @@ class Night(Section):
     index_flat_max: NonNegative
     index_hnsw_max: NonNegative
     index_recall: Annotated[float, Field(gt=0, le=1)]
+    als: Als
 
 
 class Stack(Section):

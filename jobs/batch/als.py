@@ -1,0 +1,134 @@
+"""Implicit ALS of a night's events: item factors for the night, and for the stream that folds users in against them.
+
+source     {lake}/clicks up to the night, without what the split holds out
+transform  strengths (udfs/confidence.py) -> users and items in blocks -> udfs/als_sweep.py on each block, in turns
+sink       {home}/nights/{date}/als/, as jobs/batch/trained.py says
+
+Run: headrace run als --date 2026-01-31
+
+Each half of an iteration broadcasts the factors of one side and collects those of the other. So the factors of the
+larger side, rows x factors x 4 bytes, must fit the driver and each Python worker: 2 GB are 8 million users at 64.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from infra.errors import HeadraceError
+from infra.models import Contents
+from infra.settings import Als as Settings
+from infra.settings import load
+from infra.training import Training
+from jobs.batch import blocks, night, split, trained, warm_start
+from jobs.batch.blocks import Matrix, Side
+from jobs.batch.night import Night
+from jobs.batch.spark import session
+from jobs.batch.trained import Trained
+from udfs import als, als_sweep
+from udfs.als import Basis, Objective, Real
+from udfs.als_sweep import Float32
+
+STEP = "als"
+# BLAS threads of several tasks would take each other's cores; what is collected may exceed the default 1 GB.
+SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}
+
+
+class Fitted(NamedTuple):
+    X: Float32  # (n, f), users by user_id
+    Y: Float32  # (m, f)
+    objective: float  # the equation of udfs/als.py, with both sides' regularisation
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load()
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+        return
+    how = training(settings.night.als, settings.session.history)
+    with tonight.writing(STEP) as draft:
+        events = read(session(STEP, **SPARK), tonight, settings.night.protocol)
+        contents, described = build(events, how, tonight, settings.night.protocol)
+        trained.write(draft, contents, described)
+    print(f"{STEP} of {tonight.date}: {described.dims} in {described.seconds:.1f} s: {tonight.folder / STEP}")
+
+
+def training(settings: Settings, history: int) -> Training:
+    s = settings
+    objective = als.ials(s.alpha, s.reg, s.unobserved, s.nu)
+    half_life_ms = s.half_life_days * night.DAY_MS
+    return Training(s.factors, s.iterations, objective, half_life_ms, s.rating_max, history, s.seed)
+
+
+def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
+    from jobs.batch import lake  # type: ignore[attr-defined]  # comes with the landing
+
+    return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*trained.COLUMNS, "event_id")
+
+
+def build(events: DataFrame, how: Training, tonight: Night, protocol: str) -> tuple[Contents, Trained]:
+    """events: all that is trained on."""
+    began = time.monotonic()
+    events = events.persist(blocks.KEPT)
+    lineage = trained.lineage(tonight, protocol, events)
+    items = item_ids(events)
+    start, lineage["warm_start"] = warm_start.factors(items, how, tonight, STEP, protocol)
+    strengths = blocks.matrix(events, items, how, 2 * events.sparkSession.sparkContext.defaultParallelism)
+    events.unpersist()
+    fitted = fit(strengths, start, how)
+    strengths.unpersist()
+    popular = trained.popular(items, strengths.by_item.lengths)
+    dims = {"items": len(items), "factors": how.factors, "users": len(fitted.X)}
+    contents = Contents(fitted.Y, als.gram(fitted.X), items, popular)
+    seconds = round(time.monotonic() - began, 3)
+    return contents, Trained(kind=STEP, dims=dims, parameters=how.parameters(), lineage=lineage, seconds=seconds)
+
+
+def item_ids(events: DataFrame) -> list[str]:
+    """In code point order; a search names no item."""
+    found = events.where(F.col("action") != "search").select("item_id").distinct().collect()
+    if not found:
+        raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
+    return sorted(record.item_id for record in found)
+
+
+def fit(strengths: Matrix, Y: Real, how: Training) -> Fitted:
+    if len(strengths.by_user.lengths) < 2:
+        raise HeadraceError(f"training needs at least 2 users, got {len(strengths.by_user.lengths)}")
+    began, fitted = time.monotonic(), None
+    for number, fitted in enumerate(iterations(strengths, Y, how), 1):
+        took_s, began = time.monotonic() - began, time.monotonic()
+        print(f"iteration {number}/{how.iterations}: objective {fitted.objective:,.1f}, {took_s:.2f} s", flush=True)
+        if not np.isfinite(fitted.objective):
+            raise HeadraceError(f"factors must be finite, got an objective of {fitted.objective} in iteration {number}")
+    assert fitted is not None
+    return fitted
+
+
+def iterations(strengths: Matrix, Y: Real, how: Training) -> Iterator[Fitted]:
+    """From the items' factors: initial ones, or older ones for a warm start."""
+    users = strengths.by_user.lengths
+    for _ in range(how.iterations):
+        X, _ = _half(strengths.by_user, als.basis(Y), how.objective)
+        other = als.basis(X)
+        Y, objective = _half(strengths.by_item, other, how.objective)
+        X = np.asarray(other.factors, np.float32)
+        yield Fitted(X, Y, objective + als_sweep.penalty(X, users, len(Y), how.objective))
+
+
+def _half(side: Side, other: Basis, objective: Objective) -> als_sweep.Half:
+    """The best factors of one side, in the basis of the other."""
+    shared = side.blocks.context.broadcast(other)
+    try:
+        halves = side.blocks.map(lambda rows: als_sweep.sweep(shared.value, rows, objective)).collect()
+    finally:
+        shared.destroy()
+    return als_sweep.Half(np.concatenate([half.X for half in halves]), sum(half.objective for half in halves))
+
+
+if __name__ == "__main__":
+    main(night.arguments(__doc__).parse_args())

@@ -1,0 +1,107 @@
+"""Events -> the sparse matrix of strengths, twice: users in blocks, items in blocks, each block an element of an RDD.
+
+Rows keep their order whatever the number of blocks: users by user_id, items by their place. A block holds consecutive
+rows, so a side's factors are those of its blocks one after the other.
+"""
+
+import pickle
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pyspark import RDD, Broadcast, StorageLevel
+from pyspark.sql import DataFrame
+
+from infra.training import Training
+from jobs.batch import trained
+from udfs import als
+from udfs.als import Int, Rows
+from udfs.confidence import histories
+
+KEPT = StorageLevel.MEMORY_AND_DISK
+
+
+class Side(NamedTuple):
+    blocks: Any  # RDD of Rows
+    lengths: Int  # entries of each row of the side
+
+
+class Matrix(NamedTuple):
+    by_user: Side
+    by_item: Side
+
+    def unpersist(self) -> None:
+        for side in self:
+            side.blocks.unpersist()
+
+
+def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
+    """events: rows of the lake with COLUMNS of jobs/batch/trained.py and event_id."""
+    context = events.sparkSession.sparkContext
+    places = context.broadcast({item: place for place, item in enumerate(items)})
+    in_order = events.select(*trained.COLUMNS, "event_id").repartitionByRange(blocks, "user_id")
+    in_order = in_order.sortWithinPartitions("user_id", "t_ms", "event_id")
+    pickled = in_order.mapInPandas(partial(_user_rows, places=places, how=how), "rows binary")
+    users = pickled.rdd.map(lambda record: pickle.loads(record.rows)).persist(KEPT)
+    found = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
+    user_lengths = [lengths for _, lengths in sorted(found, key=lambda each: each[0])]
+    item_lengths = users.map(partial(_counted, items=len(items))).reduce(np.add)
+    by_item = _transposed(users, user_lengths, item_lengths, blocks)
+    return Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
+
+
+def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Training) -> Iterator[Any]:
+    """One record: the rows of a partition's users."""
+    lake = pd.concat(list(frames) or [pd.DataFrame()], ignore_index=True)
+    if len(lake):
+        events = trained.events(lake, places.value)
+        users = int(events.users[-1]) + 1
+        rows = histories(events, users, len(places.value), how.half_life_ms, how.rating_max).rows
+        yield pd.DataFrame({"rows": [pickle.dumps(_small(rows))]})
+
+
+def _small(rows: Rows) -> Rows:
+    """Half the bytes to move: an item's place and a strength fit 32 bits each."""
+    return Rows(rows.indptr, rows.columns.astype(np.int32), rows.strengths.astype(np.float32))
+
+
+def _lengths(blocks: Iterator[Rows]) -> Int:
+    return np.concatenate([np.empty(0, np.int64), *(np.diff(rows.indptr) for rows in blocks)])
+
+
+def _counted(rows: Rows, items: int) -> Int:
+    return np.bincount(rows.columns, minlength=items)
+
+
+def _transposed(users: Any, user_lengths: list[Int], item_lengths: Int, blocks: int) -> "RDD[Rows]":
+    """Item blocks of about equally many entries."""
+    shares = np.linspace(0, item_lengths.sum(), blocks + 1)[1:-1]
+    bounds = np.concatenate([[0], np.searchsorted(item_lengths.cumsum(), shares), [len(item_lengths)]])
+    before = np.concatenate([[0], np.cumsum([len(lengths) for lengths in user_lengths])])
+    cut = partial(_cut, before=before, bounds=bounds)
+    parts = users.mapPartitionsWithIndex(cut).groupByKey(blocks, partitionFunc=int)
+    return parts.map(lambda part: _joined(list(part[1]))).persist(KEPT)
+
+
+def _cut(index: int, blocks: Iterator[Rows], before: Int, bounds: Int) -> Iterator[tuple[int, tuple[int, Rows]]]:
+    """Of a block of users, the part of each block of items: (item block, (user block, rows of the items))."""
+    for rows in blocks:
+        transposed = als.transpose(rows, int(bounds[-1]))
+        users = (transposed.columns + before[index]).astype(np.int32)
+        for block, (first, end) in enumerate(pairwise(bounds)):
+            entries = slice(transposed.indptr[first], transposed.indptr[end])
+            indptr = transposed.indptr[first : end + 1] - transposed.indptr[first]
+            yield block, (index, Rows(indptr, users[entries], transposed.strengths[entries]))
+
+
+def _joined(parts: list[tuple[int, Rows]]) -> Rows:
+    """The parts of one block of items from all blocks of users, users in order."""
+    every = [rows for _, rows in sorted(parts, key=lambda part: part[0])]
+    owners = np.concatenate([np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr)) for rows in every])
+    order = np.argsort(owners, kind="stable")
+    indptr = np.sum([rows.indptr for rows in every], axis=0)
+    columns, strengths = (np.concatenate(column)[order] for column in list(zip(*every, strict=True))[1:])
+    return Rows(indptr, columns, strengths)
