@@ -2,17 +2,13 @@
 
 import math
 from datetime import date
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("pyspark")
-
-from html.parser import HTMLParser
-
 import numpy as np
 import pandas as pd
+import pytest
 
 from infra.errors import HeadraceError
 from jobs.batch import evaluate, report, split

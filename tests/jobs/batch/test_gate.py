@@ -13,8 +13,6 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("pyspark")
-
 from infra import durable, models
 from infra.errors import HeadraceError
 from jobs.batch import evaluation, gate
