@@ -113,7 +113,7 @@ def _unknown(events: DataFrame, total: int) -> float | None:
         return None
     items = [(item,) for item in models.load(serving.version).contents.items]
     known = events.sparkSession.createDataFrame(items, "item_id STRING")
-    return events.join(F.broadcast(known), "item_id", "left_anti").count() / total
+    return float(events.join(F.broadcast(known), "item_id", "left_anti").count() / total)
 
 
 if __name__ == "__main__":

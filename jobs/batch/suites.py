@@ -16,6 +16,7 @@ from schemas import enum, load, topics
 
 EVERY = (*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms")
 CLICK = RECORDS[topics.CLICKS]
+RANGED = ("rating", "price", "quantity")
 SHOWN = 3  # values of those that break a rule
 
 
@@ -65,26 +66,21 @@ def _files() -> list[Any]:
 
 
 def _events(limits: Limits) -> list[Any]:
+    actions, key = enum(CLICK, "action"), list(KEYS[topics.CLICKS])
     found: list[Any] = [
         gxe.ExpectColumnValuesToBeInSet(
-            column="action", value_set=enum(CLICK, "action"), meta=_meta("action", "one of the schema's")
+            column="action", value_set=actions, meta=_meta("action", "one of the schema's")
         ),
-        gxe.ExpectCompoundColumnsToBeUnique(column_list=list(KEYS[topics.CLICKS]), meta=_meta("event", "there once")),
+        gxe.ExpectCompoundColumnsToBeUnique(column_list=key, meta=_meta("event", "there once")),
     ]
     for field in load(CLICK)["fields"]:
-        if "minimum" in field and field["name"] in ("rating", "price", "quantity"):
+        if field["name"] in RANGED:
             low, high = field["minimum"], field["maximum"]
-            meta = _meta(field["name"], f"from {low} to {high}")
-            found.append(
-                gxe.ExpectColumnValuesToBeBetween(column=field["name"], min_value=low, max_value=high, meta=meta)
-            )
-    if limits.null_share is not None:
-        mostly = 1 - limits.null_share
-        meta = [_meta(f"null_share of {column}", f"<= {limits.null_share:g}") for column in EVERY]
-        found += [
-            gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=mostly, meta=each)
-            for column, each in zip(EVERY, meta, strict=True)
-        ]
+            found.append(_between(field["name"], _meta(field["name"], f"from {low} to {high}"), low, high))
+    if (share := limits.null_share) is not None:
+        for column in EVERY:
+            meta = _meta(f"null_share of {column}", f"<= {share:g}")
+            found.append(gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, meta=meta))
     return found
 
 
@@ -94,12 +90,16 @@ def _night(limits: Limits) -> list[Any]:
     for name, limit in msgspec.structs.asdict(limits).items():
         if name == "null_share" or limit is None:
             continue
-        bound = {"min_value": limit} if name.endswith("_min") else {"max_value": limit}
-        meta = _meta(
-            name.removesuffix("_min").removesuffix("_max"), f"{'>=' if 'min_value' in bound else '<='} {limit:g}"
-        )
-        found.append(gxe.ExpectColumnValuesToBeBetween(column=meta["rule"], **bound, meta=meta))
+        column = name.removesuffix("_min").removesuffix("_max")
+        if name.endswith("_min"):
+            found.append(_between(column, _meta(column, f">= {limit:g}"), limit, None))
+        else:
+            found.append(_between(column, _meta(column, f"<= {limit:g}"), None, limit))
     return found
+
+
+def _between(column: str, meta: dict[str, str], low: float | None, high: float | None) -> Any:
+    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta=meta)
 
 
 def _meta(rule: str, limit: str) -> dict[str, str]:

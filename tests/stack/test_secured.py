@@ -99,3 +99,21 @@ def test_features_arrive_through_tls_and_passwords(secured: Stack, monkeypatch: 
     monkeypatch.delenv("HEADRACE_REDIS__CA_FILE")
     with pytest.raises(Failed, match=r"headrace: [^\n]*Redis[^\n]*\n$"):
         secured.run("session", clicks[0]["user_id"])
+
+
+def test_landing_goes_through_tls_and_a_password(
+    broker: Broker, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark's Kafka client, whose classes have other names than those in Flink's connector."""
+    variables: dict[str, object] = {"HOME": tmp_path, "KAFKA__BOOTSTRAP": f"127.0.0.1:{broker.port}"}
+    variables |= {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_MECHANISM": "PLAIN", "KAFKA__USERNAME": "shop"}
+    variables |= {"KAFKA__PASSWORD_FILE": folder / "kafka", "KAFKA__CA_FILE": folder / "ca.pem"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"HEADRACE_{name}", str(value))
+    kafka = load().kafka
+    topics.create(kafka)
+    before = sum(topic.ends(kafka, CLICKS).values())
+    topic.send(kafka, CLICKS, records(in_order(online_retail("2011-11", 100))))
+    assert f"clicks: {before + 100} records, {before + 100} landed, 0 refused" in Stack(tmp_path, load()).run(
+        "run", "land"
+    )
