@@ -172,25 +172,50 @@ def stock_apps(federated: Stack, running: coordinator.Running, names: list[str],
     assert np.abs(learnt - 0.5).max() < 1e-5 + 1 / round_["scale"]
 
 
-def test_fedavg_of_fifty_nodes_is_flowers(federated: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.soak)])
+def test_fedavg_is_flowers(federated: Stack, tmp_path: Path, count: int) -> None:
     """Without noise; Flower's own aggregation in its own environment, where that is installed."""
-    population = provisioned(federated, 50, k=30)
-    wish = WISH._replace(quorum=30, epsilon=None, inflation=1 + 1e-13, rounds=2, deadline_ms=60_000)
+    population = provisioned(federated, count, k=30)
+    wish = WISH._replace(quorum=30, epsilon=None, inflation=1 + 1e-13, rounds=2, deadline_ms=600_000)
     members = federating.nodes(population)
     with (
         federating.processes(federated, holder=KEY_HOLDER),
         federating.coordinating(federated, wish, population, LENGTH) as running,
         federating.sending(federated, members) as sending,
     ):
-        federating.until(running.coordinator.is_done, sending.step, running.step, timeout_s=120)
+        federating.until(running.coordinator.is_done, sending.step, running.step, timeout_s=120 + count)
         round_ = running.coordinator.rounds.rounds[1]
     for number in (1, 2):
         assert_exact(federated, number, population.nodes)
     quantum = 1 / round_["scale"]  # a node's rounding, in the model's units
     after = federating.model(federated.settings.kafka, 1)
-    assert np.abs(after - flowers(tmp_path, 50)).max() < 1e-6 + quantum
+    assert np.abs(after - flowers(tmp_path, count)).max() < 1e-6 + quantum
     np.testing.assert_allclose(federating.model(federated.settings.kafka, 2), 2 * after, atol=1e-5 + 2 * quantum)
     assert federated.restarts() == 0
+
+
+@pytest.mark.soak
+def test_the_median_of_buckets(federated: Stack) -> None:
+    """Three buckets, opened together."""
+    population = provisioned(federated, 9)
+    wish = WISH._replace(buckets=True, epsilon=None, inflation=1 + 1e-13, deadline_ms=60_000)
+    members = federating.nodes(population)
+    with (
+        federating.processes(federated, holder=KEY_HOLDER),
+        federating.coordinating(federated, wish, population, LENGTH) as running,
+        federating.sending(federated, members) as sending,
+    ):
+        federating.until(running.coordinator.is_done, sending.step, running.step)
+    kafka = federated.settings.kafka
+    found = {each["bucket"]: each["nodes"] for each in federating.records(kafka, topics.COHORTS)}
+    assert sorted(node for nodes in found.values() for node in nodes) == population.nodes
+    parts = federating.opened(kafka, 1)
+    means = []
+    for bucket, nodes in found.items():
+        total = federating.total([part for part in parts if part["bucket"] == bucket])
+        np.testing.assert_array_equal(total, federating.plain_sum(nodes, 1))
+        means.append(np.mean([update_of(population.nodes.index(node), LENGTH) for node in nodes], axis=0))
+    assert np.abs(federating.model(kafka, 1) - np.median(means, axis=0)).max() < 1e-5
 
 
 QUICKSTART = """
