@@ -23,6 +23,7 @@ from edge.federated.coordinator import Wish
 from edge.federated.provisioning import Population
 from infra import federation, homomorphic, places
 from infra.settings import load
+from jobs.batch.federated import read
 from schemas import topics
 from tests import topic
 from tests.edge.federation import update_of
@@ -283,6 +284,9 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
     assert [entry["round"] for entry in entries] == list(range(1, len(plan) + 1))
     assert federating.opened(kafka, len(plan))[0]["epsilon"] == pytest.approx(entries[-1]["epsilon"])
     assert len(federating.model(kafka, len(plan))) == LENGTH
+    candidate = read(kafka, MODEL)  # what the night fuses
+    assert (candidate.version, candidate.nodes, candidate.factors.shape) == (len(plan), 4, (LENGTH // 4, 4))
+    assert candidate.noise > 0
     assert set(federating.reasons(kafka)) <= {"round over"}  # what a node sent again, after the end
 
 
