@@ -33,7 +33,7 @@ CONTROL = {
     topics.ROUNDS: "round",
     topics.COHORTS: "cohort",
     topics.AGGREGATES: "aggregate",
-    topics.GLOBAL_MODEL: "global_model",
+    topics.GLOBAL_MODEL: topics.GLOBAL_MODEL,
 }
 
 FRAMES = """
@@ -125,7 +125,7 @@ VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "summed_portions": PORTIONS, "wh
 SINKS = [  # topic, schema, key
     (topics.RECEIPTS, "receipt", "round"),
     (topics.SUMS, "sum", "round"),
-    (topics.GLOBAL_MODEL, "global_model", "model, part"),
+    (topics.GLOBAL_MODEL, topics.GLOBAL_MODEL, "model, part"),
 ]
 
 PART = "part BIGINT, parts BIGINT, parameters STRING, moments STRING"
