@@ -226,6 +226,7 @@ def test_a_crash_after_the_charge_opens_the_same_and_charges_once(population: Po
     assert ledgers.Ledger(federation.holder() / "ledger.jsonl").openings == {}
     _, third = judged(round_, sums)
     assert third == first
+    assert list(ledgers.Ledger(federation.holder() / "ledger.jsonl").openings) == [1]
 
 
 def test_a_node_seals_once(population: Population, nodes: list[Node]) -> None:
