@@ -157,7 +157,7 @@ def below_the_quorum(federated: Stack, running: coordinator.Running, members: li
 
 def stock_apps(federated: Stack, running: coordinator.Running, names: list[str], folder: Path) -> None:
     """A round in which three nodes run Flower's quickstart, unchanged, each in a process as on a device."""
-    running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-13, deadline_ms=40_000)
+    running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-9, deadline_ms=40_000)
     (folder / "quickstart.py").write_text(QUICKSTART)
     before = federating.model(federated.settings.kafka, 1)
     told = ["--app", "quickstart:app", "--folder", str(folder), "--set", "lr=0.5"]
@@ -177,7 +177,7 @@ def stock_apps(federated: Stack, running: coordinator.Running, names: list[str],
 def test_fedavg_is_flowers(federated: Stack, tmp_path: Path, count: int) -> None:
     """Without noise; Flower's own aggregation in its own environment, where that is installed."""
     population = provisioned(federated, count, k=30)
-    wish = WISH._replace(quorum=30, epsilon=None, inflation=1 + 1e-13, rounds=2, deadline_ms=600_000)
+    wish = WISH._replace(quorum=30, epsilon=None, inflation=1 + 1e-9, rounds=2, deadline_ms=600_000)
     members = federating.nodes(population)
     with (
         federating.processes(federated, holder=KEY_HOLDER),
@@ -199,7 +199,7 @@ def test_fedavg_is_flowers(federated: Stack, tmp_path: Path, count: int) -> None
 def test_the_median_of_buckets(federated: Stack) -> None:
     """Three buckets, opened together."""
     population = provisioned(federated, 9)
-    wish = WISH._replace(buckets=True, epsilon=None, inflation=1 + 1e-13, deadline_ms=60_000)
+    wish = WISH._replace(buckets=True, epsilon=None, inflation=1 + 1e-9, deadline_ms=60_000)
     members = federating.nodes(population)
     with (
         federating.processes(federated, holder=KEY_HOLDER),
