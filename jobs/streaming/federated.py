@@ -159,7 +159,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     for name in ("Intake", "Fold"):
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name.lower()} AS 'headrace.{name}' LANGUAGE JAVA")
     frame_row = ", ".join(f"`{name}` {sql}" for name, sql in FRAME.items())
-    macs = str(federation.aggregator() / federation.MACS)
+    macs = settings.federated.macs_file or str(federation.aggregator() / federation.MACS)
     python = {"framed": udf(Framed(macs), result_type=f"ROW<{frame_row}>", func_type="pandas")}
     python |= {"folded": udf(folded, result_type=f"ARRAY<ROW<{PART}>>", func_type="general")}
     python |= {"summed": udf(Summed(encoded=False), result_type="BYTES", func_type="pandas")}
