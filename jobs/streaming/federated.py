@@ -97,8 +97,8 @@ PORTIONS = f"""
     SELECT {COHORT}, nodes, portions, summed(frames) AS body FROM taken WHERE kind = 2"""
 WHOLE = f"""
     SELECT * FROM (
-      SELECT /*+ STATE_TTL('summed_portions' = '10min') */ {COHORT}, LAST_VALUE(nodes) AS nodes,
-             ARRAY_AGG(body) AS bodies, COUNT(*) AS arrived, MAX(portions) AS portions
+      SELECT {COHORT}, LAST_VALUE(nodes) AS nodes, ARRAY_AGG(body) AS bodies, COUNT(*) AS arrived,
+             MAX(portions) AS portions
       FROM summed_portions GROUP BY {COHORT})
     WHERE arrived = portions"""
 SUMS = f"""
