@@ -7,7 +7,7 @@ import typer
 from infra.errors import HeadraceError
 
 app = typer.Typer()
-Job = Annotated[str, typer.Argument(help="session_features, collaborative, covisitation or bandit.")]
+Job = Annotated[str, typer.Argument(help="session_features, collaborative, covisitation, bandit or federated.")]
 END_WAIT_S = 60
 
 

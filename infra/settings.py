@@ -103,6 +103,7 @@ class Bandit(Section):
 class Federated(Section):
     hold_ms: Positive
     forget_ms: Positive
+    macs_file: str
 
 
 class Spark(Section):

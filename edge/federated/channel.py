@@ -20,7 +20,7 @@ SCHEMAS = {
     topics.COHORTS: "cohort",
     topics.SUMS: "sum",
     topics.AGGREGATES: "aggregate",
-    topics.GLOBAL_MODEL: "global_model",
+    topics.GLOBAL_MODEL: topics.GLOBAL_MODEL,
 }
 FETCH_BYTES = 8 * MAX_BYTES
 log = logging.getLogger(__name__)

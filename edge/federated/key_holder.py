@@ -56,14 +56,15 @@ class KeyHolder:
         record = told.record
         if told.topic == topics.ROUNDS:
             self._rounds.setdefault(record["round"], record)  # the round is what it was when it opened
-        elif told.topic == topics.SUMS:
+        elif told.topic == topics.SUMS and (record["round"], record["attempt"]) not in self._answered:
             claim = self._claims.setdefault((record["round"], record["attempt"]), {})
             place = record["bucket"], record["chunk"]
             if place in claim and claim[place] != record:
                 log.warning("round %d: another sum of bucket %d, chunk %d is left out", record["round"], *place)
             claim.setdefault(place, record)
-        else:
+        elif told.topic == topics.AGGREGATES:
             self._answered.add((record["round"], record["attempt"]))
+            self._claims.pop((record["round"], record["attempt"]), None)
 
     def answers(self, now_ms: int) -> Iterable[list[Record]]:
         """The records of each attempt that is complete and has no answer yet."""

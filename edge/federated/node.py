@@ -22,6 +22,7 @@ from edge.federated.layers import Layers, Train, flat, shaped
 from edge.federated.provisioning import Population
 from edge.federated.sealed import Folder, Taken
 from infra import federation, homomorphic
+from infra.errors import describe
 from infra.settings import Kafka
 from schemas import topics
 from udfs import accountant, federated, frame, packing, rounds
@@ -64,8 +65,11 @@ class Node:
         layout = rounds.layout(round_)
         self._check(round_, layout)
         layers = msgspec.json.decode(round_["layers"] or "[]", type=Layers)
-        before = shaped(model, layers)
-        after = self._train(before, round_["round"])
+        before = shaped(model, layers or [("parameters", "float32", [round_["length"]])])
+        try:
+            after = self._train(before, round_["round"])
+        except Exception as error:  # of an app that we did not write; the node goes on with the next round
+            raise Refusal(f"app: {describe(error)}") from error
         update = flat(after) - flat(before)
         frames = self.encrypted(round_, layout, update)
         taken = Taken(round_["round"], round_["population"], rounds.mechanism(round_))

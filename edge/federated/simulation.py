@@ -62,7 +62,7 @@ def _watch(running: coordinator.Running, nodes: node.Running, population: Popula
     wish, known = running.coordinator.wish, running.coordinator.rounds
     columns = TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console) as progress:
-        rounds_bar = progress.add_task("rounds", total=wish.rounds)
+        rounds_bar = progress.add_task("rounds that are over", total=wish.rounds)
         nodes_bar = progress.add_task("nodes in this round", total=len(population.nodes))
         spent_bar = progress.add_task("epsilon spent, of", total=population.epsilon)
         over = 0

@@ -33,7 +33,7 @@ CONTROL = {
     topics.ROUNDS: "round",
     topics.COHORTS: "cohort",
     topics.AGGREGATES: "aggregate",
-    topics.GLOBAL_MODEL: "global_model",
+    topics.GLOBAL_MODEL: topics.GLOBAL_MODEL,
 }
 
 FRAMES = """
@@ -97,8 +97,8 @@ PORTIONS = f"""
     SELECT {COHORT}, nodes, portions, summed(frames) AS body FROM taken WHERE kind = 2"""
 WHOLE = f"""
     SELECT * FROM (
-      SELECT /*+ STATE_TTL('summed_portions' = '10min') */ {COHORT}, LAST_VALUE(nodes) AS nodes,
-             ARRAY_AGG(body) AS bodies, COUNT(*) AS arrived, MAX(portions) AS portions
+      SELECT {COHORT}, LAST_VALUE(nodes) AS nodes, ARRAY_AGG(body) AS bodies, COUNT(*) AS arrived,
+             MAX(portions) AS portions
       FROM summed_portions GROUP BY {COHORT})
     WHERE arrived = portions"""
 SUMS = f"""
@@ -125,7 +125,7 @@ VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "summed_portions": PORTIONS, "wh
 SINKS = [  # topic, schema, key
     (topics.RECEIPTS, "receipt", "round"),
     (topics.SUMS, "sum", "round"),
-    (topics.GLOBAL_MODEL, "global_model", "model, part"),
+    (topics.GLOBAL_MODEL, topics.GLOBAL_MODEL, "model, part"),
 ]
 
 PART = "part BIGINT, parts BIGINT, parameters STRING, moments STRING"
@@ -159,7 +159,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     for name in ("Intake", "Fold"):
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name.lower()} AS 'headrace.{name}' LANGUAGE JAVA")
     frame_row = ", ".join(f"`{name}` {sql}" for name, sql in FRAME.items())
-    macs = str(federation.aggregator() / federation.MACS)
+    macs = settings.federated.macs_file or str(federation.aggregator() / federation.MACS)
     python = {"framed": udf(Framed(macs), result_type=f"ROW<{frame_row}>", func_type="pandas")}
     python |= {"folded": udf(folded, result_type=f"ARRAY<ROW<{PART}>>", func_type="general")}
     python |= {"summed": udf(Summed(encoded=False), result_type="BYTES", func_type="pandas")}

@@ -13,6 +13,7 @@ from edge.federated import provisioning
 from edge.federated.channel import Told
 from edge.federated.coordinator import Coordinator, Wish, first_version
 from edge.federated.key_holder import KeyHolder, of_home
+from edge.federated.layers import Arrays
 from edge.federated.node import Node
 from edge.federated.provisioning import Population
 from edge.federated.sealed import Folder
@@ -225,6 +226,7 @@ def test_a_crash_after_the_charge_opens_the_same_and_charges_once(population: Po
     assert ledgers.Ledger(federation.holder() / "ledger.jsonl").openings == {}
     _, third = judged(round_, sums)
     assert third == first
+    assert list(ledgers.Ledger(federation.holder() / "ledger.jsonl").openings) == [1]
 
 
 def test_a_node_seals_once(population: Population, nodes: list[Node]) -> None:
@@ -254,6 +256,20 @@ def test_a_node_refuses_bad_terms(population: Population, nodes: list[Node], cap
         assert nodes[0].frames(round_ | {"round": number} | changed, np.zeros(made.LENGTH, np.float32), NOW_MS) == []
         assert said in caplog.text
     assert nodes[0].frames(round_ | {"invited": []}, np.zeros(made.LENGTH, np.float32), NOW_MS) == []
+
+
+def test_a_node_outlives_its_app(population: Population, caplog: pytest.LogCaptureFixture) -> None:
+    def train(arrays: Arrays, number: int) -> Arrays:
+        if number == 1:
+            raise ValueError("no data today")
+        return arrays
+
+    node = Node(population.nodes[0], population, train, federation.node(population.nodes[0]))
+    _, round_ = opened(population)
+    model = np.zeros(made.LENGTH, np.float32)
+    assert node.frames(round_, model, NOW_MS) == []
+    assert "app: no data today" in caplog.text
+    assert len(node.frames(round_ | {"round": 2}, model, NOW_MS)) == 1
 
 
 def test_secrets_are_their_owners_alone(population: Population) -> None:

@@ -1,6 +1,9 @@
 """Stock Flower apps, unchanged, in a node's process; runs where Flower is installed."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -128,3 +131,39 @@ def test_the_default_app_steps_down_its_users_loss(kind: str, tmp_path: Path) ->
     rows = als.Rows(np.array([0, 2, 3]), np.array([0, 2, 1]), np.ones(3))
     expected = Y + 0.5 * descent(Y, rows, als.ials(alpha=1.0, reg=0.01, unobserved=0.1))
     np.testing.assert_allclose(after, expected, rtol=1e-5)
+
+
+ON_A_DEVICE = """
+import resource, sys
+from pathlib import Path
+import msgspec
+import numpy as np
+from edge.federated import channel, coordinator, flower, node, provisioning
+from infra import federation, places
+
+folder, items, factors = Path(sys.argv[1]), 3_125, 32
+population = provisioning.provision(3, "p", 2, 8.0, 1e-5)
+(folder / "items.json").write_bytes(msgspec.json.encode([f"i{n}" for n in range(items)]))
+(folder / "shop.csv").write_text("user_id,item_id\\n" + "".join(f"u,i{n}\\n" for n in range(100)))
+told = {"data": str(folder / "shop.csv"), "items": str(folder / "items.json")}
+trainer = flower.load("edge.federated.factorisation:app", places.CHECKOUT, told, {})
+train = lambda arrays, number: flower.train(trainer, arrays, number, {})
+member = node.Node("node-00001", population, train, federation.node("node-00001"))
+rounds = coordinator.Coordinator(coordinator.Wish("m", 1, 1.0, 2, epsilon=8.0), population)
+start = np.random.default_rng(1).standard_normal((items, factors)).astype(np.float32)
+layers = msgspec.json.encode([("item_factors", "float32", start.shape)]).decode()
+for each in coordinator.first_version("m", start.ravel(), layers):
+    rounds.rounds.hear(each)
+(opened,) = rounds.next(0)
+assert len(member.frames(opened.record, start.ravel(), 0)) == opened.record["chunks"]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_a_node_needs_little_memory(tmp_path: Path) -> None:
+    """100,000 parameters, the default app: what a 64-bit Raspberry Pi has room for."""
+    environment = os.environ | {"HEADRACE_HOME": str(tmp_path), "PYTHONPATH": str(places.CHECKOUT)}
+    command = [sys.executable, "-c", ON_A_DEVICE, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200, "MB"

@@ -45,3 +45,12 @@ def test_the_bandit_validates_each_topic_once_and_keeps_each_state_once() -> Non
 
 def test_pyflink_runs_its_cython_path() -> None:
     import pyflink.fn_execution.beam.beam_operations_fast  # noqa: F401
+
+
+@pytest.mark.flink
+def test_federated_checks_and_keeps_each_frame_once() -> None:
+    plan = optimized("federated")
+    assert plan.count("Sink(table=") == 4
+    assert plan.count("TableSourceScan(") == 5
+    assert plan.count("framed(") == 1
+    assert plan.count("intake(") == plan.count("fold(") == plan.count("summed(") == 1

@@ -23,6 +23,7 @@ from edge.federated.coordinator import Wish
 from edge.federated.provisioning import Population
 from infra import federation, homomorphic, places
 from infra.settings import load
+from jobs.batch.federated import read
 from schemas import topics
 from tests import topic
 from tests.edge.federation import update_of
@@ -36,7 +37,7 @@ from udfs import frame, packing
 pytestmark = pytest.mark.stack
 LENGTH = 20_000  # two parts of a record, and several chunks
 BASE64 = re.compile(rb'"(?:ciphertext|values|parameters|moments)":"([^"]+)"')
-WISH = Wish(MODEL, 1, clip=50.0, quorum=3, epsilon=8.0, deadline_ms=6_000, grace_ms=4_000)
+WISH = Wish(MODEL, 1, clip=50.0, quorum=3, epsilon=8.0, deadline_ms=12_000, grace_ms=4_000)
 
 
 @pytest.fixture
@@ -126,17 +127,17 @@ def test_a_round_is_exact_whatever_else_arrives(federated: Stack, tmp_path: Path
         bad = bad_frames(round_, hostile, honest[0], stranger)
         topic.send(kafka, topics.GRADIENTS, [each for frames in bad.values() for each in frames])
         topic.send(kafka, topics.GRADIENTS, [Forger(round_, short).frame()])
-        again = next(topic.read(kafka, topics.GRADIENTS))
+        again = next(each for each in topic.read(kafka, topics.GRADIENTS) if each.key == frame.kafka_key(1, 0))
         topic.send(kafka, topics.GRADIENTS, [Sent(again.key, again.value)])
         wait(lambda: time.time() * 1000 > round_["deadline_ms"], 30, lambda: "")
         topic.send(kafka, topics.GRADIENTS, [Forger(round_, late).frame()])
         federating.until(running.coordinator.is_done, running.step)
         assert_exact(federated, 1, honest)
+        assert re.search(r"frames_repeated\{.*\} 1\.0", federated.metrics())
+        below_the_quorum(federated, running, [everybody[name] for name in honest[:2]])
         topic.send(kafka, topics.GRADIENTS, [Forger(round_, honest[1]).frame()])
         expected = sorted([*(reason for reason, frames in bad.items() for _ in frames), "late", "round over"])
         wait(lambda: sorted(federating.reasons(kafka)) == expected, 30, lambda: f"{sorted(federating.reasons(kafka))}")
-        assert re.search(r"frames_repeated\{.*\} 1\.0", federated.metrics())
-        below_the_quorum(federated, running, [everybody[name] for name in honest[:2]])
         if places.python("edge").exists():
             stock_apps(federated, running, honest[2:], tmp_path)
     assert federated.restarts() == 0
@@ -144,7 +145,7 @@ def test_a_round_is_exact_whatever_else_arrives(federated: Stack, tmp_path: Path
 
 def below_the_quorum(federated: Stack, running: coordinator.Running, members: list[Any]) -> None:
     """Another round, in which two nodes take part: nothing is opened or charged."""
-    running.coordinator.wish = WISH._replace(rounds=2, deadline_ms=2_000, grace_ms=2_000)
+    running.coordinator.wish = WISH._replace(rounds=2, deadline_ms=8_000)
     with federating.sending(federated, members) as sending:
         known = running.coordinator.rounds.rounds
         federating.until(lambda: 2 in known and known[2]["status"] != "open", sending.step, running.step)
@@ -156,7 +157,7 @@ def below_the_quorum(federated: Stack, running: coordinator.Running, members: li
 
 def stock_apps(federated: Stack, running: coordinator.Running, names: list[str], folder: Path) -> None:
     """A round in which three nodes run Flower's quickstart, unchanged, each in a process as on a device."""
-    running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-13, deadline_ms=40_000)
+    running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-9, deadline_ms=40_000)
     (folder / "quickstart.py").write_text(QUICKSTART)
     before = federating.model(federated.settings.kafka, 1)
     told = ["--app", "quickstart:app", "--folder", str(folder), "--set", "lr=0.5"]
@@ -172,25 +173,50 @@ def stock_apps(federated: Stack, running: coordinator.Running, names: list[str],
     assert np.abs(learnt - 0.5).max() < 1e-5 + 1 / round_["scale"]
 
 
-def test_fedavg_of_fifty_nodes_is_flowers(federated: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.soak)])
+def test_fedavg_is_flowers(federated: Stack, tmp_path: Path, count: int) -> None:
     """Without noise; Flower's own aggregation in its own environment, where that is installed."""
-    population = provisioned(federated, 50, k=30)
-    wish = WISH._replace(quorum=30, epsilon=None, inflation=1 + 1e-13, rounds=2, deadline_ms=60_000)
+    population = provisioned(federated, count, k=30)
+    wish = WISH._replace(quorum=30, epsilon=None, inflation=1 + 1e-9, rounds=2, deadline_ms=600_000)
     members = federating.nodes(population)
     with (
         federating.processes(federated, holder=KEY_HOLDER),
         federating.coordinating(federated, wish, population, LENGTH) as running,
         federating.sending(federated, members) as sending,
     ):
-        federating.until(running.coordinator.is_done, sending.step, running.step, timeout_s=120)
+        federating.until(running.coordinator.is_done, sending.step, running.step, timeout_s=120 + count)
         round_ = running.coordinator.rounds.rounds[1]
     for number in (1, 2):
         assert_exact(federated, number, population.nodes)
     quantum = 1 / round_["scale"]  # a node's rounding, in the model's units
     after = federating.model(federated.settings.kafka, 1)
-    assert np.abs(after - flowers(tmp_path, 50)).max() < 1e-6 + quantum
+    assert np.abs(after - flowers(tmp_path, count)).max() < 1e-6 + quantum
     np.testing.assert_allclose(federating.model(federated.settings.kafka, 2), 2 * after, atol=1e-5 + 2 * quantum)
     assert federated.restarts() == 0
+
+
+@pytest.mark.soak
+def test_the_median_of_buckets(federated: Stack) -> None:
+    """Three buckets, opened together."""
+    population = provisioned(federated, 9)
+    wish = WISH._replace(buckets=True, epsilon=None, inflation=1 + 1e-9, deadline_ms=60_000)
+    members = federating.nodes(population)
+    with (
+        federating.processes(federated, holder=KEY_HOLDER),
+        federating.coordinating(federated, wish, population, LENGTH) as running,
+        federating.sending(federated, members) as sending,
+    ):
+        federating.until(running.coordinator.is_done, sending.step, running.step)
+    kafka = federated.settings.kafka
+    found = {each["bucket"]: each["nodes"] for each in federating.records(kafka, topics.COHORTS)}
+    assert sorted(node for nodes in found.values() for node in nodes) == population.nodes
+    parts = federating.opened(kafka, 1)
+    means = []
+    for bucket, nodes in found.items():
+        total = federating.total([part for part in parts if part["bucket"] == bucket])
+        np.testing.assert_array_equal(total, federating.plain_sum(nodes, 1))
+        means.append(np.mean([update_of(population.nodes.index(node), LENGTH) for node in nodes], axis=0))
+    assert np.abs(federating.model(kafka, 1) - np.median(means, axis=0)).max() < 1e-5
 
 
 QUICKSTART = """
@@ -249,7 +275,8 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
             time.sleep(rng.uniform(0, 0.5))
             kill(running, target)
         wait(lambda: closed(federated) == len(plan), 180, lambda: f"{closed(federated)} of {len(plan)} rounds are over")
-        assert_secrets_stay(federated, running, population)
+        if seed == 0:
+            assert_secrets_stay(federated, running, population)
     kafka = federated.settings.kafka
     for number in range(1, len(plan) + 1):
         assert_exact(federated, number, population.nodes)
@@ -257,6 +284,9 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
     assert [entry["round"] for entry in entries] == list(range(1, len(plan) + 1))
     assert federating.opened(kafka, len(plan))[0]["epsilon"] == pytest.approx(entries[-1]["epsilon"])
     assert len(federating.model(kafka, len(plan))) == LENGTH
+    candidate = read(kafka, MODEL)  # what the night fuses
+    assert (candidate.version, candidate.nodes, candidate.factors.shape) == (len(plan), 4, (LENGTH // 4, 4))
+    assert candidate.noise > 0
     assert set(federating.reasons(kafka)) <= {"round over"}  # what a node sent again, after the end
 
 

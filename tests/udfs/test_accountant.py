@@ -84,6 +84,15 @@ def test_conversion_lies_between_the_exact_one_and_the_simple_one(rho: float, de
     assert found == 0 or gaussian_delta(found * 0.8, math.sqrt(2 * rho)) > delta / 20
 
 
+def test_conversion_is_the_best_order_of_proposition_12() -> None:
+    """log(1/delta) + (a - 1) log(1 - 1/a) - log a, over a - 1, on top of rho a: by a loop, at finer orders."""
+    rho, delta = 0.05, 1e-6
+    orders = [1 + 0.01 * step for step in range(1, 10_000)]
+    parts = [math.log(1 / delta) + (a - 1) * math.log(1 - 1 / a) - math.log(a) for a in orders]
+    wanted = min(rho * a + part / (a - 1) for a, part in zip(orders, parts, strict=True))
+    assert accountant.convert(rho * ORDERS, delta) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_rounds_compose_and_buckets_do_not() -> None:
     once = accountant.renyi(ROUND)
     other = ROUND._replace(node_sigma=50)
