@@ -12,7 +12,6 @@ from benchmarks.harness import console
 NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
 NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
-NAMES += ("federated_bytes", "federated_sum", "federated_round", "federated_quality")
 NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_quality")
 

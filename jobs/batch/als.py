@@ -65,7 +65,7 @@ def training(settings: Settings, history: int) -> Training:
 
 
 def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
-    from jobs.batch import lake  # type: ignore[attr-defined]  # comes with the landing
+    from jobs.batch import lake
 
     return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*trained.COLUMNS, "event_id")
 

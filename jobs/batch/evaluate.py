@@ -89,7 +89,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read(tonight: Night) -> DataFrame:
-    from jobs.batch import lake  # type: ignore[attr-defined]  # comes with the landing
+    from jobs.batch import lake
 
     return lake.clicks(session(STEP, **SPARK), tonight.date)
 
