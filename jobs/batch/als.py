@@ -131,4 +131,4 @@ def _half(side: Side, other: Basis, objective: Objective) -> als_sweep.Half:
 
 
 if __name__ == "__main__":
-    main(night.arguments(__doc__).parse_args())
+    night.run(main, night.arguments(__doc__))

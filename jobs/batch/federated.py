@@ -126,4 +126,4 @@ def arguments() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main(arguments().parse_args())
+    night.run(main, arguments())
