@@ -83,7 +83,7 @@ class TwoTower:
 
         kept = torch.load(folder / TOWERS, weights_only=True)
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
-        self._towers, self._content = towers.restored(kept)
+        self._towers, _ = towers.restored(kept)
         self._taken, self._vectors, self._bags = kept["taken"], towers.vectors, towers.bags
 
     def user_vectors(self, events: Events, users: int) -> Float:
