@@ -75,7 +75,7 @@ def build(
 ) -> tuple[Contents, Trained]:
     """events: all that is trained on."""
     began = time.monotonic()
-    events = events.persist(blocks.KEPT)
+    events = blocks.kept(events)
     lineage = trained.lineage(tonight, protocol, events)
     items = item_ids(events)
     start, lineage["warm_start"] = warm_start.factors(items, how, tonight, STEP, protocol)

@@ -38,6 +38,11 @@ class Matrix(NamedTuple):
             side.blocks.unpersist()
 
 
+def kept(events: DataFrame) -> DataFrame:
+    """Read several times; without the many small partitions that a shuffle leaves and a kept plan does not join."""
+    return events.coalesce(2 * events.sparkSession.sparkContext.defaultParallelism).persist(KEPT)
+
+
 def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
     """events: rows of the lake with COLUMNS of jobs/batch/trained.py and event_id."""
     users = _by_user(events, items, how, blocks).persist(KEPT)

@@ -66,7 +66,7 @@ def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
 def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protocol: str, draft: Path) -> Trained:
     """events: all that is trained on. Fills the draft."""
     began = time.monotonic()
-    events = events.persist(blocks.KEPT)
+    events = blocks.kept(events)
     lineage = trained.lineage(tonight, protocol, events)
     items, content = catalogue(events, s)
     rows = blocks.gathered(events, items, how)
