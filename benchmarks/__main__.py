@@ -14,6 +14,7 @@ NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", 
 NAMES += ("floors",)
 NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_quality")
+NAMES += ("quality", "als", "two_tower")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

@@ -118,8 +118,27 @@ class Als(Section):
     reg: Annotated[float, Field(gt=0)]
     unobserved: Annotated[float, Field(ge=0)]
     nu: Annotated[float, Field(ge=0)]
-    half_life_days: Annotated[float, Field(gt=0)]
+    half_life_days: Annotated[float, Field(gt=0, le=1e6)]
     rating_max: Annotated[float, Field(gt=0)]
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+    seed: NonNegative
+
+
+class TwoTower(Section):
+    catalogue: str
+    factors: Positive
+    hidden: Positive
+    buckets: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    hide: Annotated[float, Field(gt=0, lt=1)]
+    users: Positive
+    drawn: NonNegative
+    rate: Annotated[float, Field(gt=0)]
+    decay: Annotated[float, Field(ge=0)]
+    epochs: Positive
+    patience: Positive
+    processes: Positive
     seed: NonNegative
 
 
@@ -138,6 +157,7 @@ class Night(Section):
     index_hnsw_max: NonNegative
     index_recall: Annotated[float, Field(gt=0, le=1)]
     als: Als
+    two_tower: TwoTower
 
 
 class Stack(Section):

@@ -9,7 +9,7 @@ from typing import Any
 
 from infra import places
 
-PEERS = ("bytewax", "confluent-kafka", "kafka-python", "quixstreams")
+PEERS = ("bytewax", "confluent-kafka", "implicit", "kafka-python", "quixstreams")
 LOCK = Path(__file__).parent.parent / "requirements.txt"
 
 

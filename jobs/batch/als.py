@@ -31,7 +31,7 @@ from jobs.batch.spark import session
 from jobs.batch.trained import Trained
 from udfs import als, als_sweep
 from udfs.als import Basis, Objective, Real
-from udfs.als_sweep import Float32
+from udfs.als_sweep import TOLERANCE, Float32
 
 STEP = "als"
 # BLAS threads of several tasks would take each other's cores; what is collected may exceed the default 1 GB.
@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
     how = training(settings.night.als, settings.session.history)
     with tonight.writing(STEP) as draft:
         events = read(session(STEP, **SPARK), tonight, settings.night.protocol)
-        contents, described = build(events, how, tonight, settings.night.protocol)
+        contents, described = build(events, how, tonight, settings.night.protocol, settings.night.als.tolerance)
         trained.write(draft, contents, described)
     print(f"{STEP} of {tonight.date}: {described.dims} in {described.seconds:.1f} s: {tonight.folder / STEP}")
 
@@ -70,22 +70,25 @@ def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
     return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*trained.COLUMNS, "event_id")
 
 
-def build(events: DataFrame, how: Training, tonight: Night, protocol: str) -> tuple[Contents, Trained]:
+def build(
+    events: DataFrame, how: Training, tonight: Night, protocol: str, tolerance: float = TOLERANCE
+) -> tuple[Contents, Trained]:
     """events: all that is trained on."""
     began = time.monotonic()
-    events = events.persist(blocks.KEPT)
+    events = blocks.kept(events)
     lineage = trained.lineage(tonight, protocol, events)
     items = item_ids(events)
     start, lineage["warm_start"] = warm_start.factors(items, how, tonight, STEP, protocol)
     strengths = blocks.matrix(events, items, how, 2 * events.sparkSession.sparkContext.defaultParallelism)
     events.unpersist()
-    fitted = fit(strengths, start, how)
+    fitted = fit(strengths, start, how, tolerance)
     strengths.unpersist()
     popular = trained.popular(items, strengths.by_item.lengths)
     dims = {"items": len(items), "factors": how.factors, "users": len(fitted.X)}
     contents = Contents(fitted.Y, als.gram(fitted.X), items, popular)
+    parameters = how.parameters() | {"tolerance": tolerance}
     seconds = round(time.monotonic() - began, 3)
-    return contents, Trained(kind=STEP, dims=dims, parameters=how.parameters(), lineage=lineage, seconds=seconds)
+    return contents, Trained(kind=STEP, dims=dims, parameters=parameters, lineage=lineage, seconds=seconds)
 
 
 def item_ids(events: DataFrame) -> list[str]:
@@ -96,11 +99,13 @@ def item_ids(events: DataFrame) -> list[str]:
     return sorted(record.item_id for record in found)
 
 
-def fit(strengths: Matrix, Y: Real, how: Training) -> Fitted:
+def fit(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOLERANCE) -> Fitted:
     if len(strengths.by_user.lengths) < 2:
         raise HeadraceError(f"training needs at least 2 users, got {len(strengths.by_user.lengths)}")
+    if not np.isfinite(Y).all():
+        raise HeadraceError("factors must be finite, got those of a warm start that are not")
     began, fitted = time.monotonic(), None
-    for number, fitted in enumerate(iterations(strengths, Y, how), 1):
+    for number, fitted in enumerate(iterations(strengths, Y, how, tolerance), 1):
         took_s, began = time.monotonic() - began, time.monotonic()
         print(f"iteration {number}/{how.iterations}: objective {fitted.objective:,.1f}, {took_s:.2f} s", flush=True)
         if not np.isfinite(fitted.objective):
@@ -109,22 +114,22 @@ def fit(strengths: Matrix, Y: Real, how: Training) -> Fitted:
     return fitted
 
 
-def iterations(strengths: Matrix, Y: Real, how: Training) -> Iterator[Fitted]:
+def iterations(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOLERANCE) -> Iterator[Fitted]:
     """From the items' factors: initial ones, or older ones for a warm start."""
     users = strengths.by_user.lengths
     for _ in range(how.iterations):
-        X, _ = _half(strengths.by_user, als.basis(Y), how.objective)
+        X, _ = _half(strengths.by_user, als.basis(Y), how.objective, tolerance)
         other = als.basis(X)
-        Y, objective = _half(strengths.by_item, other, how.objective)
+        Y, objective = _half(strengths.by_item, other, how.objective, tolerance)
         X = np.asarray(other.factors, np.float32)
         yield Fitted(X, Y, objective + als_sweep.penalty(X, users, len(Y), how.objective))
 
 
-def _half(side: Side, other: Basis, objective: Objective) -> als_sweep.Half:
+def _half(side: Side, other: Basis, objective: Objective, tolerance: float) -> als_sweep.Half:
     """The best factors of one side, in the basis of the other."""
     shared = side.blocks.context.broadcast(other)
     try:
-        halves = side.blocks.map(lambda rows: als_sweep.sweep(shared.value, rows, objective)).collect()
+        halves = side.blocks.map(lambda rows: als_sweep.sweep(shared.value, rows, objective, tolerance)).collect()
     finally:
         shared.destroy()
     return als_sweep.Half(np.concatenate([half.X for half in halves]), sum(half.objective for half in halves))

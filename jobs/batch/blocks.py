@@ -38,19 +38,35 @@ class Matrix(NamedTuple):
             side.blocks.unpersist()
 
 
+def kept(events: DataFrame) -> DataFrame:
+    """Read several times; without the many small partitions that a shuffle leaves and a kept plan does not join."""
+    return events.coalesce(2 * events.sparkSession.sparkContext.defaultParallelism).persist(KEPT)
+
+
 def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
     """events: rows of the lake with COLUMNS of jobs/batch/trained.py and event_id."""
-    context = events.sparkSession.sparkContext
-    places = context.broadcast({item: place for place, item in enumerate(items)})
-    in_order = events.select(*trained.COLUMNS, "event_id").repartitionByRange(blocks, "user_id")
-    in_order = in_order.sortWithinPartitions("user_id", "t_ms", "event_id")
-    pickled = in_order.mapInPandas(partial(_user_rows, places=places, how=how), "rows binary")
-    users = pickled.rdd.map(lambda record: pickle.loads(record.rows)).persist(KEPT)
+    users = _by_user(events, items, how, blocks).persist(KEPT)
     found = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
     user_lengths = [lengths for _, lengths in sorted(found, key=lambda each: each[0])]
     item_lengths = users.map(partial(_counted, items=len(items))).reduce(np.add)
     by_item = _transposed(users, user_lengths, item_lengths, blocks)
     return Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
+
+
+def gathered(events: DataFrame, items: list[str], how: Training) -> Rows:
+    """The users' rows, all of them here."""
+    parts = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
+    lengths = np.concatenate([np.diff(rows.indptr) for rows in parts])
+    columns, strengths = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
+    return Rows(np.concatenate([[0], np.cumsum(lengths)]), columns.astype(np.int64), strengths.astype(np.float64))
+
+
+def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) -> "RDD[Rows]":
+    places = events.sparkSession.sparkContext.broadcast({item: place for place, item in enumerate(items)})
+    in_order = events.select(*trained.COLUMNS, "event_id").repartitionByRange(blocks, "user_id")
+    in_order = in_order.sortWithinPartitions("user_id", "t_ms", "event_id")
+    pickled = in_order.mapInPandas(partial(_user_rows, places=places, how=how), "rows binary")
+    return pickled.rdd.map(lambda record: pickle.loads(record.rows))
 
 
 def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Training) -> Iterator[Any]:

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 pytest.importorskip("pyspark")
 
+from infra.errors import HeadraceError
 from infra.training import Training
 from jobs.batch import als as job
+from jobs.batch import blocks, split, trained
 from jobs.batch.night import Night
-from tests.jobs.batch.lakes import DAY_MS, SCHEMA, T0_MS, frame
+from jobs.batch.trained import Trained
+from tests.jobs.batch.lakes import DAY_MS, SCHEMA, T0_MS, checkerboard, frame
 from udfs import als
 from udfs.als import Objective
+from udfs.confidence import histories
 
 pytestmark = pytest.mark.spark
 Float = NDArray[np.float64]
@@ -83,3 +87,81 @@ def test_equals_dense_solves(spark: Any, objective: Objective) -> None:
     np.testing.assert_allclose(scores, expected, atol=1e-5 * np.abs(expected).max())
     np.testing.assert_allclose(np.linalg.eigvalsh(contents.user_gram), np.linalg.eigvalsh(X.T @ X), rtol=1e-4)
     assert described.dims == {"items": len(items), "factors": how.factors, "users": len(R)}
+
+
+def test_blocks_do_not_change_the_result(spark: Any) -> None:
+    """Nor do more of them than users, nor the order of the events."""
+    events = some_events(2, users=7)
+    items = sorted(events[events.action != "search"].item_id.unique())
+    fitted = []
+    for count, seed in ((1, 1), (3, 2), (9, 3)):
+        shuffled = spark.createDataFrame(events.sample(frac=1, random_state=seed), SCHEMA)
+        strengths = blocks.matrix(shuffled, items, HOW, count)
+        fitted.append(job.fit(strengths, als.initial(len(items), 4, np.random.default_rng(1)), HOW))
+    for other in fitted[1:]:
+        np.testing.assert_array_equal(other.X, fitted[0].X)
+        np.testing.assert_array_equal(other.Y, fitted[0].Y)
+
+
+def written(spark: Any, events: pd.DataFrame, how: Training, night: Night, protocol: str = "days:1") -> Trained:
+    with night.writing("als") as draft:
+        contents, described = job.build(spark.createDataFrame(events, SCHEMA), how, night, protocol)
+        trained.write(draft, contents, described)
+    return described
+
+
+def test_a_checkerboard_gives_each_user_the_item_held_out(spark: Any) -> None:
+    """So it does for a new user, who took what user 4 did."""
+    events, side = checkerboard(20), 20
+    written(spark, events, HOW._replace(factors=2, iterations=10), NIGHT)
+    scorer = trained.load(NIGHT.folder / "als")
+    fourth = events[events.user_id == "u004"].assign(user_id="z-new")
+    asked = trained.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
+    scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
+    known = histories(asked, side + 1, side, HOW.half_life_ms).rows
+    scores[np.repeat(np.arange(side + 1), np.diff(known.indptr)), known.columns] = -np.inf
+    np.testing.assert_array_equal(scores.argmax(axis=1), [*range(side), 4])
+
+
+def test_a_warm_start_is_of_an_earlier_night_under_the_same_protocol(spark: Any) -> None:
+    events, long, one = some_events(3), HOW._replace(iterations=12), HOW._replace(iterations=1)
+    first = written(spark, events, long, NIGHT)
+    assert first.lineage["warm_start"] is None
+    later, earlier = Night(date(2026, 2, 1)), Night(date(2026, 1, 30))
+    more = pd.concat([events, frame([{"user_id": "u1", "item_id": "new", "event_id": "x"}])])
+    warm = written(spark, more, one, later)
+    assert warm.lineage["warm_start"] == "2026-01-31"
+    assert "new" in trained.item_ids(later.folder / "als")
+    assert written(spark, events, one, earlier).lineage["warm_start"] is None
+    assert written(spark, events, one, Night(date(2026, 2, 2)), "last:0.2").lineage["warm_start"] is None
+    known = slice(0, len(trained.item_ids(NIGHT.folder / "als")))
+    before, after = (trained.contents(n.folder / "als") for n in (NIGHT, later))
+    same = [after.items.index(item) for item in before.items]
+    scores, expected = (Y @ Y.T for Y in (after.item_factors[same], before.item_factors[known]))
+    assert np.abs(scores - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_what_cannot_be_trained_on_says_so(spark: Any) -> None:
+    searches = frame([{"user_id": "u", "item_id": "home", "action": "search"}])
+    with pytest.raises(HeadraceError, match="training needs events on items, found none"):
+        build(spark, searches)
+    with pytest.raises(HeadraceError, match="training needs at least 2 users, got 1"):
+        build(spark, frame([{"user_id": "u", "item_id": "a"}, {"user_id": "u", "item_id": "b"}]))
+
+
+def test_factors_that_are_no_numbers_end_the_training(spark: Any) -> None:
+    events = some_events(4)
+    items = sorted(events[events.action != "search"].item_id.unique())
+    strengths = blocks.matrix(spark.createDataFrame(events, SCHEMA), items, HOW, 2)
+    start = als.initial(len(items), 4, np.random.default_rng(1))
+    start[0, 0] = np.nan
+    with pytest.raises(HeadraceError, match="factors must be finite"):
+        job.fit(strengths, start, HOW)
+
+
+def test_the_digest_of_a_model_is_that_of_what_it_was_trained_on(spark: Any) -> None:
+    events = spark.createDataFrame(some_events(5), SCHEMA)
+    kept = split.trained_on(events, "last:0.2")
+    described = job.build(kept, HOW, NIGHT, "last:0.2")[1]
+    assert described.lineage["digest"] == split.digest(kept) != split.digest(events)
+    assert described.lineage["events"] == kept.count()

@@ -1,0 +1,64 @@
+"""What benchmarks of the night run in other environments, and measure from here: a module prints one line of JSON."""
+
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from infra import batch, places
+from infra.settings import load
+
+SAMPLED_S = 0.2
+
+
+def ours(module: str, *arguments: Any) -> dict[str, Any]:
+    """benchmarks.night.MODULE in the batch environment, with Spark as a night has it."""
+    return _run(places.python("batch"), f"benchmarks.night.{module}", arguments, batch.environment(load().spark))
+
+
+def peer(python: str, module: str, *arguments: Any) -> dict[str, Any]:
+    return _run(Path(python), f"benchmarks.peers.{module}", arguments, dict(os.environ))
+
+
+def _run(python: Path, module: str, arguments: tuple[Any, ...], environment: dict[str, str]) -> dict[str, Any]:
+    """What the module printed last, and the highest memory of it with all its processes."""
+    command = [str(python), "-m", module, *map(str, arguments)]
+    process = subprocess.Popen(command, env=environment, cwd=places.CHECKOUT, stdout=subprocess.PIPE, text=True)
+    peak = [0]
+    watching = threading.Thread(target=_watch, args=(process, peak), daemon=True)
+    watching.start()
+    printed, _ = process.communicate()
+    watching.join()
+    if process.returncode:
+        raise SystemExit(f"{module} ended with {process.returncode}: {printed[-500:]}")
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return found | {"peak_mb": round(peak[0] / 1e6)}
+
+
+def _watch(process: "subprocess.Popen[str]", peak: list[int]) -> None:
+    """Proportional set size: pages that processes share count once."""
+    while process.poll() is None:
+        peak[0] = max(peak[0], sum(_memory(each) for each in _family(process.pid)))
+        try:
+            process.wait(SAMPLED_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0

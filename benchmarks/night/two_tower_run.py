@@ -1,0 +1,73 @@
+"""Pairs a second of an epoch of the night's two towers and of a bare torch loop over the same shapes; prints JSON."""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.night import asked
+from infra.settings import load
+from jobs.batch import tower_training, two_tower
+from jobs.batch.towers import Towers
+from udfs.als import Rows
+
+
+def main(path: str, rounds: str) -> None:
+    given, s = asked.read(Path(path)), load().night.two_tower
+    items = given.size[1]
+    content = Rows(np.zeros(items + 1, np.int64), np.empty(0, np.int64), np.empty(0))
+    plan = two_tower.planned(items, content, s)
+    training, judged = tower_training.apart(rows(given), plan.seed)
+    model = Towers(tower_training.shape(plan))
+    optimizer = torch.optim.Adam(model.parameters(), plan.rate)
+    correction = tower_training.chances(training, plan)
+    found: dict[str, list[float]] = {"ours": [], "ours, with validation and checkpoint": [], "bare torch": []}
+    for epoch in range(int(rounds)):
+        began, pairs = time.perf_counter(), 0
+        model.train()
+        for step in tower_training.steps(training, plan, epoch, 0, 1):
+            pairs += tower_training.learn(model, optimizer, step, content, correction)
+        found["ours"].append(pairs / (time.perf_counter() - began))
+        with tempfile.TemporaryDirectory() as folder:
+            tower_training.ndcg(tower_training.listed(model, content, judged), judged)
+            tower_training.keep(Path(folder), model, optimizer, epoch, 0.0, 0)
+        found["ours, with validation and checkpoint"].append(pairs / (time.perf_counter() - began))
+        found["bare torch"].append(bare(list(tower_training.steps(training, plan, epoch, 0, 1)), plan, pairs))
+    print(json.dumps({name: sorted(each)[len(each) // 2] for name, each in found.items()}))
+
+
+def rows(given: asked.Asked) -> Rows:
+    order = np.lexsort((given.items, given.users))
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(given.users))])
+    return Rows(indptr, given.items[order], np.ones(len(order)))
+
+
+def bare(steps: list[Any], plan: tower_training.Plan, pairs: int) -> float:
+    """Batches are ready; no correction, no mask, no drop-out."""
+    f, hidden, items = (int(plan.shape[name]) for name in ("factors", "hidden", "items"))
+    taken, offered = (nn.Embedding(items, f) for _ in range(2))
+    layers = nn.Sequential(nn.Linear(f, hidden), nn.Tanh(), nn.Linear(hidden, f))
+    parameters = [*taken.parameters(), *offered.parameters(), *layers.parameters()]
+    optimizer = torch.optim.Adam(parameters, plan.rate)
+    began = time.perf_counter()
+    for step in steps:
+        bags = step.bags
+        users = nn.functional.embedding_bag(
+            bags.columns, taken(step.items), bags.offsets, mode="sum", per_sample_weights=bags.weights
+        )
+        scores = layers(users) @ offered(step.items).T
+        loss = -scores.log_softmax(dim=1)[step.owners, step.wanted].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return pairs / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

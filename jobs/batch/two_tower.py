@@ -1,0 +1,180 @@
+"""Two towers of a night's events: an item has a vector by its content, a user by what they did, from the first day.
+
+source     {lake}/clicks up to the night, without what the split holds out; [night.two_tower] catalogue, if there is one
+transform  strengths -> torch in the processes of a TorchDistributor (jobs/batch/tower_training.py) -> vectors
+sink       {home}/nights/{date}/two_tower/, as jobs/batch/trained.py says, and towers.pt
+
+Run: headrace run two_tower --date 2026-01-31
+
+Killed, it goes on from the last epoch when it is run again. The stream folds users in by least squares against the item
+factors (docs/collaborative.md); with which weights, the cells say that told when to stop.
+"""
+
+import argparse
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from infra import durable
+from infra.errors import HeadraceError
+from infra.models import Contents
+from infra.settings import TwoTower as Settings
+from infra.settings import load
+from infra.training import Training
+from jobs.batch import als as als_job
+from jobs.batch import blocks, night, split, tower_training, towers, trained
+from jobs.batch.night import Night
+from jobs.batch.spark import session
+from jobs.batch.tower_training import Judged, Plan
+from jobs.batch.towers import Towers
+from jobs.batch.trained import Trained
+from udfs import als
+from udfs.als import Objective, Real, Rows
+
+STEP = "two_tower"
+COLUMNS = (*trained.COLUMNS, "event_id", "category", "price")
+UNOBSERVED, REGS = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)  # tried for the stream's fold-in
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight, settings = night.of(options), load()
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+        return
+    how = als_job.training(settings.night.als, settings.session.history)
+    with tonight.writing(STEP) as draft:
+        events = read(session(STEP, **als_job.SPARK), tonight, settings.night.protocol)
+        build(events, how, settings.night.two_tower, tonight, settings.night.protocol, draft)
+    print(f"{STEP} of {tonight.date}: {tonight.folder / STEP}")
+
+
+def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
+    from jobs.batch import lake 
+
+    return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*COLUMNS)
+
+
+def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protocol: str, draft: Path) -> Trained:
+    """events: all that is trained on. Fills the draft."""
+    began = time.monotonic()
+    events = blocks.kept(events)
+    lineage = trained.lineage(tonight, protocol, events)
+    items, content = catalogue(events, s)
+    rows = blocks.gathered(events, items, how)
+    events.unpersist()
+    if len(rows.indptr) < 3:
+        raise HeadraceError(f"training needs at least 2 users, got {len(rows.indptr) - 1}")
+    plan = planned(len(items), content, s)
+    with durable.locked(tonight.folder / f".{STEP}"):
+        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan)
+        model = fit(rows, content, plan, s.processes, work)
+        shutil.rmtree(work)
+    factors, taken = towers.tables(model, content)
+    objective = fold_in(factors, tower_training.apart(rows, plan.seed)[1])
+    X = als.solve(als.basis(factors), rows, objective)
+    popular = trained.popular(items, np.bincount(rows.columns, minlength=len(items)))
+    parameters = how._replace(objective=objective, factors=s.factors, iterations=s.epochs, seed=s.seed).parameters()
+    described = Trained(
+        kind=STEP,
+        dims={"items": len(items), "factors": s.factors, "users": len(X)},
+        parameters=parameters | {"plan": msgspec.to_builtins(plan)},
+        lineage=lineage | {"warm_start": None},
+        seconds=round(time.monotonic() - began, 3),
+    )
+    trained.write(draft, Contents(factors, als.gram(X), items, popular), described)
+    torch.save(towers.saved(model, content) | {"taken": taken}, draft / trained.TOWERS)
+    return described
+
+
+def catalogue(events: DataFrame, s: Settings) -> tuple[list[str], Rows]:
+    """(item ids in code point order, the hashed tokens of each): what the clicks say last, and the catalogue's file.
+
+    An item of the file that nobody clicked is in the model by its content.
+    """
+    clicked = events.where(F.col("action") != "search").groupBy("item_id")
+    newest = [
+        F.max_by(name, F.when(F.col(name).isNotNull(), F.col("t_ms"))).alias(name) for name in ("category", "price")
+    ]
+    found = {row.item_id: towers.tokens(row.category, row.price, []) for row in clicked.agg(*newest).collect()}
+    if not found:
+        raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
+    if s.catalogue:
+        for item, words in described(events.sparkSession, s.catalogue):
+            found[item] = sorted({*found.get(item, []), *words})
+    items = sorted(found)
+    buckets = s.buckets if any(found.values()) else 0
+    return items, towers.hashed([found[item] for item in items], buckets)
+
+
+def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]:
+    """Items of Parquet, CSV with a header, or JSON lines: item_id; category and price if there; the rest is text."""
+    kind = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}.get(Path(path).suffix)
+    if kind is None:
+        raise HeadraceError(f"catalogue must end in .parquet, .csv, .json or .jsonl, got {path}")
+    table = spark.read.options(header=True).format(kind).load(path)
+    if "item_id" not in table.columns:
+        raise HeadraceError(f"{path} must have a column item_id, got {', '.join(table.columns)}")
+    texts = [column for column in table.columns if column not in ("item_id", "category", "price")]
+    for row in table.where("item_id IS NOT NULL").select([F.col(c).cast("string") for c in table.columns]).collect():
+        each = row.asDict()
+        price = each.get("price")
+        yield (
+            each["item_id"],
+            towers.tokens(each.get("category"), price and float(price), [each[text] for text in texts]),
+        )
+
+
+def planned(items: int, content: Rows, s: Settings) -> Plan:
+    buckets = s.buckets if len(content.columns) else 0
+    shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout)
+    given = {
+        name: getattr(s, name) for name in ("epochs", "patience", "users", "drawn", "hide", "rate", "decay", "seed")
+    }
+    return Plan(shape=shape._asdict(), **given)
+
+
+def fit(rows: Rows, content: Rows, plan: Plan, processes: int, work: Path) -> Towers:
+    """The towers as they were when they were best."""
+    work.mkdir(parents=True, exist_ok=True)
+    tower_training.save(work / tower_training.ROWS, rows)
+    tower_training.save(work / tower_training.CONTENT, content)
+    (work / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
+    TorchDistributor(num_processes=processes, local_mode=True, use_gpu=False).run(tower_training.run, str(work))
+    kept = torch.load(work / tower_training.CHECKPOINT, weights_only=True)
+    model = Towers(tower_training.shape(plan))
+    model.load_state_dict(kept["best_state"])
+    never = np.bincount(rows.columns, minlength=model.shape.items) == 0
+    with torch.no_grad():  # what nobody took has learnt of its id only that it was drawn
+        for side in (model.offered, model.taken):
+            side.ids[torch.from_numpy(never)] = 0
+    return model
+
+
+def fold_in(Y: Real, judged: Judged) -> Objective:
+    """The weights with which least squares against Y lists best what is hidden of the judges."""
+    length = float(np.mean(np.einsum("if,if->i", Y, Y, dtype=np.float64)))
+    tried = [als.ials(1.0, reg * length, unobserved, 1.0) for unobserved in UNOBSERVED for reg in REGS]
+    basis = als.basis(Y)
+
+    def quality(objective: Objective) -> float:
+        X = als.solve(basis, judged.rows, objective)
+        return tower_training.ndcg(tower_training.ranks_of(X.astype(np.float32), Y, judged), judged)
+
+    return max(tried, key=quality)
+
+
+def _fingerprint(digest: str, plan: Plan) -> str:
+    return hashlib.sha256(digest.encode() + msgspec.json.encode(plan)).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

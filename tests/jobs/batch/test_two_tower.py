@@ -1,0 +1,146 @@
+"""Two towers on Spark: what a training that was killed, a new user and a new item get."""
+
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from infra.errors import HeadraceError
+from infra.settings import TwoTower, load
+from infra.training import Training
+from jobs.batch import tower_training, trained, two_tower
+from jobs.batch.night import Night
+from tests.jobs.batch.lakes import DAY_MS, SCHEMA, frame
+from udfs import als
+from udfs.als import Rows
+from udfs.confidence import histories
+
+pytestmark = pytest.mark.spark
+NIGHT = Night(date(2026, 1, 31))
+HOW = Training(8, 1, als.ials(), 90.0 * DAY_MS, 5.0, 50, seed=1)
+FIELDS = f"{SCHEMA}, category STRING, price DOUBLE"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+
+
+def settings(**changed: Any) -> TwoTower:
+    small = {"factors": 8, "hidden": 16, "buckets": 64, "users": 16, "drawn": 8, "rate": 0.02, "epochs": 25}
+    return load().night.two_tower.model_copy(update=small | changed)
+
+
+def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
+    """User u took the items of their own parity but item u; categories are the parities."""
+    cells = [(user, item) for user in range(side) for item in range(side) if user % 2 == item % 2 and user != item]
+    rows = [{"user_id": f"u{user:03}", "item_id": f"i{item:03}"} for user, item in cells]
+    return frame(rows).assign(category=[("even", "odd")[item % 2] for _, item in cells], price=10.0)
+
+
+def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> trained.Scorer:
+    with NIGHT.writing("two_tower") as draft:
+        two_tower.build(spark.createDataFrame(events, FIELDS), HOW, s, NIGHT, "days:1", draft)
+    return trained.load(NIGHT.folder / "two_tower")
+
+
+def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path) -> None:
+    """`new` is in the catalogue alone, and of the even category: even users prefer it to all odd items."""
+    side, file = 40, tmp_path / "items.csv"
+    file.write_text("item_id,category,title\nnew,even,\ni001,odd,a lamp\n")
+    events = checkerboard(side)
+    scorer = build(spark, events, settings(catalogue=str(file), processes=2))
+    fourth = events[events.user_id == "u004"].assign(user_id="z-new")
+    asked = trained.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
+    scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
+    folded = als.solve(
+        als.basis(scorer.item_factors),
+        histories(asked, side + 1, side + 1, HOW.half_life_ms).rows,
+        trained.description(NIGHT.folder / "two_tower").objective,
+    )
+    for each in (scores, folded @ scorer.item_factors.T):
+        held = each[np.arange(side), np.arange(side)]
+        other = np.where(np.add.outer(np.arange(side), np.arange(side)) % 2 == 1, each[:side, :side], -np.inf)
+        assert (held > other.max(axis=1)).all()
+        assert each[side, 4] > each[side, 1:side:2].max()
+    assert scorer.items[-1] == "new"
+    assert (scores[0:side:2, side] > scores[0:side:2, 1:side:2].max(axis=1)).all()
+
+
+NO_CONTENT = Rows(np.zeros(31, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
+def some_rows() -> Rows:
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(2, 12, 60)
+    columns = np.concatenate([np.sort(rng.choice(30, n, replace=False)) for n in lengths])
+    return Rows(np.concatenate([[0], np.cumsum(lengths)]), columns, np.ones(len(columns)))
+
+
+def prepared(folder: Path, epochs: int) -> Path:
+    folder.mkdir()
+    tower_training.save(folder / tower_training.ROWS, some_rows())
+    tower_training.save(folder / tower_training.CONTENT, NO_CONTENT)
+    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs))
+    (folder / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
+    return folder
+
+
+def state(folder: Path) -> dict[str, Any]:
+    kept: dict[str, Any] = torch.load(folder / tower_training.CHECKPOINT, weights_only=True)
+    return kept
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
+    whole, cut = prepared(tmp_path / "whole", 12), prepared(tmp_path / "cut", 12)
+    code = f"from jobs.batch import tower_training; tower_training.run({str(cut)!r})"
+    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    while running.poll() is None and not (cut / tower_training.CHECKPOINT).exists():
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert 0 < state(cut)["epoch"] < 12
+    tower_training.run(str(cut))
+    tower_training.run(str(whole))
+    ended, expected = state(cut), state(whole)
+    assert ended["epoch"] == expected["epoch"]
+    for name, value in expected["best_state"].items():
+        np.testing.assert_array_equal(ended["best_state"][name].numpy(), value.numpy())
+
+
+def test_what_is_hidden_leaves_something_shown() -> None:
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(0, 6, 500)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    hidden = tower_training.to_hide(rng.random(indptr[-1]), indptr, 0.3)
+    of_row = np.add.reduceat(np.append(hidden, False).astype(int), indptr[:-1]) * (lengths > 0)
+    assert (of_row[lengths >= 2] >= 1).all()
+    assert (of_row < np.maximum(lengths, 1)).all()
+
+
+def test_the_chance_to_be_offered_is_how_often_an_item_is(tmp_path: Path) -> None:
+    plan = two_tower.planned(30, NO_CONTENT, settings(users=12, drawn=2))
+    rows, offered = some_rows(), np.zeros(30)
+    for epoch in range(400):
+        for step in tower_training.steps(rows, plan, epoch, 0, 1):
+            offered[step.items.numpy()] += 1
+    expected = np.exp(tower_training.chances(rows, plan).numpy())
+    np.testing.assert_allclose(offered / (400 * 60 / 12), expected, atol=0.06)
+
+
+def test_one_user_is_too_few(spark: Any, tmp_path: Path) -> None:
+    events = checkerboard(6)
+    with pytest.raises(HeadraceError, match="training needs at least 2 users, got 1"):
+        build(spark, events[events.user_id == "u001"], settings())
