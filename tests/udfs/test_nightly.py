@@ -15,7 +15,7 @@ from udfs.top_n import Excluded
 
 ITEMS, USERS, FACTORS = 70, 30, 5
 LEFT_OUT = [f"i{n:02}" for n in range(0, ITEMS, 7)]
-BY_SCORE = Wish(n=10, candidates=25, rule=Rule(1.0, 1.0))
+BY_SCORE = Wish(n=10, candidates=10, rule=Rule(1.0, 1.0))
 
 
 def catalogue(search: bool, left_out: list[str] = LEFT_OUT) -> Catalogue:
