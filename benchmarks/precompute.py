@@ -26,7 +26,7 @@ from tests.stack.running import wait
 
 DATE = "2026-01-31"
 EVENTS_A_USER = 20
-SIZES = ((10_000, 10_000), (20_000, 10_000), (40_000, 10_000), (20_000, 20_000), (20_000, 40_000))  # users, items
+SIZES = ((10_000, 10_000), (20_000, 10_000), (40_000, 10_000), (10_000, 20_000))  # users, items
 GB, SAMPLE_S = 1e9, 0.5
 
 

@@ -1,15 +1,28 @@
 """Fixtures: one real stack for all tests that need it, emptied before each of them."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.stack.running import Stack, stack_in
 
+HAS_SPARK = find_spec("pyspark") is not None
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="also tests marked soak, and all 20 crash schedules, not two")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of Spark's tests import what only the batch environment has; the others, what it has not."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    of_spark = "pytest.mark.spark" in collection_path.read_text()
+    wanted = not of_spark if not HAS_SPARK else of_spark or "spark" not in config.option.markexpr
+    return None if wanted else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

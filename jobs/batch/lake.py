@@ -31,14 +31,15 @@ from schemas import topics
 from schemas.types import ddl
 
 SNAPSHOTS, STAGING = "_snapshots", "_staging"
+IMPORTED = "import-"  # begins the names of files that import_file wrote
 WRITING = {"compression": "zstd", "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 PLACE = "append_ms BIGINT, `partition` INT, `offset` BIGINT"
 RECORDS = {topics.CLICKS: "click", topics.IMPRESSIONS: "impression", topics.REWARDS: "reward"}  # schema by table
 # NOT NULL is the contract's business; Spark takes it for a promise.
 COLUMNS = {table: f"{ddl(name)}, t_ms BIGINT, {PLACE}".replace(" NOT NULL", "") for table, name in RECORDS.items()}
 COLUMNS |= {topics.DEAD_LETTERS: f"topic STRING, {PLACE}, reason STRING, detail STRING, key BINARY, value BINARY"}
-KEYS = {topics.CLICKS: ["user_id", "event_id"]}
-KEYS |= dict.fromkeys((topics.IMPRESSIONS, topics.REWARDS), ["user_id", "impression_id", "item_id"])
+SLOT = ("user_id", "impression_id", "item_id")
+KEYS = {topics.CLICKS: ("user_id", "event_id"), topics.IMPRESSIONS: SLOT, topics.REWARDS: SLOT}
 ARRIVAL = ("append_ms", "partition", "offset")
 
 
@@ -49,6 +50,10 @@ class File(msgspec.Struct, frozen=True):
     @property
     def day(self) -> str:
         return self.path.partition("/day=")[2].partition("/")[0]
+
+    @property
+    def is_imported(self) -> bool:
+        return self.path.rpartition("/")[2].startswith(IMPORTED)
 
 
 class Import(msgspec.Struct, frozen=True):
@@ -94,7 +99,7 @@ class Lake:
         return self._read(number)
 
     def _read(self, number: int) -> Snapshot:
-        path = _name(number)
+        path = snapshot_name(number)
         try:
             return msgspec.json.decode(self.store.read(path), type=Snapshot)
         except msgspec.DecodeError as error:
@@ -105,7 +110,7 @@ class Lake:
         while True:
             now = self.snapshot()
             after = msgspec.structs.replace(change(now), number=now.number + 1, made_ms=time.time_ns() // 1_000_000)
-            if self.store.put(_name(after.number), msgspec.json.format(msgspec.json.encode(after), indent=1)):
+            if self.store.put(snapshot_name(after.number), msgspec.json.format(msgspec.json.encode(after), indent=1)):
                 return after
 
     def write(self, rows: DataFrame, label: str) -> Files:
@@ -140,6 +145,10 @@ class Lake:
             return self.spark.createDataFrame([], columns)
         return self.spark.read.schema(columns).option("basePath", self.store.uri(table)).parquet(*paths)
 
+    def as_written(self, files: Iterable[File]) -> DataFrame:
+        """With the columns that the files themselves have."""
+        return self.spark.read.option("mergeSchema", "true").parquet(*(self.store.uri(file.path) for file in files))
+
     def read(self, table: str, until: date | None = None, snapshot: Snapshot | None = None) -> DataFrame:
         """Each record of the days up to and with `until` once; of the newest snapshot, if none is given."""
         files = (snapshot or self.snapshot()).files.get(table, [])
@@ -164,7 +173,7 @@ def with_files(now: Snapshot, new: Files, gone: Iterable[File] = ()) -> Snapshot
     return msgspec.structs.replace(now, files=files)
 
 
-def _name(number: int) -> str:
+def snapshot_name(number: int) -> str:
     return f"{SNAPSHOTS}/{number:010}.json"
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infra import durable, places
-from infra.errors import HeadraceError, describe
+from infra.errors import HeadraceError
+from jobs.batch import failures
 
 DAY_MS = 86_400_000
 REFUSED = 3  # exit status
@@ -105,5 +106,5 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     except Exception as error:
         if os.environ.get("HEADRACE_DEBUG"):
             raise
-        print(f"headrace: {describe(error)}", file=sys.stderr)
+        print(f"headrace: {failures.cause(error)}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -13,6 +13,7 @@ OURS = {
     "spark.sql.ansi.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
     "spark.sql.adaptive.enabled": "true",
+    "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas",
 }
 
 
@@ -20,6 +21,4 @@ def session(name: str, **more: Any) -> SparkSession:
     builder = SparkSession.builder.appName(f"headrace {name}")
     for key, value in (OURS | more).items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("ERROR")
-    return spark
+    return builder.getOrCreate()

@@ -54,6 +54,7 @@ class Store:
         stream = self._fs.create(self._path(draft), False)
         stream.write(bytearray(content))
         stream.close()
+        self.sync(draft)
         with self._turn():
             new = not self.exists(path) and self._rename(draft, path)
         if new:

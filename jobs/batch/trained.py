@@ -4,6 +4,7 @@
     item_factors.npy   (m, f) float32
     user_gram.npy      (f, f), X'X: what a new item is folded in with
     popular.json       [item id, users], best first
+    towers.pt          of two_tower: the towers, and each item's content
     model.json         `Trained`
 
 A model is asked by histories: a user is a vector made from their events, so a new user has one. A score is the product
@@ -32,7 +33,7 @@ from udfs.als import Float, Int, Objective
 from udfs.confidence import ACTIONS, UNKNOWN, Events, histories
 
 T = TypeVar("T")
-MODEL = "model.json"
+MODEL, TOWERS = "model.json", "towers.pt"
 COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, that `events` reads
 PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
 POPULAR = 200  # items of the list
@@ -72,6 +73,25 @@ class Als:
         return als.solve(self._basis, known.rows, self._objective)
 
 
+class TwoTower:
+    """Users are what the tower says of what they took."""
+
+    def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
+        import torch  # only this kind of model needs it
+
+        from jobs.batch import towers
+
+        kept = torch.load(folder / TOWERS, weights_only=True)
+        self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
+        self._towers, self._content = towers.restored(kept)
+        self._taken, self._vectors, self._bags = kept["taken"], towers.vectors, towers.bags
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
+        known = histories(events, users, len(self.items), half_life_ms, rating_max)
+        return np.asarray(self._vectors(self._towers, self._taken, known.rows))
+
+
 def load(folder: Path) -> Scorer:
     trained, items = description(folder), item_ids(folder)
     factors = np.load(folder / models.FACTORS)
@@ -80,6 +100,8 @@ def load(folder: Path) -> Scorer:
         raise HeadraceError(f"{folder / models.FACTORS} must be {expected}, got {factors.shape}")
     if trained.kind == "als":
         return Als(items, factors, trained)
+    if trained.kind == "two_tower":
+        return TwoTower(folder, items, factors, trained)
     raise HeadraceError(f"{folder / MODEL}: kind must be als or two_tower, got {trained.kind!r}")
 
 
