@@ -38,7 +38,7 @@ AT, QUERIES, SEED = 20, 200, 1
 LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
 SAMPLE, CLUSTERED = 40, 10  # vectors per cell that IVF-PQ's cells and codes are learnt from, iterations
 WIDEST = {HNSW: 4096, IVF_PQ: 1024}
-REFINED = 10  # times as many as are wanted are scored again
+REFINED = 25  # times as many as are wanted are scored again
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,7 +176,8 @@ def build(model: Model, settings: Settings) -> tuple[Index, int, float]:
             return made, width, recall
         if width >= WIDEST[kind]:
             break
-    raise HeadraceError(f"night.index_recall must be reached by {kind}: {settings.index_recall}, got {recall:.3f}")
+    said = f"night.index_recall must be reached by {kind}: {settings.index_recall}, got {recall:.3f}"
+    raise HeadraceError(f"{said}; lower it, or raise night.index_{'flat' if kind == HNSW else 'hnsw'}_max")
 
 
 def queries(contents: Contents, users: int) -> NDArray[np.float32]:
@@ -210,9 +211,9 @@ def _hnsw(Y: Real) -> Any:
 
 
 def _ivf_pq(Y: Real) -> Any:
-    """Two numbers of a vector to a byte; about two cells for each root of the items."""
+    """Two numbers of a vector to a byte; about as many cells as the root of the items."""
     m, f = Y.shape
-    cells = int(np.clip(2 ** np.round(np.log2(2 * np.sqrt(m))), 16, 65_536))
+    cells = int(np.clip(2 ** np.round(np.log2(m) / 2), 16, 65_536))
     codes = f // 2 if f % 2 == 0 else f
     index = faiss.IndexIVFPQ(faiss.IndexFlatIP(f), f, cells, codes, 8, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter = CLUSTERED

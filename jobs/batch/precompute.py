@@ -215,4 +215,6 @@ def _search(place: Path, scorer: trained.Scorer, known: Catalogue) -> nightly.Se
 
 
 if __name__ == "__main__":
-    night.run(main, night.arguments(__doc__))
+    from jobs.batch import precompute  # what travels to the workers by name keeps what it holds from task to task
+
+    night.run(precompute.main, night.arguments(__doc__))

@@ -2,9 +2,9 @@
 
 source     the night's gate/verdict.json and the folder of the model it names; infra/rules.toml
 transform  none: item factors are those that were evaluated; what the rules leave out is written beside them
-sink       {home}/models/{version} (infra/models.py); a run and version of MLflow; register/version.json
+sink       {home}/models/{version} (infra/models.py); a run in MLflow; register/version.json
 
-A version does not serve before `publish`. The night's verdict gives it its time, so a rerun makes the same one.
+A version does not serve before `publish`. The verdict gives it its time, so a rerun makes the same one.
 
 Run: headrace run register --date 2026-01-31
 """

@@ -58,7 +58,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
-    from jobs.batch import lake 
+    from jobs.batch import lake
 
     return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*COLUMNS)
 
