@@ -10,6 +10,8 @@ ENV := $(HEADRACE_CACHE)/env/streaming
 PYTHON := $(ENV)/bin/python
 HEADRACE := $(ENV)/bin/headrace
 READY := $(ENV)/.ready
+AIRFLOW := $(HEADRACE_CACHE)/env/airflow/bin/python
+AIRFLOW_READY := $(HEADRACE_CACHE)/env/airflow/.ready
 BATCH_READY := $(HEADRACE_CACHE)/env/batch/.ready
 KAFKA_JARS := $(HEADRACE_CACHE)/jars/kafka/.ready
 SPARK_JARS := $(HEADRACE_CACHE)/jars/spark/.ready
@@ -20,10 +22,11 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## the tests: without a JVM first, then Flink, then the whole stack
+test: $(READY) $(AIRFLOW_READY) $(KAFKA_JARS) $(JOB_JAR) ## the tests: without a JVM first, then Flink, then the whole stack
 	@$(PYTHON) -m infra.stack.prerequisites
-	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
+	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"
+	$(AIRFLOW) -m pytest -m "airflow and not stack" tests/dags
 	$(PYTHON) -m pytest -m stack
 
 check: $(READY) ## ruff, format, mypy --strict

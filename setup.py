@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 REQUIREMENTS = Path(__file__).parent / "infra" / "requirements"
 
-TOP_LEVEL = ("jobs", "udfs", "edge", "schemas", "infra")
+TOP_LEVEL = ("dags", "jobs", "udfs", "edge", "schemas", "infra")
 
 
 def extra(name: str) -> list[str]:
@@ -22,5 +22,8 @@ setup(
     packages=find_packages(include=[f"{top}{below}" for top in TOP_LEVEL for below in ("", ".*")]),
     package_data={"schemas": ["*.avsc"], "infra": ["*.toml", "stack/templates/*"], "udfs": ["jvm/*"]},
     extras_require={name: extra(name) for name in ("streaming", "batch", "edge", "airflow", "dev")},
-    entry_points={"console_scripts": ["headrace = infra.cli:app"]},
+    entry_points={
+        "console_scripts": ["headrace = infra.cli:app"],
+        "airflow.plugins": ["headrace = dags.report:Reports"],
+    },
 )

@@ -25,6 +25,16 @@ def command(job: str, arguments: list[str]) -> list[str]:
     return [str(_python()), "-m", f"jobs.batch.{job}", *arguments]
 
 
+def script(job: str) -> Path:
+    return JOBS / f"{job}.py"
+
+
+def uses_spark(job: str) -> bool:
+    """Whether a job asks for a session (jobs/batch/spark.py)."""
+    text = script(job).read_text() if script(job).is_file() else ""
+    return bool(re.search(r"^from jobs\.batch.*\bspark\b", text, re.MULTILINE))
+
+
 def _python() -> Path:
     python = places.python("batch")
     if not python.exists():
@@ -36,11 +46,13 @@ def environment(spark: Spark) -> dict[str, str]:
     """A job that asks for a Spark session starts one with these; a job that does not starts no JVM."""
     jars = ",".join(str(jar) for jar in sorted(places.spark_jars().glob("*.jar")))
     submit = f"--master {spark.master} --driver-memory {spark.driver_memory} --jars {jars}"
-    return os.environ | {
-        "PYTHONPATH": str(places.CHECKOUT),
-        "PYSPARK_PYTHON": str(_python()),
-        "PYSPARK_SUBMIT_ARGS": f"{submit} pyspark-shell",
-    }
+    return os.environ | driver() | {"PYSPARK_SUBMIT_ARGS": f"{submit} pyspark-shell"}
+
+
+def driver() -> dict[str, str]:
+    """What a driver and its workers need, also one that spark-submit starts."""
+    path = f"{_python().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {"PYTHONPATH": str(places.CHECKOUT), "PYSPARK_PYTHON": str(_python()), "PATH": path}
 
 
 def run(spark: Spark, job: str, arguments: list[str]) -> int:

@@ -96,15 +96,15 @@ def doctor() -> None:
 
 @app.command()
 def logs(
-    program: Annotated[str, typer.Argument(help="zookeeper, kafka, redis, jobmanager, taskmanager or supervisord.")],
+    program: Annotated[str, typer.Argument(help="Such as kafka, redis, jobmanager, taskmanager, supervisord or scheduler.")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until ended.")] = False,
 ) -> None:
     """The last lines of a program's log."""
     from infra import places
-    from infra.stack.programs import LOG_NAMES
+    from infra.stack.programs import AIRFLOW_LOG_NAMES, LOG_NAMES
 
-    names = {**LOG_NAMES, "supervisord": "supervisord.log"}
+    names = {**LOG_NAMES, **AIRFLOW_LOG_NAMES, "supervisord": "supervisord.log"}
     if program not in names:
         raise HeadraceError(f"unknown program {program!r}; known: {', '.join(names)}")
     path = places.logs() / names[program]

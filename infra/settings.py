@@ -105,6 +105,38 @@ class Spark(Section):
     driver_memory: Annotated[str, Field(pattern=r"^\d+[mg]$")]
 
 
+class Night(Section):
+    models: Annotated[list[str], Field(min_length=1)]
+    schedule: Annotated[str, Field(min_length=1)]
+
+
+class Airflow(Section):
+    port: Port
+    parallelism: Positive
+    retries: NonNegative
+    retry_delay_s: Positive
+    timeout_s: Positive
+    spark_connection: str
+
+
+class Alerts(Section):
+    webhook: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+    timeout_s: Positive
+
+
+class Watch(Section):
+    jobs: list[str]
+    schedule: Annotated[str, Field(min_length=1)]
+    savepoint_schedule: Annotated[str, Field(min_length=1)]
+    savepoints_kept: Positive
+    window_s: Positive
+    checkpoint_age_max_s: Positive
+    restarts_max: NonNegative
+    lag_max: NonNegative
+    dead_share_max: Annotated[float, Field(ge=0, le=1)]
+    fresh_max_s: Positive
+
+
 class Stack(Section):
     kafka_port: Port
     kafka_controller_port: Port
@@ -135,6 +167,10 @@ class Settings(BaseSettings):
     bandit: Bandit
     collaborative: Collaborative
     spark: Spark
+    night: Night
+    airflow: Airflow
+    alerts: Alerts
+    watch: Watch
     stack: Stack
 
     @classmethod
