@@ -11,6 +11,7 @@ from benchmarks.harness import console
 
 NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
 NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
+NAMES += ("airflow_overhead", "night")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

@@ -4,6 +4,7 @@ In client mode, so that the driver runs here in the batch environment and its ex
 that environment at the same path, or spark.archives and PYSPARK_PYTHON set at the connection.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,10 +29,17 @@ class SparkJob(SparkSubmitOperator):
     def execute(self, context: Any) -> None:
         if self.needed != "True":
             raise AirflowSkipException("this run does not ask for it")
-        self.env_vars = batch.driver()
+        self.env_vars = _driver()
         try:
             super().execute(context)
         except AirflowException as error:
             if f"Error code is: {REFUSED}." in str(error):
                 raise AirflowFailException("refused: see the job's last line") from None
             raise
+
+
+def _driver() -> dict[str, str]:
+    """spark-submit of the batch environment, and the Python that its driver and workers run in."""
+    python = places.python("batch")
+    path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {"PATH": path, "PYSPARK_PYTHON": str(python), "PYTHONPATH": str(places.CHECKOUT)}

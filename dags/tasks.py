@@ -26,6 +26,7 @@ from infra.settings import Settings, load
 
 REFUSED = 3  # exit status
 END_WAIT_S = 20
+YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"  # of the run
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -119,3 +120,9 @@ def tell(context: Any) -> None:
     text = f"{instance.dag_id}.{instance.task_id} failed: {context.get('exception') or 'its process was lost'}"
     fields = {"dag": instance.dag_id, "task": instance.task_id, "run": run.run_id, "log": instance.log_url}
     alerts.send(load().alerts, text, **fields)
+
+
+def tell_unless_refused(context: Any) -> None:
+    """Of a watch, which has told by itself what it found."""
+    if not isinstance(context.get("exception"), AirflowFailException):
+        tell(context)

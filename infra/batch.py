@@ -46,13 +46,11 @@ def environment(spark: Spark) -> dict[str, str]:
     """A job that asks for a Spark session starts one with these; a job that does not starts no JVM."""
     jars = ",".join(str(jar) for jar in sorted(places.spark_jars().glob("*.jar")))
     submit = f"--master {spark.master} --driver-memory {spark.driver_memory} --jars {jars}"
-    return os.environ | driver() | {"PYSPARK_SUBMIT_ARGS": f"{submit} pyspark-shell"}
-
-
-def driver() -> dict[str, str]:
-    """What a driver and its workers need, also one that spark-submit starts."""
-    path = f"{_python().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return {"PYTHONPATH": str(places.CHECKOUT), "PYSPARK_PYTHON": str(_python()), "PATH": path}
+    return os.environ | {
+        "PYTHONPATH": str(places.CHECKOUT),
+        "PYSPARK_PYTHON": str(_python()),
+        "PYSPARK_SUBMIT_ARGS": f"{submit} pyspark-shell",
+    }
 
 
 def run(spark: Spark, job: str, arguments: list[str]) -> int:

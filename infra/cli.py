@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from edge import cli as cli_edge
-from infra import cli_deadletters, cli_jobs, cli_models, cli_night, cli_product, cli_recommend
+from infra import cli_deadletters, cli_jobs, cli_models, cli_night, cli_product, cli_recommend, cli_watch
 from infra.errors import HeadraceError, describe
 
 
@@ -96,7 +96,7 @@ def doctor() -> None:
 
 @app.command()
 def logs(
-    program: Annotated[str, typer.Argument(help="Such as kafka, redis, jobmanager, taskmanager, supervisord or scheduler.")],
+    program: Annotated[str, typer.Argument(help="Such as kafka, redis, jobmanager, supervisord or scheduler.")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until ended.")] = False,
 ) -> None:
@@ -136,6 +136,7 @@ app.add_typer(cli_jobs.app)
 app.add_typer(cli_product.app)
 app.add_typer(cli_models.app)
 app.add_typer(cli_night.app)
+app.add_typer(cli_watch.app)
 app.add_typer(cli_recommend.app)
 app.add_typer(cli_edge.app)
 app.add_typer(cli_deadletters.app, name="deadletters")

@@ -106,8 +106,11 @@ class Spark(Section):
 
 
 class Night(Section):
+    lake: str
+    land_records: Positive
     models: Annotated[list[str], Field(min_length=1)]
     schedule: Annotated[str, Field(min_length=1)]
+    upkeep_schedule: Annotated[str, Field(min_length=1)]
 
 
 class Airflow(Section):

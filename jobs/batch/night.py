@@ -9,8 +9,9 @@ night changes nothing; --again makes a step anew. A night of date D takes the ev
 import argparse
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,14 @@ from typing import NamedTuple
 
 from infra import durable, places
 from infra.errors import HeadraceError
+from jobs.batch import failures
 
 DAY_MS = 86_400_000
+REFUSED = 3  # exit status
+
+
+class Refusal(HeadraceError):
+    """Nothing went wrong: the data or a model broke a rule. A line each; readers go on with what they have."""
 
 
 class Night(NamedTuple):
@@ -83,3 +90,21 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
 
 def of(options: argparse.Namespace) -> Night:
     return Night(options.date or datetime.now(UTC).date() - timedelta(days=1), options.again)
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """The one place where what ends a job becomes a line on stderr and an exit status; HEADRACE_DEBUG=1 shows where.
+
+    1: it failed. 3: it refused, and said why. argparse's own is 2.
+    """
+    options = parser.parse_args()
+    try:
+        main(options)
+    except Refusal as refusal:
+        print(f"headrace: {refusal}", file=sys.stderr)
+        raise SystemExit(REFUSED) from None
+    except Exception as error:
+        if os.environ.get("HEADRACE_DEBUG"):
+            raise
+        print(f"headrace: {failures.cause(error)}", file=sys.stderr)
+        raise SystemExit(1) from None

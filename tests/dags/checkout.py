@@ -4,7 +4,6 @@ The DAGs, the launcher and Airflow are the real ones; each stand-in leaves a res
 night.py), notes that it was begun, and does what a file named by the step asks: `refuse once`, `fail once`, `die once`.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -66,8 +65,8 @@ class Checkout:
             (made.folder / "jobs" / "batch" / f"{name}.py").write_text(STAND_IN)
         batch = root / "cache" / "env" / "batch" / "bin"
         batch.mkdir(parents=True)
-        (batch / "python").symlink_to(sys.executable)  # the stand-ins need nothing of the batch environment
-        (root / "cache" / "env" / "airflow").symlink_to(Path(sys.executable).parents[1])
+        (batch / "python").symlink_to(places.python("airflow"))  # the stand-ins need nothing of the batch environment
+        (root / "cache" / "env" / "airflow").symlink_to(places.python("airflow").parents[1])
         made.home.mkdir()
         return made
 
@@ -103,7 +102,3 @@ def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """task -> state, as `headrace retrain` printed them last."""
     lines = [line.split() for line in done.stdout.splitlines()]
     return {line[0]: line[-1] for line in lines if line and line[0] in (*STEPS, "announce")}
-
-
-def webhook_texts(posted: list[bytes]) -> list[str]:
-    return [json.loads(body)["text"] for body in posted]

@@ -1,14 +1,12 @@
 """The night's DAG run by Airflow, its jobs replaced by small ones that obey (tests/dags/checkout.py)."""
 
+import json
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.dags.checkout import MODELS, STEPS, Checkout, outcomes, webhook_texts
+from tests.dags.checkout import MODELS, STEPS, Checkout, outcomes
+from tests.webhook import webhook
 
 pytestmark = pytest.mark.airflow
 TASKS = (*STEPS, "announce")
@@ -17,25 +15,6 @@ TASKS = (*STEPS, "announce")
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     return Checkout.make(tmp_path_factory.mktemp("night"))
-
-
-@contextmanager
-def webhook() -> Iterator[tuple[str, list[bytes]]]:
-    """Its address, and the bodies that were posted to it."""
-    posted: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posted.append(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", posted
-    server.shutdown()
 
 
 def test_a_night_runs_every_step_once_in_order_and_tells_who_follows_it(checkout: Checkout) -> None:
@@ -74,7 +53,9 @@ def test_a_refusing_gate_fails_the_run_at_once_and_tells_the_operator(checkout: 
     assert {outcomes(done)[step] for step in TASKS[6:]} == {"upstream_failed"}
     assert checkout.begun().count("gate") == 1
     assert not (checkout.home / "nights" / "2026-02-01" / "gate").exists()
-    assert webhook_texts(posted) == ["nightly_retrain.gate failed: refused: ndcg must be >= 0.1, got 0.05"]
+    assert [json.loads(body)["text"] for body in posted] == [
+        "nightly_retrain.gate failed: refused: ndcg must be >= 0.1, got 0.05"
+    ]
 
 
 def test_a_failed_check_stops_before_training(checkout: Checkout) -> None:
