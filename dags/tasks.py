@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from infra import alerts, batch, places
 from infra.errors import HeadraceError
@@ -56,14 +56,18 @@ class Command(BaseOperator):
     def execute(self, context: Any) -> None:
         if self.needed != "True":
             raise AirflowSkipException("this run does not ask for it")
-        ended = self.process.run_command(self.command(), self.environment(), cwd=str(places.CHECKOUT))
+        try:
+            ended = self.process.run_command(self.command(), self.environment(), cwd=str(places.CHECKOUT))
+        except BaseException:  # a time limit; Ctrl-C of `headrace retrain`
+            self.on_kill()
+            raise
         if ended.exit_code == REFUSED:
             raise AirflowFailException(f"refused: {ended.output}")
         if ended.exit_code:
             raise AirflowException(f"exit status {ended.exit_code}: {ended.output}")
 
     def on_kill(self) -> None:
-        """Of a timeout, and of a task that is marked or cleared while it runs: its JVM and workers end, too."""
+        """Also of a task that is marked or cleared while it runs: its JVM and workers end, too."""
         process = self.process.sub_process
         if process is None:
             return

@@ -1,6 +1,6 @@
 """The day's chores, when the night is over: the lake compacted, old versions gone, what the policies earned, and drift.
 
-    land > (compact, rewards, drift > has_drifted > retrain);  versions
+    land > (compact, rewards, drift > has_drifted > retrain);  upkeep, of the versions
 
 Drift beyond infra/drift.toml starts `nightly_retrain` early, for shops that do not retrain each night: a night that is
 done already stays as it is.

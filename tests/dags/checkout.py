@@ -1,7 +1,7 @@
 """A copy of the checkout whose night is made of small jobs that we can tell to fail, and what Airflow made of them.
 
 The DAGs, the launcher and Airflow are the real ones; each stand-in leaves a result as a real step does (jobs/batch/
-night.py), notes that it was begun, and does what a file named by the step asks: `refuse once`, `fail once`, `die once`.
+night.py), notes that it was begun, and does what a file named by the step asks: to refuse, fail, die or hang, once.
 """
 
 import os
@@ -17,7 +17,7 @@ MODELS = ("als", "two_tower")
 STEPS = ("land", "check", *MODELS, "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
 COPIED = ("dags", "infra", "schemas", "jobs", "edge", "udfs", "pyproject.toml", "setup.py")
 STAND_IN = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from infra import places
 from jobs.batch import night
@@ -35,6 +35,9 @@ def main(options):
         (folder / "part").write_text("half")
         if asked.endswith("once"):
             order.unlink()
+        if asked.startswith("hang"):
+            (home / "hanging").write_text(str(os.getpid()))
+            time.sleep(600)
         if asked.startswith("die"):
             os.kill(os.getpid(), signal.SIGKILL)
         if asked.startswith("fail"):

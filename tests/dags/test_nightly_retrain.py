@@ -3,6 +3,7 @@
 import json
 import sqlite3
 
+import psutil
 import pytest
 
 from tests.dags.checkout import MODELS, STEPS, Checkout, outcomes
@@ -32,14 +33,16 @@ def test_a_night_runs_every_step_once_in_order_and_tells_who_follows_it(checkout
     assert checkout.results("2026-01-30") == before
 
 
-def test_what_is_killed_or_fails_is_tried_again_and_nothing_else_is(checkout: Checkout) -> None:
+def test_what_is_killed_fails_or_hangs_is_tried_again_and_nothing_else_is(checkout: Checkout) -> None:
     """Its result equals that of the undisturbed night before."""
+    checkout.order("check", "hang once")
     checkout.order("als", "die once")
     checkout.order("index", "fail once")
-    done = checkout.retrain("--date", "2026-01-31")
+    done = checkout.retrain("--date", "2026-01-31", AIRFLOW__TIMEOUT_S=8)
     assert outcomes(done) == dict.fromkeys(TASKS, "success"), done.stdout + done.stderr
     begun = checkout.begun()
-    assert {step for step in begun if begun.count(step) == 2} == {"als", "index"}
+    assert {step for step in begun if begun.count(step) == 2} == {"check", "als", "index"}
+    assert not psutil.pid_exists(int((checkout.home / "hanging").read_text()))
     undisturbed = {name: content for name, (content, _) in checkout.results("2026-01-30").items()}
     assert {name: content for name, (content, _) in checkout.results("2026-01-31").items()} == undisturbed
 

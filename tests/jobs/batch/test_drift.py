@@ -1,21 +1,29 @@
 """Drift between days whose distributions are known."""
 
+import json
 from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+pytest.importorskip("pyspark")
+
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
 from infra import batch, settings
-from jobs.batch import drift
+from jobs.batch import drift, lake, night
 from jobs.batch.drift import Limits, Sides
+from schemas import topics
 
 pytestmark = pytest.mark.spark
 TODAY = date(2026, 1, 31)
 COLUMNS = "user_id STRING, action STRING, hour INT, device STRING, price DOUBLE, day DATE, of_day BOOLEAN"
-LIMITS = Limits(7, 500, 5000, {"action": 0.25, "hour": 0.25, "device": 0.25}, {"price": 0.15, "events_per_user": 0.15})
+LIMITS = Limits(7, 450, 5000, {"action": 0.25, "hour": 0.25, "device": 0.25}, {"price": 0.15, "events_per_user": 0.15})
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +80,32 @@ def test_too_few_rows_are_not_judged(spark: Any) -> None:
     assert list(drift.measures(sides(spark, day(0, 0.9, 99.0, 500, events=400)), LIMITS)) == []
 
 
-def test_a_limit_of_another_name_is_one_line(tmp_path: Any) -> None:
+def test_a_limit_of_another_name_is_one_line(tmp_path: Path) -> None:
     wrong = tmp_path / "drift.toml"
     wrong.write_text("reference_day = 7")
     with pytest.raises(Exception, match="reference_day"):
         drift.the_limits(wrong)
+
+
+def test_the_job_reads_the_lake_and_says_what_is_beyond(
+    spark: Any, tmp_path: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    days = pd.concat([day(n, 0.3 if n else 0.7, 10.0, 500) for n in range(3)])
+    rows = spark.createDataFrame(days, COLUMNS).withColumns(
+        {
+            "event_id": F.expr("uuid()"),
+            "t_ms": F.unix_millis(F.col("day").cast("timestamp")) + F.col("hour") * 3_600_000,
+            "table": F.lit(topics.CLICKS),
+        }
+    )
+    of_table = StructType.fromDDL(lake.COLUMNS[topics.CLICKS])
+    missing = {field.name: F.lit(None).cast(field.dataType) for field in of_table if field.name not in rows.columns}
+    shop = lake.Lake(spark)
+    written = shop.write(rows.drop("of_day", "hour").withColumns(missing), "test")
+    shop.commit(lambda now: lake.with_files(now, written))
+    drift.main(night.arguments(None).parse_args(["--date", TODAY.isoformat()]))
+    report = json.loads((tmp_path / "nights" / TODAY.isoformat() / "drift" / "report.json").read_text())
+    assert report["beyond"] == ["action"]
+    assert {each["name"] for each in report["measures"]} == {"action", "hour", "price"}  # of users there are too few
+    assert f"drift of {TODAY}: action" in capsys.readouterr().out
