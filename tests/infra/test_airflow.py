@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import Any
 
 import psutil
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not places.python("airflow").exists(), reason="needs `make airflow`"),
 ]
 WAIT_S = 120
-NIGHT = "2026-01-31"
+ALIVE = ("queued", "running")
 
 
 def headrace(checkout: Checkout, *arguments: str, **settings: object) -> str:
@@ -75,12 +75,13 @@ def test_the_password_lets_in_and_nobody_else_sees_a_report(page: tuple[Checkout
     report.write_text("<h1>good</h1>")
     place = f"{address}/headrace/nights/2026-01-01/report"
     assert ask(place, token_of(address, password)) == b"<h1>good</h1>"
-    with pytest.raises(urllib.error.HTTPError, match="401"):
+    with pytest.raises(urllib.error.HTTPError, match="403"):
         ask(place, "wrong")
     assert "runs already" in headrace(checkout, "airflow")
 
 
-def test_the_scheduler_runs_a_night_and_tries_what_was_killed_again(page: tuple[Checkout, str, str]) -> None:
+def test_switched_on_it_runs_last_night_alone_and_tries_what_was_killed_again(page: tuple[Checkout, str, str]) -> None:
+    """The nights since the DAG's start date are not caught up."""
     checkout, address, password = page
     token = token_of(address, password)
     checkout.order("als", "die once")
@@ -90,15 +91,17 @@ def test_the_scheduler_runs_a_night_and_tries_what_was_killed_again(page: tuple[
         assert time.monotonic() < deadline
         time.sleep(1)
     ask(dag, token, {"is_paused": False}, "PATCH")
-    run = json.loads(ask(f"{dag}/dagRuns", token, {"logical_date": None, "conf": {"date": NIGHT}}))["dag_run_id"]
-    while (state := json.loads(ask(f"{dag}/dagRuns/{run}", token))["state"]) not in ("success", "failed"):
-        assert time.monotonic() < deadline, state
+    while (runs := json.loads(ask(f"{dag}/dagRuns", token))["dag_runs"]) == [] or runs[0]["state"] in ALIVE:
+        assert time.monotonic() < deadline, runs
         time.sleep(1)
-    tasks = json.loads(ask(f"{dag}/dagRuns/{run}/taskInstances", token))["task_instances"]
+    (run,) = runs
+    night = datetime.fromisoformat(run["logical_date"]).date() - timedelta(days=1)
+    instances = f"{dag}/dagRuns/{run['dag_run_id']}/taskInstances"
+    tasks = json.loads(ask(instances, token))["task_instances"]
     assert {task["state"] for task in tasks} == {"success"}
-    assert {task["task_id"]: task["try_number"] for task in tasks} == dict.fromkeys([*STEPS, "announce"], 1) | {
-        "als": 2
-    }
-    links = json.loads(ask(f"{dag}/dagRuns/{run}/taskInstances/evaluate/links", token))
-    assert links["extra_links"] == {"Evaluation report": f"{address}/headrace/nights/{NIGHT}/report"}
-    assert sorted(path.name for path in Path(checkout.home / "nights" / NIGHT).glob("[!.]*")) == sorted(STEPS)
+    tries = dict.fromkeys([*STEPS, "announce"], 1) | {"als": 2}
+    assert {task["task_id"]: task["try_number"] for task in tasks} == tries
+    links = json.loads(ask(f"{instances}/evaluate/links", token))
+    assert links["extra_links"] == {"Evaluation report": f"{address}/headrace/nights/{night}/report"}
+    done = [path.name for path in (checkout.home / "nights" / night.isoformat()).glob("[!.]*")]
+    assert sorted(done) == sorted(STEPS)

@@ -58,6 +58,7 @@ def test_a_job_that_is_lost_goes_on_from_its_last_checkpoint(watched: Stack) -> 
     assert "TROUBLE" not in watched.run("watch")
 
 
+@pytest.mark.soak
 def test_a_job_that_was_ended_by_hand_stays_so(watched: Stack) -> None:
     watched.submit()
     watched.run("watch")
