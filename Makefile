@@ -11,6 +11,10 @@ PYTHON := $(ENV)/bin/python
 HEADRACE := $(ENV)/bin/headrace
 READY := $(ENV)/.ready
 BATCH_PYTHON := $(HEADRACE_CACHE)/env/batch/bin/python
+EDGE_PYTHON := $(HEADRACE_CACHE)/env/edge/bin/python
+EDGE_READY := $(HEADRACE_CACHE)/env/edge/.ready
+AIRFLOW_PYTHON := $(HEADRACE_CACHE)/env/airflow/bin/python
+AIRFLOW_READY := $(HEADRACE_CACHE)/env/airflow/.ready
 BATCH_READY := $(HEADRACE_CACHE)/env/batch/.ready
 KAFKA_JARS := $(HEADRACE_CACHE)/jars/kafka/.ready
 SPARK_JARS := $(HEADRACE_CACHE)/jars/spark/.ready
@@ -21,12 +25,13 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) ## the tests: without a JVM first, then Flink, Spark, the whole stack
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: without a JVM first, then Spark, Airflow, the whole stack
 	@$(PYTHON) -m infra.stack.prerequisites
-	$(PYTHON) -m pytest -m "not flink and not spark and not stack"
+	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"
-	$(BATCH_PYTHON) -m pytest -m "spark and not stack"
-	$(PYTHON) -m pytest -m stack --durations=12
+	$(BATCH_PYTHON) -m pytest -m "spark and not stack" --durations=8
+	$(AIRFLOW_PYTHON) -m pytest -m "airflow and not stack" tests/dags
+	$(PYTHON) -m pytest -m stack --durations=15
 
 check: $(READY) ## ruff, format, mypy --strict
 	$(ENV)/bin/ruff check .

@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 REQUIREMENTS = Path(__file__).parent / "infra" / "requirements"
 
-TOP_LEVEL = ("jobs", "udfs", "edge", "schemas", "infra")
+TOP_LEVEL = ("dags", "jobs", "udfs", "edge", "schemas", "infra")
 
 
 def extra(name: str) -> list[str]:
@@ -27,5 +27,8 @@ setup(
         "jobs": ["batch/templates/*"],
     },
     extras_require={name: extra(name) for name in ("streaming", "batch", "edge", "airflow", "dev")},
-    entry_points={"console_scripts": ["headrace = infra.cli:app"]},
+    entry_points={
+        "console_scripts": ["headrace = infra.cli:app"],
+        "airflow.plugins": ["headrace = dags.report:Reports"],
+    },
 )

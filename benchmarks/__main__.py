@@ -15,6 +15,7 @@ NAMES += ("floors",)
 NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_quality")
 NAMES += ("quality", "als", "two_tower")
+NAMES += ("airflow_overhead", "night")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 

@@ -31,6 +31,16 @@ def command(job: str, arguments: list[str]) -> list[str]:
     return [str(_python()), "-m", f"jobs.batch.{job}", *arguments]
 
 
+def script(job: str) -> Path:
+    return JOBS / f"{job}.py"
+
+
+def uses_spark(job: str) -> bool:
+    """Whether a job asks for a session (jobs/batch/spark.py)."""
+    text = script(job).read_text() if script(job).is_file() else ""
+    return bool(re.search(r"^from jobs\.batch.*\bspark\b", text, re.MULTILINE))
+
+
 def _python() -> Path:
     python = places.python("batch")
     if not python.exists():

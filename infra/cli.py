@@ -8,7 +8,16 @@ import typer
 from typer.core import TyperGroup
 
 from edge import cli as cli_edge
-from infra import cli_deadletters, cli_federated, cli_jobs, cli_models, cli_night, cli_product, cli_recommend
+from infra import (
+    cli_deadletters,
+    cli_federated,
+    cli_jobs,
+    cli_models,
+    cli_night,
+    cli_product,
+    cli_recommend,
+    cli_watch,
+)
 from infra.errors import HeadraceError, describe
 
 
@@ -96,15 +105,15 @@ def doctor() -> None:
 
 @app.command()
 def logs(
-    program: Annotated[str, typer.Argument(help="zookeeper, kafka, redis, jobmanager, taskmanager or supervisord.")],
+    program: Annotated[str, typer.Argument(help="Such as kafka, redis, jobmanager, supervisord or scheduler.")],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until ended.")] = False,
 ) -> None:
     """The last lines of a program's log."""
     from infra import places
-    from infra.stack.programs import LOG_NAMES
+    from infra.stack.programs import AIRFLOW_LOG_NAMES, LOG_NAMES
 
-    names = {**LOG_NAMES, "supervisord": "supervisord.log"}
+    names = {**LOG_NAMES, **AIRFLOW_LOG_NAMES, "supervisord": "supervisord.log"}
     if program not in names:
         raise HeadraceError(f"unknown program {program!r}; known: {', '.join(names)}")
     path = places.logs() / names[program]
@@ -136,6 +145,7 @@ app.add_typer(cli_jobs.app)
 app.add_typer(cli_product.app)
 app.add_typer(cli_models.app)
 app.add_typer(cli_night.app)
+app.add_typer(cli_watch.app)
 app.add_typer(cli_recommend.app)
 app.add_typer(cli_edge.app)
 app.add_typer(cli_deadletters.app, name="deadletters")

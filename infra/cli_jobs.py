@@ -39,11 +39,12 @@ def stop(
     ] = False,
 ) -> None:
     """End a running job. Its last checkpoint stays under $HEADRACE_HOME/flink/checkpoints."""
-    from infra import flink
+    from infra import flink, revival
     from infra.settings import load
 
     settings = load().flink
     running = flink.named(settings, job)
+    revival.forget(job)  # before it is gone: what is ended by hand is not to be brought back
     if savepoint:
         print(flink.savepoint(settings, running, END_WAIT_S, stop=True))
     else:

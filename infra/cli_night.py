@@ -1,5 +1,6 @@
-"""`headrace run`: the jobs of the night."""
+"""`headrace run`, `retrain` and `airflow`: the jobs of the night, the whole of it, and who runs it each night."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -17,3 +18,40 @@ def run(
     from infra.settings import load
 
     raise typer.Exit(batch.run(load().spark, job, arguments or []))
+
+
+@app.command()
+def retrain(
+    date: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The night's last day, UTC; default: yesterday.")
+    ] = None,
+    models: Annotated[str, typer.Option(help="Of night.models, by commas; default: all.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and judge; publish nothing.")] = False,
+) -> None:
+    """Run the whole night now: the DAG nightly_retrain, without a scheduler. Exit 1 if it fails or is refused."""
+    from infra import airflow
+    from infra.errors import HeadraceError
+    from infra.settings import load
+
+    settings = load()
+    wished = [name for name in models.split(",") if name]
+    if unknown := set(wished) - set(settings.night.models):
+        raise HeadraceError(f"--models must be of night.models, {settings.night.models}, got {', '.join(unknown)}")
+    airflow.prepare(settings)
+    arguments = ["--date", f"{date:%Y-%m-%d}"] if date else []
+    arguments += ["--models", models] if wished else []
+    raise typer.Exit(airflow.run("dags.retrain", [*arguments, *(["--dry-run"] if dry_run else [])]))
+
+
+@app.command("airflow")
+def start_airflow(stop: Annotated[bool, typer.Option("--stop", help="End what this command started.")] = False) -> None:
+    """Start an Airflow here with the project's DAGs, and say where its page is and how to log in."""
+    from rich.console import Console
+
+    from infra.settings import load
+    from infra.stack import airflow
+
+    if stop:
+        print("Airflow is down" if airflow.down() else "Airflow was not up")
+    else:
+        airflow.up(load(), Console())

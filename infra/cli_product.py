@@ -1,5 +1,6 @@
 """`headrace demo`, `restore`, `retire`, `rewards`, `topics` and `package`."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -68,7 +69,11 @@ def retire() -> None:
 
 
 @app.command()
-def rewards() -> None:
+def rewards(
+    date: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only impressions of this day, UTC.")
+    ] = None,
+) -> None:
     """What each policy earned per impression, with its 95 % interval over slates."""
     import numpy as np
     from rich.console import Console
@@ -78,7 +83,10 @@ def rewards() -> None:
     from infra.settings import load
 
     table = Table("policy", "slates", "items shown", "reward", "95 %", box=None, pad_edge=False)
-    for each in product_rewards.earned(product_rewards.last(load().kafka), np.random.default_rng(1)):
+    records = product_rewards.last(load().kafka)
+    if date:
+        records = product_rewards.of_day(records, date.date())
+    for each in product_rewards.earned(records, np.random.default_rng(1)):
         numbers = (
             f"{each.slates:,}",
             f"{each.impressions:,}",

@@ -139,6 +139,11 @@ def savepoint(flink: Flink, job: Job, timeout_s: float, *, stop: bool) -> str:
     raise HeadraceError(f"no savepoint of {job.name} within {timeout_s:.0f} s")
 
 
+def dispose(flink: Flink, savepoint_path: str) -> None:
+    """Delete a savepoint, wherever it lies; Flink does so in its own time."""
+    _call(flink, "/savepoint-disposal", "POST", {"savepoint-path": savepoint_path})
+
+
 def _location(job: Job, operation: dict[str, Any]) -> str:
     if "location" in operation:
         return str(operation["location"])

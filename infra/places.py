@@ -50,12 +50,16 @@ def logs() -> Path:
     return home() / "logs"
 
 
+def airflow_home() -> Path:
+    return home() / "airflow"
+
+
 def flink_client_conf() -> Path:
     return home() / "flink" / "client"
 
 
-def supervisor_socket() -> Path:
-    path = home() / "run" / "supervisor.sock"
+def supervisor_socket(name: str = "supervisor") -> Path:
+    path = home() / "run" / f"{name}.sock"
     if len(os.fsencode(path)) <= UNIX_SOCKET_PATH_MAX:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,6 +30,11 @@ class Earned(NamedTuple):
 def last(kafka: Kafka) -> list[Record]:
     newest = {record.key: record.value for record in topics.records(kafka, REWARDS)}
     return [msgspec.json.decode(value) for value in newest.values()]
+
+
+def of_day(records: Iterable[Record], day: date) -> list[Record]:
+    """Those whose impression was on this day, UTC."""
+    return [each for each in records if datetime.fromtimestamp(each["ts_ms"] / 1000, UTC).date() == day]
 
 
 def log(records: Sequence[Record], target: Callable[[Record], float]) -> ope.Log:

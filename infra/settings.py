@@ -143,6 +143,9 @@ class TwoTower(Section):
 
 
 class Night(Section):
+    models: Annotated[list[str], Field(min_length=1)]
+    schedule: Annotated[str, Field(min_length=1)]
+    upkeep_schedule: Annotated[str, Field(min_length=1)]
     lake: str
     land_records: Positive
     protocol: Annotated[str, Field(pattern=r"^(days:[1-9]\d*|last:0?\.\d+|leave_one_out)$")]
@@ -158,6 +161,33 @@ class Night(Section):
     index_recall: Annotated[float, Field(gt=0, le=1)]
     als: Als
     two_tower: TwoTower
+
+
+class Airflow(Section):
+    port: Port
+    parallelism: Positive
+    retries: NonNegative
+    retry_delay_s: Positive
+    timeout_s: Positive
+    spark_connection: str
+
+
+class Alerts(Section):
+    webhook: Annotated[str, Field(pattern=r"^(https?://\S+)?$")]
+    timeout_s: Positive
+
+
+class Watch(Section):
+    jobs: list[str]
+    schedule: Annotated[str, Field(min_length=1)]
+    savepoint_schedule: Annotated[str, Field(min_length=1)]
+    savepoints_kept: Positive
+    window_s: Positive
+    checkpoint_age_max_s: Positive
+    restarts_max: NonNegative
+    lag_max: NonNegative
+    dead_share_max: Annotated[float, Field(ge=0, le=1)]
+    fresh_max_s: Positive
 
 
 class Stack(Section):
@@ -192,6 +222,9 @@ class Settings(BaseSettings):
     federated: Federated
     spark: Spark
     night: Night
+    airflow: Airflow
+    alerts: Alerts
+    watch: Watch
     stack: Stack
 
     @classmethod

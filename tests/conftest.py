@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.stack.running import Stack, stack_in
+if TYPE_CHECKING:  # not every environment can start a stack
+    from tests.stack.running import Stack
 
 HAS_SPARK = find_spec("pyspark") is not None
 
@@ -33,13 +34,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
+    from tests.stack.running import stack_in
+
     with stack_in(tmp_path_factory.mktemp("stack"), FLINK__CHECKPOINT_INTERVAL_S=1) as stack:
         yield stack
 
 
 @pytest.fixture
-def stack(running_stack: Stack) -> Stack:
+def stack(running_stack: "Stack") -> "Stack":
     running_stack.reset()
     return running_stack
 

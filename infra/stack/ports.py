@@ -31,6 +31,11 @@ def choose(stack: Stack) -> tuple[dict[str, int], list[str]]:
     return chosen, moved
 
 
+def free(port: int) -> int:
+    """The port, or another one if it is taken."""
+    return port if is_free(port) else _spare(set())
+
+
 def is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

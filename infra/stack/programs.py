@@ -19,6 +19,7 @@ LOG_NAMES = {
     "taskmanager": "flink-headrace-taskexecutor-0-local.log",
     "jobmanager": "flink-headrace-standalonesession-0-local.log",
 }
+AIRFLOW_LOG_NAMES = {name: f"airflow-{name}.log" for name in ("api-server", "dag-processor", "scheduler")}
 ZOOKEEPER_MAIN = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain"
 # Every program empties its own temporary folder first, so that kills do not fill the disk.
 FRESH_TMPDIR = 'rm -rf "$TMPDIR" && mkdir -p "$TMPDIR" && exec "$@"'
@@ -34,7 +35,7 @@ class Program:
     whole_group: bool = False  # its children end with it
 
     def log(self) -> Path:
-        return places.logs() / LOG_NAMES[self.name]
+        return places.logs() / (LOG_NAMES | AIRFLOW_LOG_NAMES)[self.name]
 
     def tmpdir(self) -> Path:
         return places.home() / "tmp" / self.name

@@ -26,12 +26,12 @@ def write_all(settings: Settings) -> None:
         (home / folder).mkdir(parents=True, exist_ok=True)
     values = _values(settings)
     for name in ("kafka.properties", "redis.conf", "zookeeper.cfg"):
-        _write(home / "conf" / name, fill(name, values))
+        write_private(home / "conf" / name, fill(name, values))
     log4j = (TEMPLATES / "log4j.properties").read_text()
     for path in ("conf/log4j.properties", "flink/conf/log4j-console.properties"):
-        _write(home / path, log4j)
-    _write(home / "flink" / "conf" / "config.yaml", fill("flink.yaml", values))
-    _write(supervisord_conf(), _supervisord(settings))
+        write_private(home / path, log4j)
+    write_private(home / "flink" / "conf" / "config.yaml", fill("flink.yaml", values))
+    write_supervisord(settings, programs.all_programs(settings.stack), "supervisord", places.supervisor_socket())
 
 
 def write_flink_client(settings: Settings) -> None:
@@ -40,12 +40,12 @@ def write_flink_client(settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     places.logs().mkdir(parents=True, exist_ok=True)
     values = {"java_opts": _java_opts(), "host": host, "port": port, "job_defaults": _job_defaults(settings)}
-    _write(folder / "config.yaml", fill("flink-client.yaml", values))
-    _write(folder / "log4j-cli.properties", (TEMPLATES / "log4j-cli.properties").read_text())
+    write_private(folder / "config.yaml", fill("flink-client.yaml", values))
+    write_private(folder / "log4j-cli.properties", (TEMPLATES / "log4j-cli.properties").read_text())
 
 
-def supervisord_conf() -> Path:
-    return places.home() / "conf" / "supervisord.conf"
+def write_supervisord(settings: Settings, group: list[Program], name: str, socket: Path) -> None:
+    write_private(places.home() / "conf" / f"{name}.conf", _supervisord(settings, group, name, socket))
 
 
 def fill(template: str, values: dict[str, Any]) -> str:
@@ -89,14 +89,15 @@ def _java_opts() -> str:
     return found[1] if found else ""
 
 
-def _supervisord(settings: Settings) -> str:
+def _supervisord(settings: Settings, group: list[Program], name: str, socket: Path) -> str:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     values = {
         "home": _escape(str(places.home())),
-        "socket": _escape(str(places.supervisor_socket())),
+        "name": name,
+        "socket": _escape(str(socket)),
         "log_max_mb": settings.stack.log_max_mb,
         "open_files": OPEN_FILES if limit == resource.RLIM_INFINITY else min(limit, OPEN_FILES),
-        "programs": "\n".join(_program(each, settings) for each in programs.all_programs(settings.stack)),
+        "programs": "\n".join(_program(each, settings) for each in group),
     }
     return fill("supervisord.conf", values)
 
@@ -122,7 +123,7 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")  # supervisord expands %(name)s
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Readable by this user only: redis.conf can hold a password."""
     path.touch(mode=0o600)
     os.chmod(path, 0o600)

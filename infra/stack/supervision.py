@@ -7,14 +7,14 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from infra import places
 from infra.errors import HeadraceError
-from infra.stack import rendering
 
 MARK = "HEADRACE_SUPERVISED"  # environment variable with the home
 SOCKET_WAIT_S = 20
@@ -22,53 +22,76 @@ STOP_WAIT_S = 120
 ORPHAN_WAIT_S = 10
 
 
+class Group(NamedTuple):
+    """Programs that come and go together, under a supervisord of their own."""
+
+    name: str  # of its configuration and log
+    socket: Path
+    mark: str  # what MARK says in its processes
+
+    @property
+    def conf(self) -> Path:
+        return places.home() / "conf" / f"{self.name}.conf"
+
+    @property
+    def log(self) -> Path:
+        return places.logs() / f"{self.name}.log"
+
+
+def stack() -> Group:
+    return Group("supervisord", places.supervisor_socket(), str(places.home()))
+
+
 @contextlib.contextmanager
-def _rpc() -> Iterator[Any]:
-    transport = SupervisorTransport(serverurl=f"unix://{places.supervisor_socket()}")
+def _rpc(group: Group) -> Iterator[Any]:
+    transport = SupervisorTransport(serverurl=f"unix://{group.socket}")
     with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
         yield proxy.supervisor
 
 
-def running() -> bool:
-    with contextlib.suppress(OSError, xmlrpc.client.Fault), _rpc() as rpc:  # a Fault: it is shutting down
+def running(group: Group | None = None) -> bool:
+    # A Fault: it is shutting down.
+    with contextlib.suppress(OSError, xmlrpc.client.Fault), _rpc(group or stack()) as rpc:
         return bool(rpc.getState()["statename"] == "RUNNING")
     return False
 
 
-def processes() -> list[dict[str, Any]]:
+def processes(group: Group | None = None) -> list[dict[str, Any]]:
     """supervisord's word on each program: name, statename, pid, start (s since 1970), ...; empty when it is down."""
     try:
-        with _rpc() as rpc:
+        with _rpc(group or stack()) as rpc:
             return list(rpc.getAllProcessInfo())
     except (OSError, xmlrpc.client.Fault):
         return []
 
 
-def start() -> None:
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(rendering.supervisord_conf())]
+def start(group: Group | None = None) -> None:
+    group = group or stack()
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(group.conf)]
     # Inherited by all it starts: so none of them is ever lost, nor another's process taken for ours.
-    environment = {**os.environ, MARK: str(places.home()), "HEADRACE_HOME": str(places.home())}
+    environment = {**os.environ, MARK: group.mark, "HEADRACE_HOME": str(places.home())}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise HeadraceError(f"supervisord did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
-    if not _wait(running, SOCKET_WAIT_S):
-        raise HeadraceError(f"supervisord is silent: see {places.logs() / 'supervisord.log'}")
+    if not _wait(lambda: running(group), SOCKET_WAIT_S):
+        raise HeadraceError(f"supervisord is silent: see {group.log}")
 
 
 def start_stopped() -> list[str]:
     """Start the programs that somebody stopped, or that supervisord gave up; their names."""
     stopped = [each["name"] for each in processes() if each["statename"] in ("STOPPED", "EXITED", "FATAL")]
-    with _rpc() as rpc:
+    with _rpc(stack()) as rpc:
         for name in stopped:
             rpc.startProcess(name, False)
     return stopped
 
 
-def stop() -> bool:
+def stop(group: Group | None = None) -> bool:
     """End every program, then supervisord; False if it was not running."""
-    if not running():
+    group = group or stack()
+    if not running(group):
         return False
-    with _rpc() as rpc:
+    with _rpc(group) as rpc:
         supervisord = psutil.Process(rpc.getPID())
         rpc.shutdown()
     try:
@@ -78,9 +101,9 @@ def stop() -> bool:
     return True
 
 
-def end_orphans() -> int:
+def end_orphans(group: Group | None = None) -> int:
     """End what outlived a killed supervisord or TaskManager; how many there were."""
-    orphans = list(_marked())
+    orphans = list(_marked((group or stack()).mark))
     for process in orphans:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -92,10 +115,10 @@ def end_orphans() -> int:
     return len(orphans)
 
 
-def _marked() -> Iterator[psutil.Process]:
+def _marked(mark: str) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == str(places.home()):
+            if process.environ().get(MARK) == mark:
                 yield process
 
 

@@ -54,7 +54,7 @@ def test_secrets_are_for_this_user_only(monkeypatch: pytest.MonkeyPatch) -> None
 def test_every_program_has_a_bounded_log_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     _settings(monkeypatch)
     conf = configparser.RawConfigParser()
-    conf.read(rendering.supervisord_conf())
+    conf.read(places.home() / "conf" / "supervisord.conf")
     sections = [conf[f"program:{name}"] for name in programs.LOG_NAMES]
     assert {section["autorestart"] for section in sections} == {"true"}
     assert {section["stdout_logfile_maxbytes"] for section in sections} == {"20MB"}

@@ -1,0 +1,78 @@
+"""Each night: new models from all events so far, and the best of them serves, if it is good enough.
+
+    land > check > (als, two_tower, ...) > evaluate > gate > register > index > precompute > publish > verify > announce
+
+A night of date D takes the events of all days up to and with D. Each step leaves a folder of its own or nothing, so a
+run that failed goes on where it stopped, and a night that is done stays as it is. `headrace retrain --date D` runs this
+DAG without a scheduler.
+"""
+
+import json
+
+from airflow.sdk import DAG, Asset, BaseOperator, Metadata, Param, TriggerRule, chain, task
+
+from dags import tasks
+from dags.report import Report
+from infra import places
+from infra.settings import load
+
+settings = load()
+MODEL = Asset("headrace_model", uri="x-headrace://model")
+DATE = "{{ params.date or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
+PARAMS = {
+    "date": Param(
+        None, type=["null", "string"], format="date", description="The night's last day, UTC; the day before"
+    ),
+    "models": Param(
+        settings.night.models,
+        type="array",
+        items={"enum": settings.night.models},
+        minItems=1,
+        uniqueItems=True,
+        description="Which to train; the gate chooses among them",
+    ),
+    "dry_run": Param(False, type="boolean", description="Train and judge, but register and publish nothing"),
+}
+DOCS = {
+    "land": "Clicks, impressions and rewards from Kafka to the lake, from the offsets where the last night ended.",
+    "check": "The day's data against its expectations. **Fails: nothing is trained and the old model serves.** Look at "
+    "the report in the log; mend the source or the suite, then clear this task.",
+    "evaluate": "Every model of the night, and simple rivals, on events that no model has seen. The report is linked.",
+    "gate": "The numbers against infra/gates.toml. **Fails: the old model goes on serving.** That is the gate at work, "
+    "not a fault; the rule that was broken is the last line of the log.",
+    "register": "The chosen model as an immutable version, and in MLflow with all that it came from.",
+    "index": "Nearest-neighbour index of the version's items.",
+    "precompute": "Every user's list, under the version's own keys: nobody reads them yet.",
+    "publish": "One step: from now on this version serves. `headrace rollback` takes it back.",
+    "verify": "Reads as a reader would. **Fails: the version serves already**; `headrace rollback` if it is bad.",
+}
+
+
+def step(name: str, **options: str) -> BaseOperator:
+    doc = DOCS.get(name, f"Trains the model `{name}` on what `land` brought.")
+    return tasks.job(name, ["--date", DATE], doc_md=doc, **options)
+
+
+with DAG(
+    "nightly_retrain",
+    schedule=settings.night.schedule,
+    start_date=tasks.SINCE,
+    catchup=False,  # a night holds all days before it, so one that was missed is in the next
+    max_active_runs=1,
+    params=PARAMS,
+    default_args=tasks.defaults(settings),
+    doc_md=__doc__,
+    tags=["headrace", "batch"],
+) as dag:
+    models = [step(name, needed=f"{{{{ {name!r} in params.models }}}}") for name in settings.night.models]
+    evaluate = step("evaluate", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    evaluate.operator_extra_links = (Report(),)
+    register = step("register", needed="{{ not params.dry_run }}")
+
+    @task(outlets=[MODEL], doc_md="Tells the DAGs that follow the asset `headrace_model` which version serves now.")
+    def announce(date: str) -> object:
+        told = json.loads((places.home() / "nights" / date / "register" / "version.json").read_text())
+        yield Metadata(MODEL, {"version": told["version"], "date": date})
+
+    chain(step("land"), step("check"), models, evaluate, step("gate"), register)
+    chain(register, step("index"), step("precompute"), step("publish"), step("verify"), announce(DATE))

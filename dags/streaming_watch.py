@@ -1,0 +1,41 @@
+"""Every few minutes: are the Flink jobs well? One that failed or is gone runs again from its last checkpoint.
+
+What is wrong, and what is well again, goes to `alerts.webhook` once. Each day a savepoint of every job is taken; the
+newest `watch.savepoints_kept` stay. `headrace watch` says the same in a terminal.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG
+
+from dags import tasks
+from infra.settings import load
+
+settings = load()
+SCHEDULES = {"streaming_watch": settings.watch.schedule, "streaming_savepoints": settings.watch.savepoint_schedule}
+LIMIT = timedelta(minutes=15)  # a job takes up to a minute to be submitted
+
+
+def watching(name: str, docs: str) -> DAG:
+    common: dict[str, Any] = {"start_date": tasks.SINCE, "catchup": False, "max_active_runs": 1, "doc_md": docs}
+    defaults = tasks.defaults(settings) | {"execution_timeout": LIMIT}
+    return DAG(name, schedule=SCHEDULES[name], default_args=defaults, tags=["headrace", "streaming"], **common)
+
+
+with watching("streaming_watch", __doc__):
+    tasks.Command(
+        task_id="watch",
+        arguments=["watch", "--revive", "--tell"],
+        doc_md="Red: something is not well; the log lists every check. It turns green by itself once all is well. "
+        "A job of which no checkpoint is known is left alone: `headrace submit JOB`. What `headrace stop` ended stays.",
+        on_failure_callback=tasks.tell_unless_refused,
+    )
+
+with watching("streaming_savepoints", "A savepoint of every running job, each day."):
+    tasks.Command(
+        task_id="savepoint",
+        arguments=["watch", "--savepoint", "--tell"],
+        doc_md="Red: a savepoint failed, or a check of `streaming_watch` did. The paths stand in the log.",
+        on_failure_callback=tasks.tell_unless_refused,
+    )

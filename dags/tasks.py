@@ -1,0 +1,132 @@
+"""What a task here is: one command of Headrace in an environment of its own, and what its exit status means.
+
+    0      done
+    3      refused, by a check, a gate or a watch: another try would say the same, so there is none
+    other  failed, or killed: tried again, after airflow.retry_delay_s, then twice that
+
+Airflow itself needs nothing of ours but infra/ and its settings; no Spark, no torch, no Flink.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from infra import alerts, batch, places
+from infra.errors import HeadraceError
+from infra.settings import Settings, load
+
+REFUSED = 3  # exit status
+END_WAIT_S = 20
+YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"  # of the run
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Command(BaseOperator):
+    """`headrace ARGUMENTS` in the streaming environment."""
+
+    template_fields: Sequence[str] = ("arguments", "needed")
+
+    def __init__(self, *, arguments: list[str], needed: str = "True", **options: Any) -> None:
+        super().__init__(**options)
+        self.arguments = arguments
+        self.needed = needed  # rendered to anything but True, the task is skipped
+
+    @cached_property
+    def process(self) -> SubprocessHook:
+        return SubprocessHook()
+
+    def command(self) -> list[str]:
+        python = places.python("streaming")
+        if not python.exists():
+            raise AirflowFailException(f"no streaming environment at {python.parent.parent}: `make up` installs it")
+        return [str(python), "-m", "infra", *self.arguments]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"PYTHONPATH": str(places.CHECKOUT)}
+
+    def execute(self, context: Any) -> None:
+        if self.needed != "True":
+            raise AirflowSkipException("this run does not ask for it")
+        try:
+            ended = self.process.run_command(self.command(), self.environment(), cwd=str(places.CHECKOUT))
+        except BaseException:  # a time limit; Ctrl-C of `headrace retrain`
+            self.on_kill()
+            raise
+        if ended.exit_code == REFUSED:
+            raise AirflowFailException(f"refused: {ended.output}")
+        if ended.exit_code:
+            raise AirflowException(f"exit status {ended.exit_code}: {ended.output}")
+
+    def on_kill(self) -> None:
+        """Also of a task that is marked or cleared while it runs: its JVM and workers end, too."""
+        process = self.process.sub_process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_WAIT_S)
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class Job(Command):
+    """`headrace run JOB ARGUMENTS`, in the batch environment."""
+
+    def __init__(self, *, job: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.job = job
+
+    def command(self) -> list[str]:
+        try:
+            return batch.command(self.job, self.arguments)
+        except HeadraceError as error:
+            raise AirflowFailException(str(error)) from None
+
+    def environment(self) -> dict[str, str]:
+        return batch.environment(load().spark)
+
+
+def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
+    """A job by our launcher; or by spark-submit, if it uses Spark and airflow.spark_connection names a cluster."""
+    connection = load().airflow.spark_connection
+    if connection and batch.uses_spark(name):
+        from dags.spark_jobs import SparkJob
+
+        return SparkJob(task_id=name, job=name, arguments=arguments, conn_id=connection, **options)
+    return Job(task_id=name, job=name, arguments=arguments, **options)
+
+
+def defaults(settings: Settings) -> dict[str, Any]:
+    """default_args of every DAG."""
+    return {
+        "owner": "headrace",
+        "retries": settings.airflow.retries,
+        "retry_delay": timedelta(seconds=settings.airflow.retry_delay_s),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(hours=1),
+        "execution_timeout": timedelta(seconds=settings.airflow.timeout_s),
+        "on_failure_callback": tell,
+    }
+
+
+def tell(context: Any) -> None:
+    """The failure callback: what failed, why, and where its log is, to alerts.webhook."""
+    instance, run = context["task_instance"], context["dag_run"]
+    text = f"{instance.dag_id}.{instance.task_id} failed: {context.get('exception') or 'its process was lost'}"
+    fields = {"dag": instance.dag_id, "task": instance.task_id, "run": run.run_id, "log": instance.log_url}
+    alerts.send(load().alerts, text, **fields)
+
+
+def tell_unless_refused(context: Any) -> None:
+    """Of a watch, which has told by itself what it found."""
+    if not isinstance(context.get("exception"), AirflowFailException):
+        tell(context)

@@ -1,0 +1,54 @@
+"""The day's chores, when the night is over: the lake compacted, old versions gone, what the policies earned, and drift.
+
+    land > (compact, rewards, drift > has_drifted > retrain);  upkeep, of the versions
+
+Drift beyond infra/drift.toml starts `nightly_retrain` early, for shops that do not retrain each night: a night that is
+done already stays as it is.
+"""
+
+import json
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, chain, task
+
+from dags import tasks
+from infra import places
+from infra.settings import load
+
+settings = load()
+DATE = tasks.YESTERDAY
+
+with DAG(
+    "upkeep",
+    schedule=settings.night.upkeep_schedule,
+    start_date=tasks.SINCE,
+    catchup=False,
+    max_active_runs=1,
+    default_args=tasks.defaults(settings),
+    doc_md=__doc__,
+    tags=["headrace", "batch"],
+) as dag:
+    dated = ["--date", DATE]
+    land = tasks.job("land", dated, doc_md="The day's events to the lake, if no night has landed them.")
+    compact = tasks.job("compact", [], doc_md="Many small files of a day become few; readers see no difference.")
+    rewards = tasks.Command(
+        task_id="rewards",
+        arguments=["rewards", *dated],
+        doc_md="What each policy earned a shown item that day, with its interval: the log holds the table.",
+    )
+    drift = tasks.job("drift", dated, doc_md="The day against the week before it: the log lists each measure.")
+
+    @task.short_circuit(doc_md="Goes on only if a measure of `drift` is beyond its limit; skipped otherwise.")
+    def has_drifted(date: str) -> bool:
+        report = json.loads((places.home() / "nights" / date / "drift" / "report.json").read_text())
+        return bool(report["beyond"])
+
+    retrain = TriggerDagRunOperator(
+        task_id="retrain",
+        trigger_dag_id="nightly_retrain",
+        conf={"date": DATE},
+        doc_md="Starts the night of that date now.",
+    )
+    versions = tasks.job("upkeep", [], doc_md="Versions that neither serve nor served before leave disk and Redis.")
+    chain(land, [compact, rewards, drift])
+    chain(drift, has_drifted(DATE), retrain)

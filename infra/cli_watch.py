@@ -1,0 +1,33 @@
+"""`headrace watch`."""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+TROUBLE = 3  # exit status
+
+
+@app.command()
+def watch(
+    revive: Annotated[
+        bool, typer.Option("--revive", help="Bring back jobs that failed or are gone, from their last checkpoint.")
+    ] = False,
+    savepoint: Annotated[
+        bool, typer.Option("--savepoint", help="Take a savepoint of each job, and drop the oldest.")
+    ] = False,
+    tell: Annotated[bool, typer.Option("--tell", help="Tell alerts.webhook what is new since the last time.")] = False,
+) -> None:
+    """Whether the stream is well: each job of watch.jobs, dead letters, Redis. Exit 3 if not."""
+    from infra import alerts, places, revival
+    from infra import watch as product_watch
+    from infra.settings import load
+
+    settings = load()
+    found = revival.care(settings, revive, savepoint) + product_watch.findings(settings)
+    for each in found:
+        print(f"{'ok' if each.ok else 'TROUBLE':<8}{each.about:<18}{each.check:<12}{each.said}")
+    if tell:
+        news = {f"{each.about} {each.check}": each.said for each in found if not each.ok or each.check == "revived"}
+        alerts.send_news(settings.alerts, places.home() / "watch" / "told", news)
+    raise typer.Exit(0 if all(each.ok for each in found) else TROUBLE)

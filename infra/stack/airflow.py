@@ -1,0 +1,93 @@
+"""`headrace airflow`: scheduler, DAG processor and API server of the Airflow in {home}/airflow.
+
+Under a supervisord of their own, so that they stand with or without the local stack, and `headrace down` leaves them.
+"""
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+from rich.console import Console
+
+from infra import airflow, places
+from infra.errors import HeadraceError
+from infra.settings import Settings
+from infra.stack import ports, rendering, supervision
+from infra.stack.ports import LOCALHOST
+from infra.stack.programs import AIRFLOW_LOG_NAMES, Program
+from infra.stack.supervision import Group
+
+POLL_S = 0.5
+
+
+def group() -> Group:
+    return Group("airflow", places.supervisor_socket("airflow"), str(places.airflow_home()))
+
+
+def up(settings: Settings, console: Console) -> None:
+    if supervision.running(group()):
+        console.print(_said("runs already"), soft_wrap=True)
+        return
+    supervision.end_orphans(group())
+    with console.status("Airflow's database"):
+        airflow.prepare(settings, ports.free(settings.airflow.port))
+    for folder in (places.home() / "conf", places.home() / "run", places.logs()):
+        folder.mkdir(parents=True, exist_ok=True)
+    rendering.write_supervisord(settings, _programs(), group().name, group().socket)
+    supervision.start(group())
+    try:
+        with console.status("waiting for scheduler, DAG processor and API server"):
+            _wait_healthy(settings.stack.start_timeout_s)
+    except BaseException:  # Ctrl-C too
+        down()
+        raise
+    console.print(_said("is up"), soft_wrap=True)
+
+
+def down() -> bool:
+    was_up = supervision.stop(group())
+    return bool(supervision.end_orphans(group())) or was_up
+
+
+def _programs() -> list[Program]:
+    command, port = str(airflow.python().with_name("airflow")), int(airflow.configured().get("api", "port"))
+    return [
+        Program(name, port, [command, name], priority, _added(), whole_group=True)
+        for priority, name in enumerate(AIRFLOW_LOG_NAMES, start=1)
+    ]
+
+
+def _added() -> dict[str, str]:
+    """What supervisord's own environment lacks."""
+    wanted = airflow.environment()
+    return {name: wanted[name] for name in ("AIRFLOW_HOME", "HEADRACE_HOME", "PYTHONPATH")}
+
+
+def _wait_healthy(timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while sick := _sick():
+        if time.monotonic() > deadline:
+            raise HeadraceError(f"Airflow's {', '.join(sick)} not healthy after {timeout_s:.0f} s: see {places.logs()}")
+        time.sleep(POLL_S)
+
+
+def _sick() -> list[str]:
+    """The parts that do not answer, by the API server's own word."""
+    try:
+        health = _get("/api/v2/monitor/health")
+    except (OSError, ValueError):
+        return ["API server"]
+    return [part for part in ("metadatabase", "scheduler", "dag_processor") if health[part]["status"] != "healthy"]
+
+
+def _get(path: str) -> Any:
+    address = f"http://{LOCALHOST}:{airflow.configured().get('api', 'port')}{path}"
+    with urllib.request.urlopen(address, timeout=5) as response:
+        return json.loads(response.read())
+
+
+def _said(state: str) -> str:
+    page = airflow.configured().get("api", "base_url")
+    stop = "`headrace airflow --stop` ends it"
+    return f"Airflow {state}: {page}, user {airflow.USER}, password {airflow.login()}; {stop}"

@@ -1,0 +1,127 @@
+"""Has the day's traffic moved away from what the model was trained on?
+
+source     {lake}/clicks and rewards: the night's last day, and the drift.toml reference_days before it
+transform  features (actions, categories, devices, hours, prices, events a user) and predictions (propensities, and the
+           rewards that followed) -> PSI of categories (udfs/drift.py), Kolmogorov-Smirnov distance of numbers (scipy)
+sink       drift/report.json: each measure beside its limit; `beyond`, those above it
+
+Limits are on the size of a move, not on its p-value: with many events every move is significant.
+
+Run: headrace run drift --date 2026-01-31
+"""
+
+import argparse
+import tomllib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from scipy import stats
+
+from infra import durable, places
+from infra.errors import HeadraceError
+from jobs.batch import lake, night
+from jobs.batch.night import Night
+from jobs.batch.spark import session
+from udfs import drift
+
+STEP = "drift"
+SEED = 1
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reference_days: int
+    rows_min: int
+    sample: int
+    psi: dict[str, float]
+    ks: dict[str, float]
+
+
+class Measure(msgspec.Struct, frozen=True):
+    name: str
+    kind: str  # psi or ks
+    value: float
+    limit: float
+    rows: tuple[int, int]  # before the day, and of it
+
+    @property
+    def is_beyond(self) -> bool:
+        return self.value > self.limit
+
+
+class Sides(NamedTuple):
+    """Rows with a boolean column `of_day`."""
+
+    clicks: DataFrame
+    rewards: DataFrame
+
+
+def main(options: argparse.Namespace) -> None:
+    tonight = night.of(options)
+    if tonight.is_done(STEP):
+        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+        return
+    found = list(measures(read(tonight, limits := the_limits()), limits))
+    beyond = [each.name for each in found if each.is_beyond]
+    with tonight.writing(STEP) as folder:
+        report = {"date": tonight.date, "measures": found, "beyond": beyond}
+        durable.write(folder / "report.json", msgspec.json.format(msgspec.json.encode(report)))
+    for each in found:
+        print(f"{each.name:<18}{each.kind:<5}{each.value:8.4f}  limit {each.limit:g}{'  BEYOND' * each.is_beyond}")
+    print(f"drift of {tonight.date}: {', '.join(beyond) or 'none'}")
+
+
+def the_limits(path: Path = places.CHECKOUT / "infra" / "drift.toml") -> Limits:
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text()), Limits)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
+        raise HeadraceError(f"{path}: {error}") from None
+
+
+def read(tonight: Night, limits: Limits) -> Sides:
+    spark = session(STEP)
+    first = tonight.date - timedelta(days=limits.reference_days)
+    tables = (of(spark, tonight.date).where(F.col("day") >= F.lit(first)) for of in (lake.clicks, lake.rewards))
+    of_day = F.col("day") == F.lit(tonight.date)
+    clicks, rewards = (table.withColumn("of_day", of_day) for table in tables)
+    return Sides(clicks.withColumn("hour", F.hour(F.timestamp_millis("t_ms"))), rewards)
+
+
+def measures(sides: Sides, limits: Limits) -> Iterator[Measure]:
+    """A column that has too few values on a side is left out."""
+    a_day = sides.clicks.groupBy("of_day", "day", "user_id").agg(F.count("*").alias("events_per_user"))
+    tables = {"events_per_user": a_day, "reward": sides.rewards, "propensity": sides.rewards}
+    for name, limit in limits.psi.items():
+        before, of_day = _counts(sides.clicks, F.col(name))
+        rows = sum(before.values()), sum(of_day.values())
+        if min(rows) >= limits.rows_min:
+            yield Measure(name, "psi", drift.psi(before, of_day), limit, rows)
+    for name, limit in limits.ks.items():
+        values = _values(tables.get(name, sides.clicks), name, limits.sample)
+        rows = len(values[0]), len(values[1])
+        if min(rows) >= limits.rows_min:
+            yield Measure(name, "ks", float(stats.ks_2samp(*values).statistic), limit, rows)
+
+
+def _counts(table: DataFrame, column: Column) -> tuple[dict[str, int], dict[str, int]]:
+    counted = table.where(column.isNotNull()).groupBy("of_day", column.cast("string").alias("name")).count().collect()
+    before, of_day = ({row["name"]: row["count"] for row in counted if row["of_day"] == side} for side in (False, True))
+    return before, of_day
+
+
+def _values(table: DataFrame, name: str, most: int) -> tuple[Any, Any]:
+    """Up to `most` of each side, drawn by hash, so that a rerun draws the same."""
+    draw = F.xxhash64(*[F.col(each) for each in table.columns], F.lit(SEED))
+    sides = (table.where((F.col("of_day") == side) & F.col(name).isNotNull()) for side in (False, True))
+    drawn = (side.orderBy(draw).limit(most).select(F.col(name).cast("double")).toPandas() for side in sides)
+    before, of_day = (each[name].to_numpy(np.float64) for each in drawn)
+    return before, of_day
+
+
+if __name__ == "__main__":
+    night.run(main, night.arguments(__doc__))

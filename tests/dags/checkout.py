@@ -1,0 +1,107 @@
+"""A copy of the checkout whose night is made of small jobs that we can tell to fail, and what Airflow made of them.
+
+The DAGs, the launcher and Airflow are the real ones; each stand-in leaves a result as a real step does (jobs/batch/
+night.py), notes that it was begun, and does what a file named by the step asks: to refuse, fail, die or hang, once.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra import places
+
+MODELS = ("als", "two_tower")
+STEPS = ("land", "check", *MODELS, "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
+COPIED = ("dags", "infra", "schemas", "jobs", "edge", "udfs", "pyproject.toml", "setup.py")
+STAND_IN = """
+import os, signal, sys, time
+from pathlib import Path
+from infra import places
+from jobs.batch import night
+
+def main(options):
+    tonight, step = night.of(options), Path(__file__).stem
+    home = places.home()
+    with (home / "begun").open("a") as begun:
+        begun.write(f"{step} {tonight.date}\\n")
+    if tonight.is_done(step):
+        return
+    order = home / f"order-{step}"
+    asked = order.read_text() if order.exists() else ""
+    with tonight.writing(step) as folder:
+        (folder / "part").write_text("half")
+        if asked.endswith("once"):
+            order.unlink()
+        if asked.startswith("hang"):
+            (home / "hanging").write_text(str(os.getpid()))
+            time.sleep(600)
+        if asked.startswith("die"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if asked.startswith("fail"):
+            sys.exit(1)
+        if asked.startswith("refuse"):
+            print("ndcg must be >= 0.1, got 0.05")
+            sys.exit(3)
+        (folder / "part").write_text("whole")
+        (folder / "version.json").write_text('{"version": "als-1"}')
+
+if __name__ == "__main__":
+    main(night.arguments(__doc__).parse_args())
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    folder: Path
+    home: Path
+
+    @classmethod
+    def make(cls, root: Path) -> "Checkout":
+        made = cls(root / "checkout", root / "home")
+        for name in COPIED:
+            source = places.CHECKOUT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, made.folder / name)
+        for name in STEPS:
+            (made.folder / "jobs" / "batch" / f"{name}.py").write_text(STAND_IN)
+        batch = root / "cache" / "env" / "batch" / "bin"
+        batch.mkdir(parents=True)
+        (batch / "python").symlink_to(places.python("airflow"))  # the stand-ins need nothing of the batch environment
+        (root / "cache" / "env" / "airflow").symlink_to(places.python("airflow").parents[1])
+        made.home.mkdir()
+        return made
+
+    def environment(self, **settings: object) -> dict[str, str]:
+        cache = self.folder.parent / "cache"
+        ours = {"PYTHONPATH": self.folder, "HEADRACE_HOME": self.home, "HEADRACE_CACHE": cache}
+        settings = {f"HEADRACE_{name}": value for name, value in settings.items()} | ours
+        return os.environ | {name: str(value) for name, value in settings.items()}
+
+    def retrain(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+        (self.home / "begun").unlink(missing_ok=True)
+        wished = {"AIRFLOW__RETRY_DELAY_S": 1} | settings
+        command = [sys.executable, "-m", "infra", "retrain", *arguments]
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment(**wished), capture_output=True, text=True, timeout=300
+        )
+
+    def order(self, step: str, what: str) -> None:
+        (self.home / f"order-{step}").write_text(what)
+
+    def begun(self) -> list[str]:
+        """The jobs that the last night began."""
+        return [line.split()[0] for line in (self.home / "begun").read_text().splitlines()]
+
+    def results(self, night: str) -> dict[str, tuple[str, int]]:
+        """Of each file of the night's results: what is in it, and when it was written."""
+        root = self.home / "nights" / night
+        files = [path for path in root.glob("[!.]*/*") if path.is_file()]
+        return {str(path.relative_to(root)): (path.read_text(), path.stat().st_mtime_ns) for path in files}
+
+
+def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """task -> state, as `headrace retrain` printed them last."""
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {line[0]: line[-1] for line in lines if line and line[0] in (*STEPS, "announce")}

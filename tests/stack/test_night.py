@@ -1,0 +1,118 @@
+"""A whole night by Airflow on a real stack: what readers see afterwards, after a rerun, and after a refusal.
+
+Shoppers want items of their own colour, half of the shop, and buy a few of them each day: so the right lists are known.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra import batch, models, places
+from schemas import redis_keys
+from tests.stack.running import HEADRACE, Failed, Stack
+from tests.streams import Record
+
+STEPS = ("land", "check", "als", "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
+THERE = set(STEPS) <= set(batch.known()) and places.python("batch").exists() and places.python("airflow").exists()
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(not THERE, reason="needs every job of the night, and `make batch airflow`"),
+]
+FIRST_MS, DAY_MS = 1_769_299_200_000, 86_400_000  # 2026-01-25
+NIGHT, LATER = "2026-01-31", "2026-02-01"
+USERS, ITEMS, A_DAY = 60, 60, 3
+
+
+def shopping(days: range) -> Iterator[Record]:
+    for day in days:
+        for user in range(USERS):
+            for n in range(A_DAY):
+                item = 2 * ((7 * user + day * A_DAY + n) % (ITEMS // 2)) + user % 2
+                click: dict[str, Any] = {
+                    "event_id": f"{day}-{user}-{n}",
+                    "user_id": f"u{user}",
+                    "item_id": f"i{item:03}",
+                }
+                click |= {"action": "purchase", "ts_ms": FIRST_MS + day * DAY_MS + n * 60_000, "price": 9.5}
+                yield Record(f"u{user}".encode(), json.dumps(click).encode())
+
+
+@pytest.fixture
+def shop(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    for name, value in {"NIGHT__MODELS": '["als"]', "NIGHT__ALS__FACTORS": "8", "AIRFLOW__RETRY_DELAY_S": "1"}.items():
+        monkeypatch.setenv(f"HEADRACE_{name}", value)
+    for written in ("nights", "lake", "mlflow", "indexes", "lists"):
+        shutil.rmtree(stack.home / written, ignore_errors=True)
+    return stack
+
+
+def current(stack: Stack) -> str:
+    shown: Any = stack.settings.redis.client().get(redis_keys.model_current())
+    return str(json.loads(shown)["version"])
+
+
+def written(stack: Stack) -> dict[str, int]:
+    nights = stack.home / "nights"
+    return {str(path): path.stat().st_mtime_ns for path in nights.rglob("*") if path.is_file()}
+
+
+def champion(stack: Stack) -> str:
+    """By MLflow's own command, in the batch environment."""
+    asked = (
+        "import mlflow; c = mlflow.MlflowClient(); (m,) = c.search_registered_models();"
+        " print(c.get_model_version_by_alias(m.name, 'champion').tags)"
+    )
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{stack.home}/mlflow/mlflow.db"}
+    command = [str(places.python("batch")), "-c", asked]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_night_changes_what_readers_see_and_a_refused_one_does_not(
+    shop: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.send(shopping(range(7)))
+    shop.run("retrain", "--date", NIGHT, timeout_s=600)
+    served = current(shop)
+    assert (pointer := models.current()) is not None
+    assert pointer.version == served
+    assert served in champion(shop)
+    assert (shop.home / "nights" / NIGHT / "evaluate" / "report.html").is_file()
+    listed: Any = shop.settings.redis.client().get(redis_keys.recs(served, "u1"))
+    items = [each["item"] for each in json.loads(listed)["items"]]
+    assert items
+    assert all(int(item[1:]) % 2 == 1 for item in items[:5])  # u1's colour
+
+    before = written(shop)
+    shop.run("retrain", "--date", NIGHT, timeout_s=600)
+    assert (written(shop), current(shop)) == (before, served)
+
+    strict = tmp_path / "gates.toml"
+    gates = (places.CHECKOUT / "infra" / "gates.toml").read_text()
+    strict.write_text(re.sub(r"^diversity = .*$", "diversity = 2.0", gates, flags=re.MULTILINE))
+    monkeypatch.setenv("HEADRACE_NIGHT__GATES_FILE", str(strict))
+    shop.send(shopping(range(7, 8)))
+    with pytest.raises(Failed):
+        shop.run("retrain", "--date", LATER, timeout_s=600)
+    assert current(shop) == served
+    assert not (shop.home / "nights" / LATER / "gate").exists()
+
+
+@pytest.mark.soak
+def test_of_two_publications_at_once_one_wins_whole(shop: Stack) -> None:
+    shop.send(shopping(range(8)))
+    for night in (NIGHT, LATER):
+        shop.run("retrain", "--date", night, timeout_s=600)
+    versions = [each.version for each in models.versions()][-2:]
+    for _ in range(5):
+        both = [subprocess.Popen([HEADRACE, "publish", version], stdout=subprocess.DEVNULL) for version in versions]
+        assert [process.wait(120) for process in both] == [0, 0]
+        assert (pointer := models.current()) is not None
+        assert {pointer.version, pointer.previous} == set(versions)
+        assert current(shop) == pointer.version

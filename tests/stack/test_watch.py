@@ -1,0 +1,81 @@
+"""What watches the stream: it says what is wrong, and brings a lost job back where it was."""
+
+import shutil
+import time
+
+import pytest
+
+from infra import flink
+from infra.errors import HeadraceError
+from tests.dirty import ACTIONS, soiled
+from tests.stack.compare import differences, oracle_of
+from tests.stack.running import JOB, Failed, Stack, wait
+from tests.streams import DAY_MS, Record, Stream, combined, sweepers
+
+pytestmark = pytest.mark.stack
+EVENTS = 12_000
+
+
+@pytest.fixture
+def watched(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    monkeypatch.setenv("HEADRACE_WATCH__JOBS", f'["{JOB}"]')
+    monkeypatch.setenv("HEADRACE_WATCH__FRESH_MAX_S", "1")
+    monkeypatch.setenv("HEADRACE_WATCH__DEAD_SHARE_MAX", "0.5")  # a part of these records is bad on purpose
+    shutil.rmtree(stack.home / "watch", ignore_errors=True)
+    return stack
+
+
+def lose_every_job(stack: Stack) -> None:
+    """As by a cluster that is replaced: nothing in Flink knows the job any more; its checkpoints are there."""
+    stack.run("down")
+    for name in ("flink/ha", "zookeeper"):
+        shutil.rmtree(stack.home / name)
+    stack.run("up", timeout_s=300)
+    assert flink.jobs(stack.settings.flink) == []
+
+
+def test_a_job_that_is_lost_goes_on_from_its_last_checkpoint(watched: Stack) -> None:
+    """Half of the records before it, half after: nothing is lost or doubled."""
+    stream: Stream = combined(list(ACTIONS))[:EVENTS]
+    watched.submit("--parallelism", "2", "--state-backend", "rocksdb")
+    watched.send(soiled(stream[: EVENTS // 2]))
+    wait(lambda: watched.checkpoints() > 0 and watched.consumed() > 0, 120, lambda: "no checkpoint")
+    assert "TROUBLE" not in watched.run("watch", "--savepoint")
+    lose_every_job(watched)
+    with pytest.raises(Failed, match=f"TROUBLE {JOB} +runs +Flink does not know it"):
+        watched.run("watch")
+    assert f"{JOB}  revived     from file:" in watched.run("watch", "--revive")
+    vertices = flink.get(watched.settings.flink, f"/jobs/{watched.job().id}")["vertices"]
+    assert max(vertex["parallelism"] for vertex in vertices) == 2
+    watched.send(soiled(stream[EVENTS // 2 :]))
+    watched.send(sweepers(stream[-1][0] + DAY_MS, watched.settings.kafka.partitions))
+    watched.settle()
+    oracle = oracle_of(watched.settings)
+    assert oracle.at_risk == 0
+    different = differences(watched.settings, oracle)
+    assert not different, "\n".join(different)
+    time.sleep(2)
+    assert "TROUBLE" not in watched.run("watch")
+
+
+@pytest.mark.soak
+def test_a_job_that_was_ended_by_hand_stays_so(watched: Stack) -> None:
+    watched.submit()
+    watched.run("watch")
+    watched.run("stop", JOB)
+    with pytest.raises(Failed, match=r"runs +CANCELED"):
+        watched.run("watch", "--revive")
+    with pytest.raises(HeadraceError):
+        watched.job()
+
+
+@pytest.mark.soak
+def test_trouble_is_named(watched: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_WATCH__DEAD_SHARE_MAX", "0.1")
+    watched.submit()
+    watched.send([Record(b"u", b"{")] * 100)
+    watched.settle()
+    with pytest.raises(Failed, match=r"TROUBLE dead letters +share +100 of 100 records"):
+        watched.run("watch")
+    watched.settings.redis.client().shutdown(nosave=True)
+    wait(lambda: bool(watched.settings.redis.client().ping()), 60, lambda: "Redis is away")
