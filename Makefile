@@ -30,6 +30,7 @@ test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READ
 	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"
 	$(PYTHON) -m pytest -m "flink and not stack"
 	$(BATCH_PYTHON) -m pytest -m "spark and not stack" --durations=8
+	$(EDGE_PYTHON) -m pytest tests/edge/test_flower.py tests/infra/test_continuous_gaussian.py
 	$(AIRFLOW_PYTHON) -m pytest -m "airflow and not stack" tests/dags
 	$(PYTHON) -m pytest -m stack --durations=15
 
@@ -47,8 +48,12 @@ down: ## end what `up` started
 bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=session_features
 	@$(PYTHON) -m benchmarks $(NAME)
 
-soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) # every stack test, also those too long for CI, and 20 seeded crash schedules
-	$(PYTHON) -m pytest -m stack --soak
+soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) # every test, also those too long for CI, and 20 seeded crash schedules
+	$(PYTHON) -m pytest --soak -m "not flink and not spark and not airflow and not stack"
+	$(BATCH_PYTHON) -m pytest --soak -m "spark and not stack"
+	$(EDGE_PYTHON) -m pytest --soak tests/edge/test_flower.py tests/infra/test_continuous_gaussian.py
+	$(AIRFLOW_PYTHON) -m pytest --soak -m "airflow and not stack" tests/dags
+	$(PYTHON) -m pytest --soak -m stack
 
 package: $(READY) $(JOB_JAR) ## what a cluster elsewhere needs to run the jobs, in dist/
 	@$(HEADRACE) package
