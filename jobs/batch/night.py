@@ -14,8 +14,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from infra import durable, places
 from infra.errors import HeadraceError
@@ -99,7 +100,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     """
     options = parser.parse_args()
     try:
-        main(options)
+        _importable(main)(options)
     except Refusal as refusal:
         print(f"headrace: {refusal}", file=sys.stderr)
         raise SystemExit(REFUSED) from None
@@ -108,3 +109,11 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
             raise
         print(f"headrace: {failures.cause(error)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _importable(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
+    """The job's main by the name under which Spark's workers can import it: a program is `__main__` to itself alone."""
+    if main.__module__ != "__main__":
+        return main
+    job = import_module(f"jobs.batch.{Path(main.__code__.co_filename).stem}")
+    return cast(Callable[[argparse.Namespace], None], job.main)

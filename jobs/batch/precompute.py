@@ -138,9 +138,8 @@ def write_recs(clicks: DataFrame, plan: Plan) -> None:
 
 
 def _recs(batches: Iterator[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]:
-    rows = pd.concat([pd.DataFrame(columns=[*trained.COLUMNS, "event_id"]), *batches], ignore_index=True)
-    if len(rows):
-        values = user_lists(rows, plan)
+    if given := list(batches):
+        values = user_lists(pd.concat(given, ignore_index=True), plan)
         name = f"{TaskContext.get().partitionId():05}"
         keys = [redis_keys.recs(plan.version, user) for user in values]
         lists.write(plan.home, name, keys, values.values())
@@ -215,6 +214,4 @@ def _search(place: Path, scorer: trained.Scorer, known: Catalogue) -> nightly.Se
 
 
 if __name__ == "__main__":
-    from jobs.batch import precompute  # what travels to the workers by name keeps what it holds from task to task
-
-    night.run(precompute.main, night.arguments(__doc__))
+    night.run(main, night.arguments(__doc__))

@@ -15,10 +15,15 @@ OURS = {
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas",
 }
+LOCAL_PARTITIONS = 4  # a core
 
 
 def session(name: str, **more: Any) -> SparkSession:
     builder = SparkSession.builder.appName(f"headrace {name}")
     for key, value in (OURS | more).items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    if spark.sparkContext.master.startswith("local") and "spark.sql.shuffle.partitions" not in more:
+        # Spark's own 200 are for a cluster: on two cores most of a small night's time went into starting tasks.
+        spark.conf.set("spark.sql.shuffle.partitions", LOCAL_PARTITIONS * spark.sparkContext.defaultParallelism)
+    return spark
