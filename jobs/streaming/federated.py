@@ -102,7 +102,8 @@ WHOLE = f"""
       FROM summed_portions GROUP BY {COHORT})
     WHERE arrived = portions"""
 SUMS = f"""
-    SELECT {COHORT}, nodes, whole(bodies) FROM TO_CHANGELOG(input => TABLE whole_sums) WHERE op = 'INSERT'"""
+    SELECT {COHORT}, nodes, whole(bodies)
+    FROM TO_CHANGELOG(input => TABLE whole_sums) WHERE op IN ('INSERT', 'UPDATE_AFTER')"""
 FOLDED = """
     SELECT model, version + 1, `round`, p.part, p.parts, length, p.parameters, p.moments, layers
     FROM (SELECT model, version, `round`, length, layers,

@@ -14,9 +14,9 @@ HOLD = "import sys, time; held = bytes.fromhex(sys.argv[1]); print(len(held), fl
 
 
 def held(pid: int, needles: dict[str, bytes]) -> set[str]:
-    """The names of those that are somewhere in the memory of the process."""
+    """The names of those that are somewhere in the memory of the process; an ended one has none."""
     overlap, found = max(map(len, needles.values())), set()
-    with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
+    with contextlib.suppress(ProcessLookupError), Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
         for begin, end in mappings(pid):
             for at in range(begin, end, AT_A_TIME):
                 piece = read(memory.fileno(), at, min(AT_A_TIME + overlap, end - at))

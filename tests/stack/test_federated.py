@@ -160,7 +160,7 @@ def stock_apps(federated: Stack, running: coordinator.Running, names: list[str],
     running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-9, deadline_ms=40_000)
     (folder / "quickstart.py").write_text(QUICKSTART)
     before = federating.model(federated.settings.kafka, 1)
-    told = ["--app", "quickstart:app", "--folder", str(folder), "--set", "lr=0.5"]
+    told = ["--app", "quickstart:app", "--folder", str(folder), "--set", "lr=0.25"]
     commands = {name: [*KEY_HOLDER[:2], "node", name, *told] for name in names}
     receipts = running.coordinator.rounds.receipts[3]
     with federating.processes(federated, **commands):
@@ -170,7 +170,7 @@ def stock_apps(federated: Stack, running: coordinator.Running, names: list[str],
     round_ = running.coordinator.rounds.rounds[3]
     assert federating.cohort(federated.settings.kafka, 3) == sorted(names)
     learnt = federating.model(federated.settings.kafka, 2) - before
-    assert np.abs(learnt - 0.5).max() < 1e-5 + 1 / round_["scale"]
+    assert np.abs(learnt - 0.25).max() < 1e-5 + 1 / round_["scale"]
 
 
 @pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.soak)])
@@ -312,10 +312,9 @@ def kill(running: Processes, target: str) -> None:
 def assert_secrets_stay(federated: Stack, running: Processes, population: Population) -> None:
     """The secret key is in the key holder's memory alone, updates in the nodes' alone, and neither is in a topic."""
     secret = (federation.holder() / f"{population.key_id}.secret").read_bytes()
-    needles = {"secret key": secret[len(secret) // 2 :][:64]}
-    for n in range(4):
-        needles[f"update {n}"] = update_of(n, LENGTH).tobytes()[4_000:4_064]
-        needles[f"integers {n}"] = np.load(federating.plain(population.nodes[n], 1)).tobytes()[4_000:4_064]
+    integers = np.load(federating.plain(population.nodes[0], 1)).tobytes()
+    needles = {"secret key": secret[len(secret) // 2 :][:64], "integers": integers[4_000:4_064]}
+    needles["update"] = update_of(0, LENGTH).tobytes()[4_000:4_064]
     for name, needle in needles.items():
         with memory.canary(needle) as pid:
             assert memory.held(pid, needles) == {name}
