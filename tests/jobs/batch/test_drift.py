@@ -1,7 +1,6 @@
 """Drift between days whose distributions are known."""
 
 import json
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ pytest.importorskip("pyspark")
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from infra import batch, settings
 from jobs.batch import drift, lake, night
 from jobs.batch.drift import Limits, Sides
 from schemas import topics
@@ -24,19 +22,6 @@ pytestmark = pytest.mark.spark
 TODAY = date(2026, 1, 31)
 COLUMNS = "user_id STRING, action STRING, hour INT, device STRING, price DOUBLE, day DATE, of_day BOOLEAN"
 LIMITS = Limits(7, 450, 5000, {"action": 0.25, "hour": 0.25, "device": 0.25}, {"price": 0.15, "events_per_user": 0.15})
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    from jobs.batch.spark import session
-
-    with pytest.MonkeyPatch.context() as patch:
-        small = settings.load().spark.model_copy(update={"master": "local[2]", "driver_memory": "1g"})
-        for name, value in batch.environment(small).items():
-            patch.setenv(name, value)
-        spark = session("tests", **{"spark.sql.shuffle.partitions": 2, "spark.ui.enabled": "false"})
-        yield spark
-        spark.stop()
 
 
 def day(n: int, clicks_share: float, price: float, users: int, events: int = 1500) -> pd.DataFrame:
