@@ -39,7 +39,7 @@ def unseen(user: int, side: int = SIDE) -> set[str]:
 def trained(night: Night, kind: str = "als", side: int = SIDE, seed: int = 1) -> None:
     """By the contract of a trained model; the first two factors tell the parity, the others are small."""
     rng = np.random.default_rng(seed)
-    Y = rng.normal(size=(side, 6)).astype(np.float32) * 0.3
+    Y = rng.normal(size=(side, 6)).astype(np.float32) * 0.05
     Y[:, 0], Y[:, 1] = np.arange(side) % 2 == 0, np.arange(side) % 2 == 1
     parameters = {"objective": als.ials(alpha=5.0)._asdict(), "half_life_ms": 1e12, "rating_max": 5.0, "history": 50}
     lineage = {"date": night.date.isoformat(), "protocol": "days:1", "events": 144, "digest": "1f", "offsets": {}}
