@@ -66,7 +66,7 @@ def changed_checkout(folder: Path) -> Path:
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
     streaming = folder / "jobs" / "streaming"
     change(streaming / f"{JOB}.py", "WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
-    change(streaming / "clicks.py", "the broker's clock plus", "the clock of the broker plus")
+    change(folder / "udfs" / "event_time.py", "the broker's clock plus", "the clock of the broker plus")
     return folder
 
 
