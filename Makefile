@@ -1,6 +1,6 @@
 # Headrace. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: demo test check up down bench soak package batch edge airflow lock help
+.PHONY: demo test test-pure test-flink test-spark test-edge test-dags check up down bench soak package batch edge airflow lock help
 .DELETE_ON_ERROR:
 
 UV_VERSION := 0.13.9
@@ -25,14 +25,25 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: without a JVM first, then Spark, Airflow, the whole stack
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: first those that share a machine, two at a time, then the whole stack
 	@$(PYTHON) -m infra.stack.prerequisites
-	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"
-	$(PYTHON) -m pytest -m "flink and not stack"
-	$(BATCH_PYTHON) -m pytest -m "spark and not stack" --durations=8
-	$(EDGE_PYTHON) -m pytest tests/edge/test_flower.py tests/infra/test_continuous_gaussian.py
-	$(AIRFLOW_PYTHON) -m pytest -m "airflow and not stack" tests/dags
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-spark test-pure test-dags test-edge test-flink
 	$(PYTHON) -m pytest -m stack --durations=15
+
+test-pure:
+	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"
+
+test-flink:
+	$(PYTHON) -m pytest -m "flink and not stack"
+
+test-spark:
+	$(BATCH_PYTHON) -m pytest -m "spark and not stack"
+
+test-edge:
+	$(EDGE_PYTHON) -m pytest tests/edge/test_flower.py tests/infra/test_continuous_gaussian.py
+
+test-dags:
+	$(AIRFLOW_PYTHON) -m pytest -m "airflow and not stack" tests/dags
 
 check: $(READY) ## ruff, format, mypy --strict
 	$(ENV)/bin/ruff check .

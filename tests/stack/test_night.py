@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not THERE, reason="needs every job of the night, and `make batch airflow`"),
 ]
 FIRST_MS, DAY_MS = 1_769_299_200_000, 86_400_000  # 2026-01-25
+RETRY = {"AIRFLOW__RETRY_DELAY_S": "1"}
 NIGHT, LATER = "2026-01-31", "2026-02-01"
 USERS, ITEMS, A_DAY = 60, 60, 3
 
@@ -45,12 +46,25 @@ def shopping(days: range) -> Iterator[Record]:
 
 
 @pytest.fixture
-def shop(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    for name, value in {"NIGHT__MODELS": '["als"]', "NIGHT__ALS__FACTORS": "8", "AIRFLOW__RETRY_DELAY_S": "1"}.items():
+def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """Lists by score alone: items of one colour are alike, and diversity would have the other one, too."""
+    rules = tmp_path / "rules.toml"
+    rules.write_text(changed("rules.toml", {"lambda": 1.0, "max_similarity": 1.0}))
+    settings = {"MODELS": '["als"]', "ALS__FACTORS": "8", "RULES": str(rules)}
+    for name, value in ({f"NIGHT__{name}": value for name, value in settings.items()} | RETRY).items():
         monkeypatch.setenv(f"HEADRACE_{name}", value)
     for written in ("nights", "lake", "mlflow", "indexes", "lists"):
         shutil.rmtree(stack.home / written, ignore_errors=True)
     return stack
+
+
+def changed(name: str, values: dict[str, float]) -> str:
+    """A file of infra/ with other values."""
+    text = (places.CHECKOUT / "infra" / name).read_text()
+    for key, value in values.items():
+        text, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        assert found
+    return text
 
 
 def current(stack: Stack) -> str:
@@ -94,8 +108,7 @@ def test_a_night_changes_what_readers_see_and_a_refused_one_does_not(
     assert (written(shop), current(shop)) == (before, served)
 
     strict = tmp_path / "gates.toml"
-    gates = (places.CHECKOUT / "infra" / "gates.toml").read_text()
-    strict.write_text(re.sub(r"^diversity = .*$", "diversity = 2.0", gates, flags=re.MULTILINE))
+    strict.write_text(changed("gates.toml", {"diversity": 2.0}))
     monkeypatch.setenv("HEADRACE_NIGHT__GATES_FILE", str(strict))
     shop.send(shopping(range(7, 8)))
     with pytest.raises(Failed):
