@@ -43,7 +43,7 @@ def shopper(seed: int) -> Shopper:
 @pytest.mark.parametrize(
     ("parallelism", "backend", "half_life_ms"),
     [
-        (2, "rocksdb", 120_000),
+        pytest.param(2, "rocksdb", 120_000, marks=pytest.mark.soak),  # and this in the kills, of half the seeds
         pytest.param(1, "hashmap", 0, marks=pytest.mark.soak),  # CI has it in test_it_learns_at_once_and_is_restored
         pytest.param(2, "rocksdb", 0, marks=pytest.mark.soak),
     ],
