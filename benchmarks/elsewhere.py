@@ -21,7 +21,8 @@ def ours(module: str, *arguments: Any) -> dict[str, Any]:
 
 
 def peer(python: str, module: str, *arguments: Any) -> dict[str, Any]:
-    return _run(Path(python), f"benchmarks.peers.{module}", arguments, dict(os.environ))
+    # `implicit` has threads of its own, and warns that those of OpenBLAS slow it down.
+    return _run(Path(python), f"benchmarks.peers.{module}", arguments, os.environ | {"OPENBLAS_NUM_THREADS": "1"})
 
 
 def _run(python: Path, module: str, arguments: tuple[Any, ...], environment: dict[str, str]) -> dict[str, Any]:
