@@ -77,7 +77,7 @@ def _write(contents: Any, users: int, how: "Training", lineage: dict[str, Any], 
         lineage=lineage | {"sha256": durable.sha256(Path(lineage["file"]))},
         metrics=quality._asdict(),
         created_ms=created_ms,
-        commit=_commit(),
+        commit=models.commit(),
     )
 
 
@@ -170,15 +170,3 @@ def _now_ms() -> int:
     import time
 
     return time.time_ns() // 1_000_000
-
-
-def _commit() -> str:
-    import subprocess
-
-    from infra.places import CHECKOUT
-
-    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except OSError:
-        return ""

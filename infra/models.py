@@ -20,6 +20,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,15 @@ class Contents(NamedTuple):
 class Model(NamedTuple):
     manifest: Manifest
     contents: Contents
+
+
+def commit() -> str:
+    """Of the code; empty outside a checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(places.CHECKOUT), "rev-parse", "HEAD"], capture_output=True, text=True)
+        return done.stdout.strip()
+    except OSError:
+        return ""
 
 
 def root() -> Path:

@@ -177,16 +177,21 @@ def _long_shares(group: _Group, targets: Float) -> Float:
 
 
 def _groups(other: Basis, rows: Rows, objective: Objective) -> Iterator[_Group]:
-    """Rows of one padded length together, some at a time; rows without entries are in none."""
-    lengths = np.diff(rows.indptr)
+    for chosen, length in alike(np.diff(rows.indptr), len(other.rotation), _GATHERED):
+        yield _gather(other, rows, objective, chosen, length)
+
+
+def alike(lengths: Int, f: int, gathered: int) -> Iterator[tuple[Int, int]]:
+    """(rows, padded length): rows of one padded length together, `gathered` numbers at a time; empty rows in none."""
     padded = padded_length(lengths)
     by_length = np.argsort(padded, kind="stable")
     by_length = by_length[lengths[by_length] > 0]
     starts = np.flatnonzero(np.diff(padded[by_length], prepend=-1))
     for chunk in np.split(by_length, starts[1:]) if len(by_length) else []:
-        at_a_time = max(1, _GATHERED // int(padded[chunk[0]] * len(other.rotation)))
+        length = int(padded[chunk[0]])
+        at_a_time = max(1, gathered // (length * f))
         for at in range(0, len(chunk), at_a_time):
-            yield _gather(other, rows, objective, chunk[at : at + at_a_time], int(padded[chunk[0]]))
+            yield chunk[at : at + at_a_time], length
 
 
 def padded_length(lengths: Int) -> Int:

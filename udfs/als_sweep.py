@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.als import Basis, Int, Objective, Rows, padded_length
+from udfs.als import Basis, Int, Objective, Rows, alike
 
 Float32 = NDArray[np.float32]
 
@@ -121,16 +121,8 @@ def _diagonal(A: Float32) -> Float32:
 
 
 def _batches(other: Basis, rows: Rows, objective: Objective) -> Iterator[_Batch]:
-    lengths = np.diff(rows.indptr)
-    padded = padded_length(lengths)
-    by_length = np.argsort(padded, kind="stable")
-    by_length = by_length[lengths[by_length] > 0]
-    starts = np.flatnonzero(np.diff(padded[by_length], prepend=-1))
-    for chunk in np.split(by_length, starts[1:]) if len(by_length) else []:
-        length = int(padded[chunk[0]])
-        at_a_time = max(1, _GATHERED // (length * len(other.rotation)))
-        for at in range(0, len(chunk), at_a_time):
-            yield _gather(other, rows, objective, chunk[at : at + at_a_time], length)
+    for chosen, length in alike(np.diff(rows.indptr), len(other.rotation), _GATHERED):
+        yield _gather(other, rows, objective, chosen, length)
 
 
 def _gather(other: Basis, rows: Rows, objective: Objective, chosen: Int, length: int) -> _Batch:

@@ -46,8 +46,7 @@ class Fitted(NamedTuple):
 
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+    if tonight.is_left(STEP):
         return
     how = training(settings.night.als, settings.session.history)
     with tonight.writing(STEP) as draft:

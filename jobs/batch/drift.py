@@ -63,8 +63,7 @@ class Sides(NamedTuple):
 
 def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+    if tonight.is_left(STEP):
         return
     found = list(measures(read(tonight, limits := the_limits()), limits))
     beyond = [each.name for each in found if each.is_beyond]

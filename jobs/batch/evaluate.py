@@ -73,8 +73,7 @@ class Asked(NamedTuple):
 
 def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+    if tonight.is_left(STEP):
         return
     began, settings, contest = time.monotonic(), load().night, contestants(tonight)
     with tonight.writing(STEP) as draft:

@@ -44,8 +44,7 @@ class Global(NamedTuple):
 
 def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+    if tonight.is_left(STEP):
         return
     base = tonight.result(BASE)
     kafka = load().kafka

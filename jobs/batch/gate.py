@@ -66,8 +66,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load().night
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+    if tonight.is_left(STEP):
         return
     verdict = judge(tonight, settings.gates, profile(places.CHECKOUT / settings.gates_file, settings.gates))
     keep(tonight, verdict)

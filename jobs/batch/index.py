@@ -91,8 +91,7 @@ class Index(NamedTuple):
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load().night
     version = register.version(tonight)
-    if tonight.is_done(STEP) and publication.index(version).is_dir():
-        print(f"{STEP} of {tonight.date} is done: {publication.index(version)}; --again makes it anew")
+    if publication.index(version).is_dir() and tonight.is_left(STEP, publication.index(version)):
         return
     made = write(models.load(version), settings)
     with tonight.writing(STEP) as folder:

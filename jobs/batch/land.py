@@ -63,8 +63,7 @@ class Landing(NamedTuple):
 
 def main(options: argparse.Namespace) -> None:
     of = night.of(options)
-    if of.is_done(STEP):
-        print(f"land of {of.date} is done: {of.folder / STEP}; --again makes it anew")
+    if of.is_left(STEP):
         return
     with of.writing(STEP) as folder:
         spark = session(STEP)

@@ -46,6 +46,12 @@ class Night(NamedTuple):
     def is_done(self, step: str) -> bool:
         return not self.again and (self.folder / step).is_dir()
 
+    def is_left(self, step: str, at: object = None) -> bool:
+        """Whether a step is done and so left as it is; then it says so. at: where its result is to be looked for."""
+        if done := self.is_done(step):
+            print(f"{step} of {self.date} is done: {at or self.folder / step}; --again makes it anew")
+        return done
+
     def result(self, step: str) -> Path:
         """The folder of a step that is done; HeadraceError if it is not."""
         path = self.folder / step

@@ -65,8 +65,7 @@ class Plan(NamedTuple):
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
     version = register.version(tonight)
-    if tonight.is_done(STEP) and lists.manifest(version):
-        print(f"{STEP} of {tonight.date} is done: {lists.folder(version)}; --again makes it anew")
+    if lists.manifest(version) and tonight.is_left(STEP, lists.folder(version)):
         return
     if tonight.again:
         shutil.rmtree(lists.folder(version), ignore_errors=True)

@@ -27,8 +27,7 @@ STEP = "publish"
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
     version = register.version(tonight)
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: version {version}; --again makes it anew")
+    if tonight.is_left(STEP, f"version {version}"):
         return
     if lists.manifest(version) is None:
         raise HeadraceError(f"{version}: its lists must be whole: `headrace run precompute --date {tonight.date}`")

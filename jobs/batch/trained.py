@@ -12,7 +12,6 @@ of the vector and an item's factors.
 """
 
 import platform
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -25,7 +24,6 @@ from pyspark.sql import DataFrame
 from infra import durable, models
 from infra.errors import HeadraceError
 from infra.models import Contents
-from infra.places import CHECKOUT
 from jobs.batch import split
 from jobs.batch.night import Night
 from udfs import als
@@ -150,16 +148,8 @@ def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any
     offsets = msgspec.json.decode(landed.read_bytes())["topics"] if landed.exists() else {}
     packages = {name: metadata.version(name) for name in PACKAGES}
     data = {"events": trained_on.count(), "digest": split.digest(trained_on), "offsets": offsets}
-    code = {"commit": _commit(), "python": platform.python_version(), "packages": packages}
+    code = {"commit": models.commit(), "python": platform.python_version(), "packages": packages}
     return {"date": night.date.isoformat(), "protocol": protocol} | data | code
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except OSError:
-        return ""
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -47,8 +47,7 @@ UNOBSERVED, REGS = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)  # tried for 
 
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
-    if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: {tonight.folder / STEP}; --again makes it anew")
+    if tonight.is_left(STEP):
         return
     how = als_job.training(settings.night.als, settings.session.history)
     with tonight.writing(STEP) as draft:
