@@ -211,3 +211,13 @@ def test_an_objective_says_what_is_wrong(make: object, said: str) -> None:
     assert callable(make)
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_rows_solved_together_are_each_there_once() -> None:
+    """Also where a length has more rows than are gathered at a time."""
+    lengths = np.array([0, 1, 4, 3, 9, 2, 0, 4, 70, 1])
+    batches = list(als.alike(lengths, 8, gathered=64))
+    found = np.concatenate([rows for rows, _ in batches])
+    assert sorted(found.tolist()) == np.flatnonzero(lengths).tolist()
+    assert [len(rows) for rows, length in batches if length == 4] == [2, 2, 2]
+    assert all(length >= lengths[rows].max() for rows, length in batches)
