@@ -1,7 +1,7 @@
 """Seconds an iteration of our ALS on Spark, or of pyspark.ml's, on an `asked.Asked`; prints JSON.
 
-pyspark.ml says nothing between iterations: the figure is the difference between a fit of some and a fit of one, once the
-JVM is warm.
+pyspark.ml says nothing between iterations: the figure is the difference between a fit of some and a fit of one, once
+the JVM is warm.
 """
 
 import json

@@ -224,11 +224,5 @@ class Project(WritingFunction):
         return pd.Series(answer, index=sums.index)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main(load(), arguments())
+    main(load(), flink.arguments(__doc__).parse_args())

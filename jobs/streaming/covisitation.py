@@ -111,12 +111,5 @@ def key(kind: int, item: str) -> str:
     return (redis_keys.also_viewed, redis_keys.bought_together)[kind](item)
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--redis-only", action="store_true", help="from the whole topic as it is now, then end")
-    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main(load(), arguments())
+    main(load(), flink.arguments(__doc__, redis_only=True).parse_args())

@@ -238,11 +238,5 @@ def folded(*columns: Any) -> list[Row]:
     return [Row(part, *told) for part, told in enumerate(rounds.folded(*columns))]
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
-    return parser.parse_args()
-
-
 if __name__ == "__main__":
-    main(load(), arguments())
+    main(load(), flink.arguments(__doc__).parse_args())

@@ -1,5 +1,6 @@
 """What every streaming job shares: its environment, and Kafka tables as SQL."""
 
+import argparse
 from typing import Any
 
 from pyflink.common import Configuration
@@ -12,6 +13,16 @@ from schemas import topics
 from udfs.contract import MAX_BYTES
 
 MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key and a value of MAX_BYTES characters each
+
+
+def arguments(doc: str | None, redis_only: bool = False) -> argparse.ArgumentParser:
+    """What every job can be asked; redis_only: this one can make its projection anew, as `headrace restore` does."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
+    if redis_only:
+        said = "write Redis alone, from the whole topic as it is now, then end"
+        parser.add_argument("--redis-only", action="store_true", help=said)
+    return parser
 
 
 def environment(

@@ -80,12 +80,8 @@ class Project(WritingFunction):
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--redis-only", action="store_true", help="write Redis alone, from the whole topic as it is now, then end"
-    )
+    parser = flink.arguments(__doc__, redis_only=True)
     parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: what the JVM does alone")
-    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
     return parser.parse_args()
 
 
