@@ -37,6 +37,7 @@ DOCS = {
     "land": "Clicks, impressions and rewards from Kafka to the lake, from the offsets where the last night ended.",
     "check": "The day's data against its expectations. **Fails: nothing is trained and the old model serves.** Look at "
     "the report in the log; mend the source or the suite, then clear this task.",
+    "federated": "The devices' global model, fused with the night's ALS: docs/federated.md.",
     "evaluate": "Every model of the night, and simple rivals, on events that no model has seen. The report is linked.",
     "gate": "The numbers against infra/gates.toml. **Fails: the old model goes on serving.** That is the gate at work, "
     "not a fault; the rule that was broken is the last line of the log.",
@@ -64,7 +65,9 @@ with DAG(
     doc_md=__doc__,
     tags=["headrace", "batch"],
 ) as dag:
-    models = [step(name, needed=f"{{{{ {name!r} in params.models }}}}") for name in settings.night.models]
+    models = {name: step(name, needed=f"{{{{ {name!r} in params.models }}}}") for name in settings.night.models}
+    if "federated" in models:
+        models["als"] >> models["federated"]
     evaluate = step("evaluate", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     evaluate.operator_extra_links = (Report(),)
     register = step("register", needed="{{ not params.dry_run }}")
@@ -74,5 +77,5 @@ with DAG(
         told = json.loads((places.home() / "nights" / date / "register" / "version.json").read_text())
         yield Metadata(MODEL, {"version": told["version"], "date": date})
 
-    chain(step("land"), step("check"), models, evaluate, step("gate"), register)
+    chain(step("land"), step("check"), list(models.values()), evaluate, step("gate"), register)
     chain(register, step("index"), step("precompute"), step("publish"), step("verify"), announce(DATE))

@@ -34,7 +34,6 @@ from udfs import ranking
 from udfs.ranking import Int, Relevant, Similarity
 
 STEP = "evaluate"
-MODELS = ("als", "two_tower")  # steps whose models compete: those that the night has
 CHAMPION = "champion"
 COLUMNS = ("user_id", "event_id", "item_id", "action", "t_ms", "rating", "category", "held")
 SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}
@@ -94,8 +93,7 @@ def read(tonight: Night) -> DataFrame:
 
 
 def contestants(tonight: Night) -> Contest:
-    there = [step for step in MODELS if (tonight.folder / step).is_dir()]
-    folders = {step: tonight.result(step) for step in there or MODELS[:1]}
+    folders = trained.of(tonight)
     broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / models.FACTORS)).all()]
     for step in broken:
         print(f"{step} of {tonight.date} is left out: its item factors must be finite")

@@ -38,7 +38,7 @@ POPULAR = 200  # items of the list
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    kind: str  # als or two_tower
+    kind: str  # the step that made it
     dims: dict[str, int]  # items, factors, users
     parameters: dict[str, Any]  # objective, half_life_ms, rating_max, history, and those of the training
     lineage: dict[str, Any]  # date, protocol, events, digest, offsets, commit, python, packages, warm_start
@@ -59,7 +59,7 @@ class Scorer(Protocol):
 
 
 class Als:
-    """Users are folded in by the solve that the stream uses."""
+    """Users are folded in by the solve that the stream uses; so they are where devices had their part in the items."""
 
     def __init__(self, items: list[str], item_factors: als.Real, trained: Trained) -> None:
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
@@ -90,17 +90,23 @@ class TwoTower:
         return np.asarray(self._vectors(self._towers, self._taken, known.rows))
 
 
+def of(night: Night) -> dict[str, Path]:
+    """The night's models, by the step that made each; HeadraceError if there is none."""
+    found = sorted(path.parent for path in night.folder.glob(f"[!.]*/{MODEL}"))
+    return {folder.name: folder for folder in found or [night.result("als")]}
+
+
 def load(folder: Path) -> Scorer:
     trained, items = description(folder), item_ids(folder)
     factors = np.load(folder / models.FACTORS)
     if factors.shape != (len(items), trained.dims["factors"]):
         expected = (len(items), trained.dims["factors"])
         raise HeadraceError(f"{folder / models.FACTORS} must be {expected}, got {factors.shape}")
-    if trained.kind == "als":
+    if trained.kind in ("als", "federated"):
         return Als(items, factors, trained)
     if trained.kind == "two_tower":
         return TwoTower(folder, items, factors, trained)
-    raise HeadraceError(f"{folder / MODEL}: kind must be als or two_tower, got {trained.kind!r}")
+    raise HeadraceError(f"{folder / MODEL}: kind must be als, federated or two_tower, got {trained.kind!r}")
 
 
 def description(folder: Path) -> Trained:

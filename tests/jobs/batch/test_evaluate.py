@@ -137,4 +137,6 @@ def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: p
     with pytest.raises(Refusal, match="item factors must be finite"):
         evaluate.contestants(night)
     checkerboard.write_model(night.folder / "two_tower", "")
-    assert evaluate.contestants(night).folders.keys() == {"two_tower"}
+    checkerboard.write_model(night.folder / "federated", "")
+    checkerboard.write_model(night.folder / ".als-draft", "")
+    assert evaluate.contestants(night).folders.keys() == {"federated", "two_tower"}

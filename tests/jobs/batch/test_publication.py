@@ -20,13 +20,14 @@ from infra import cli_models, lists, models, places, publication
 from infra.errors import HeadraceError, describe
 from infra.restore import restore_serving
 from infra.settings import load
-from jobs.batch import index, precompute, publish, register, registry, upkeep, verify
+from jobs.batch import index, precompute, publish, register, registry, trained, upkeep, verify
 from jobs.batch.night import Night
 from schemas import redis_keys
 from schemas.topics import CLICKS
 from tests import lakes
 from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
 from tests.jobs.batch import nights
+from udfs.confidence import Events
 
 pytestmark = pytest.mark.spark
 STEPS: dict[str, Callable[[Namespace], None]] = {
@@ -369,12 +370,21 @@ def test_mlflow_knows_how_a_version_came_about(redis: Redis) -> None:  # noqa: F
     assert {each.path for each in known.list_artifacts(one.run_id)} == {"manifest.json", "verdict.json", "report.json"}
 
 
-def test_a_two_tower_version_is_registered_as_such(redis: Redis) -> None:  # noqa: F811
+@pytest.mark.parametrize("kind", ["federated", "two_tower"])
+def test_a_version_is_registered_as_what_it_is(redis: Redis, kind: str) -> None:  # noqa: F811
     shutil.rmtree(TONIGHT.folder)
-    nights.trained(TONIGHT, kind="two_tower")
-    nights.judged(TONIGHT, model="two_tower")
+    nights.trained(TONIGHT, kind=kind)
+    nights.judged(TONIGHT, model=kind)
     manifest = models.load(run("register")).manifest
-    assert (manifest.kind, manifest.version[:9]) == ("two_tower", "two_tower")
+    assert (manifest.kind, manifest.version.startswith(f"{kind}-")) == (kind, True)
+
+
+def test_users_of_the_devices_model_are_folded_in_as_with_als(redis: Redis) -> None:  # noqa: F811
+    nights.trained(TONIGHT, kind="federated")
+    theirs, ours = (trained.load(TONIGHT.result(kind)) for kind in ("federated", "als"))
+    click = Events(*(np.array([value]) for value in (0, 3, 1, np.nan, 0)))
+    assert np.any(ours.user_vectors(click, 1))
+    assert np.array_equal(theirs.user_vectors(click, 1), ours.user_vectors(click, 1))
 
 
 def test_a_version_is_of_its_verdict_and_its_rules(redis: Redis, home: Path) -> None:  # noqa: F811
