@@ -40,7 +40,7 @@ def ours(spark: Any, given: Asked, factors: int, iterations: int, tolerance: flo
     how = Training(factors, iterations, als.hu(ALPHA, REG), float("inf"), 5.0, 50, seed=1)
     began = time.perf_counter()
     items = job.item_ids(events)
-    count = 2 * spark.sparkContext.defaultParallelism
+    count = blocks.count(len(given.users), spark.sparkContext.defaultParallelism)
     strengths = blocks.matrix(events, items, how, count)
     strengths.by_item.blocks.count()
     prepared_s, took_s = time.perf_counter() - began, []

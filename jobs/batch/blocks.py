@@ -22,6 +22,7 @@ from udfs.als import Int, Rows
 from udfs.confidence import histories
 
 KEPT = StorageLevel.MEMORY_AND_DISK
+LARGEST = 5_000_000  # events of a block, 40 MB
 
 
 class Side(NamedTuple):
@@ -36,6 +37,11 @@ class Matrix(NamedTuple):
     def unpersist(self) -> None:
         for side in self:
             side.blocks.unpersist()
+
+
+def count(events: int, cores: int) -> int:
+    """Blocks of a side: one a core, for a task costs 40 ms, as much as 300,000 entries of it; more if they are large."""
+    return cores * max(1, -(-events // (cores * LARGEST)))
 
 
 def kept(events: DataFrame) -> DataFrame:

@@ -165,3 +165,7 @@ def test_the_digest_of_a_model_is_that_of_what_it_was_trained_on(spark: Any) -> 
     described = job.build(kept, HOW, NIGHT, "last:0.2")[1]
     assert described.lineage["digest"] == split.digest(kept) != split.digest(events)
     assert described.lineage["events"] == kept.count()
+
+
+def test_a_block_a_core_unless_they_would_be_large() -> None:
+    assert [blocks.count(events, 2) for events in (0, 10_000_000, 10_000_001)] == [2, 2, 4]
