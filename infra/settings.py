@@ -104,6 +104,15 @@ class Federated(Section):
     hold_ms: Positive
     forget_ms: Positive
     macs_file: str
+    model: Annotated[str, Field(min_length=1, max_length=64)]
+    rounds: Positive
+    clip: Annotated[float, Field(gt=0)]
+    quorum: Annotated[int, Field(ge=2)]
+    epsilon: Annotated[float, Field(ge=0)]
+    rule: Literal["fedavg", "fedadam"]
+    deadline_s: Positive
+    at_most: Positive
+    schedule: str
 
 
 class Spark(Section):

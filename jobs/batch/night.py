@@ -19,15 +19,11 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from infra import durable, places
-from infra.errors import HeadraceError
+from infra.errors import REFUSED, HeadraceError
+from infra.errors import Refusal as Refusal
 from jobs.batch import failures
 
 DAY_MS = 86_400_000
-REFUSED = 3  # exit status
-
-
-class Refusal(HeadraceError):
-    """Nothing went wrong: the data or a model broke a rule. A line each; readers go on with what they have."""
 
 
 class Night(NamedTuple):
