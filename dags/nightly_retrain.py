@@ -33,10 +33,12 @@ PARAMS = {
     ),
     "dry_run": Param(False, type="boolean", description="Train and judge, but register and publish nothing"),
 }
+BASES = {"federated": "als"}  # a model that is made from another of the night
 DOCS = {
     "land": "Clicks, impressions and rewards from Kafka to the lake, from the offsets where the last night ended.",
     "check": "The day's data against its expectations. **Fails: nothing is trained and the old model serves.** Look at "
     "the report in the log; mend the source or the suite, then clear this task.",
+    "federated": "The newest version of the global model, fused with the night's `als`: docs/federated.md.",
     "evaluate": "Every model of the night, and simple rivals, on events that no model has seen. The report is linked.",
     "gate": "The numbers against infra/gates.toml. **Fails: the old model goes on serving.** That is the gate at work, "
     "not a fault; the rule that was broken is the last line of the log.",
@@ -75,4 +77,6 @@ with DAG(
         yield Metadata(MODEL, {"version": told["version"], "date": date})
 
     chain(step("land"), step("check"), models, evaluate, step("gate"), register)
+    for name in BASES.keys() & set(settings.night.models):
+        dag.get_task(BASES[name]) >> dag.get_task(name)
     chain(register, step("index"), step("precompute"), step("publish"), step("verify"), announce(DATE))

@@ -171,6 +171,12 @@ class Night(Section):
     als: Als
     two_tower: TwoTower
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if "federated" in self.models and "als" not in self.models:
+            raise ValueError(f"models must name als with federated, which is made from it, got {self.models}")
+        return self
+
 
 class Airflow(Section):
     port: Port

@@ -34,7 +34,7 @@ from udfs import ranking
 from udfs.ranking import Int, Relevant, Similarity
 
 STEP = "evaluate"
-MODELS = ("als", "two_tower")  # steps whose models compete: those that the night has
+MODELS = ("als", "two_tower", "federated")  # steps whose models compete: those that the night has
 CHAMPION = "champion"
 COLUMNS = ("user_id", "event_id", "item_id", "action", "t_ms", "rating", "category", "held")
 SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}

@@ -38,7 +38,7 @@ POPULAR = 200  # items of the list
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
-    kind: str  # als or two_tower
+    kind: str  # als, federated or two_tower
     dims: dict[str, int]  # items, factors, users
     parameters: dict[str, Any]  # objective, half_life_ms, rating_max, history, and those of the training
     lineage: dict[str, Any]  # date, protocol, events, digest, offsets, commit, python, packages, warm_start
@@ -96,11 +96,11 @@ def load(folder: Path) -> Scorer:
     if factors.shape != (len(items), trained.dims["factors"]):
         expected = (len(items), trained.dims["factors"])
         raise HeadraceError(f"{folder / models.FACTORS} must be {expected}, got {factors.shape}")
-    if trained.kind == "als":
+    if trained.kind in ("als", "federated"):
         return Als(items, factors, trained)
     if trained.kind == "two_tower":
         return TwoTower(folder, items, factors, trained)
-    raise HeadraceError(f"{folder / MODEL}: kind must be als or two_tower, got {trained.kind!r}")
+    raise HeadraceError(f"{folder / MODEL}: kind must be als, federated or two_tower, got {trained.kind!r}")
 
 
 def description(folder: Path) -> Trained:

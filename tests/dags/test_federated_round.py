@@ -22,6 +22,12 @@ params = process_params(dag, dag.get_task("rounds"), json.loads(sys.argv[1]), su
 arguments = dag.get_task("rounds").render_template(dag.get_task("rounds").arguments, {"params": params})
 print(json.dumps([dag.schedule, arguments]))
 """
+NIGHT = """
+import json
+from dags.nightly_retrain import dag
+tasks = ("two_tower", "federated", "evaluate")
+print(json.dumps({name: sorted(dag.get_task(name).upstream_task_ids) for name in tasks}))
+"""
 
 
 def printed(program: str, folder: Path, conf: dict[str, Any], **settings: str) -> Any:
@@ -58,3 +64,9 @@ def test_a_run_may_ask_for_other_terms(tmp_path: Path) -> None:
     schedule, arguments = printed(RENDERED, tmp_path, asked, FEDERATED__SCHEDULE="0 1 * * *")
     assert schedule == "0 1 * * *"
     assert {name: value for name, value in parsed(arguments)[1].items() if name in asked} == asked
+
+
+def test_the_night_fuses_what_was_learnt_with_its_als_if_its_models_name_it(tmp_path: Path) -> None:
+    models = ["als", "two_tower", "federated"]
+    after = printed(NIGHT, tmp_path, {}, NIGHT__MODELS=json.dumps(models))
+    assert after == {"two_tower": ["check"], "federated": ["als", "check"], "evaluate": sorted(models)}
