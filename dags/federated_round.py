@@ -40,6 +40,6 @@ with DAG(
         task_id="rounds",
         arguments=["federated", "coordinator", *OPTIONS],
         doc_md="**Red at once: the budget of the population allows no further round**; the model stays as it is. Red "
-        "after several tries: a round was aborted, since fewer nodes than the quorum sent, or something is away. It "
-        "has cost no privacy; the next run tries again.",
+        "after several tries: a round was aborted, mostly since fewer nodes than the quorum sent; or something is "
+        "away. Nothing was opened; the next run tries again.",
     )
