@@ -21,7 +21,7 @@ class Run(NamedTuple):
 
 def last(home: Path) -> Run:
     with sqlite3.connect(home / "airflow" / "airflow.db", timeout=30) as database:
-        run_id, state, begin, end = database.execute(LAST, ("nightly_retrain",)).fetchone()
+        run_id, state, begin, end = database.execute(LAST).fetchone()
         rows = database.execute(TASKS, (run_id,)).fetchall()
     if not rows or not end:
         return Run(state, 0.0, [])

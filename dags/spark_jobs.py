@@ -11,8 +11,8 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from dags.tasks import REFUSED
 from infra import batch, places
+from infra.errors import REFUSED
 from infra.settings import load
 
 

@@ -21,10 +21,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from infra import alerts, batch, places
-from infra.errors import HeadraceError
+from infra.errors import REFUSED, HeadraceError
 from infra.settings import Settings, load
 
-REFUSED = 3  # exit status
 END_WAIT_S = 20
 YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"  # of the run
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)

@@ -49,6 +49,6 @@ with DAG(
         conf={"date": DATE},
         doc_md="Starts the night of that date now.",
     )
-    versions = tasks.job("upkeep", [], doc_md="Versions that neither serve nor served before leave disk and Redis.")
+    versions = tasks.job("upkeep", [], doc_md="Old versions leave disk and Redis, drafts of killed steps the nights.")
     chain(land, [compact, rewards, drift])
     chain(drift, has_drifted(DATE), retrain)

@@ -18,11 +18,11 @@ from infra import (
     cli_recommend,
     cli_watch,
 )
-from infra.errors import HeadraceError, describe
+from infra.errors import REFUSED, HeadraceError, Refusal, describe
 
 
 class OneLineErrors(TyperGroup):
-    """The one place where an error becomes a line on stderr and exit 1; HEADRACE_DEBUG=1 shows the traceback."""
+    """The one place where an error becomes a line on stderr and exit 1, or 3; HEADRACE_DEBUG=1 shows the traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -34,7 +34,7 @@ class OneLineErrors(TyperGroup):
             if is_usage_error or os.environ.get("HEADRACE_DEBUG"):
                 raise
             print(f"headrace: {describe(error)}", file=sys.stderr)
-            raise typer.Exit(1) from None
+            raise typer.Exit(REFUSED if isinstance(error, Refusal) else 1) from None
 
 
 app = typer.Typer(

@@ -4,7 +4,7 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -102,30 +102,42 @@ def _number(name: str) -> int:
 
 @app.command()
 def coordinator(
-    model: Annotated[str, typer.Option(help="Name of the global model.")],
-    rounds: Annotated[int, typer.Option(min=1, help="In all; a coordinator that is started again goes on.")],
-    clip: Annotated[float, typer.Option(help="L2 norm to which a node clips its update.")],
-    quorum: Annotated[int, typer.Option(min=2, help="Least nodes of a cohort, or of each bucket.")],
-    epsilon: Annotated[
-        float | None, typer.Option(help="To be spent by these rounds; without it there is no noise.")
+    model: Annotated[str | None, typer.Option(help="Name of the global model.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="In all; a coordinator that is started again goes on.")
     ] = None,
-    rule: Annotated[str, typer.Option(help="fedavg or fedadam.")] = "fedavg",
+    clip: Annotated[float | None, typer.Option(help="L2 norm to which a node clips its update.")] = None,
+    quorum: Annotated[int | None, typer.Option(min=2, help="Least nodes of a cohort, or of each bucket.")] = None,
+    epsilon: Annotated[float | None, typer.Option(min=0, help="To be spent by all the rounds; 0: no noise.")] = None,
+    rule: Annotated[str | None, typer.Option(help="fedavg or fedadam.")] = None,
     sample: Annotated[int, typer.Option(min=0, help="Nodes invited to a round; 0: all.")] = 0,
     buckets: Annotated[bool, typer.Option("--buckets", help="Open disjoint buckets, and fold their median.")] = False,
-    deadline_s: Annotated[int, typer.Option(min=1, help="No node is waited for longer.")] = 60,
+    deadline_s: Annotated[int | None, typer.Option(min=1, help="No node is waited for longer.")] = None,
+    at_most: Annotated[
+        int, typer.Option(min=0, help="Finish so many, then end; exit 1 at one that is aborted. 0: all that are left.")
+    ] = 0,
     initial: Annotated[
         Path | None, typer.Option(help="Version 0: a .npz of named arrays, or a .npy of item factors.")
     ] = None,
 ) -> None:
-    """Run the rounds of a model."""
+    """Run the rounds of a model; what is not given is as [federated] says. Exit 3 beyond the budget."""
     from edge.federated import coordinator as rounds_of
     from edge.federated import provisioning
     from infra import federation
     from infra.settings import load
 
-    wish = rounds_of.Wish(model, rounds, clip, quorum, rule, sample, buckets, deadline_s * 1000, epsilon=epsilon)
-    first = rounds_of.initial(model, initial) if initial else None
-    rounds_of.serve(load().kafka, wish, provisioning.read(federation.public()), first)
+    settings = load()
+    given = _given(model=model, rounds=rounds, clip=clip, quorum=quorum, epsilon=epsilon, rule=rule)
+    of = settings.federated.model_copy(update=given | _given(deadline_s=deadline_s))
+    terms = (of.model, of.rounds, of.clip, of.quorum, of.rule, sample, buckets, of.deadline_s * 1000)
+    wish = rounds_of.Wish(*terms, epsilon=of.epsilon or None, at_most=at_most)
+    first = rounds_of.initial(of.model, initial) if initial else None
+    over = rounds_of.serve(settings.kafka, wish, provisioning.read(federation.public()), first)
+    print(f"{over} of {of.rounds} rounds of {of.model} are over")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command("key-holder")
@@ -139,14 +151,14 @@ def key_holder() -> None:
 
 @app.command()
 def candidate(
-    model: Annotated[str, typer.Argument(help="Name of the global model.")],
+    model: Annotated[str | None, typer.Argument(help="Name of the global model; default: federated.model.")] = None,
     date: Annotated[str | None, typer.Option(help="The night whose ALS it is fused with.")] = None,
 ) -> None:
     """Fuse the global model with the night's ALS: a candidate for the night's gate (`headrace run federated`)."""
     from infra import batch
     from infra.settings import load
 
-    arguments = ["--model", model, *(["--date", date] if date else [])]
+    arguments = [*(["--model", model] if model else []), *(["--date", date] if date else [])]
     raise typer.Exit(batch.run(load().spark, "federated", arguments))
 
 

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from infra.errors import REFUSED
+
 app = typer.Typer()
-TROUBLE = 3  # exit status
 
 
 @app.command()
@@ -30,4 +31,4 @@ def watch(
     if tell:
         news = {f"{each.about} {each.check}": each.said for each in found if not each.ok or each.check == "revived"}
         alerts.send_news(settings.alerts, places.home() / "watch" / "told", news)
-    raise typer.Exit(0 if all(each.ok for each in found) else TROUBLE)
+    raise typer.Exit(0 if all(each.ok for each in found) else REFUSED)

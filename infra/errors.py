@@ -4,6 +4,7 @@ import os
 from textwrap import shorten
 
 TEXT_MAX = 300  # characters; Kafka's errors quote whole requests
+REFUSED = 3  # exit status: another try would say the same
 
 
 class HeadraceError(Exception):
@@ -12,6 +13,10 @@ class HeadraceError(Exception):
 
 class SettingsError(HeadraceError):
     pass
+
+
+class Refusal(HeadraceError):
+    """Nothing went wrong: data, a model or a budget breaks a rule. The program ends with REFUSED."""
 
 
 def describe(error: Exception) -> str:

@@ -47,7 +47,7 @@ class ModelError(HeadraceError):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
-    kind: str  # als or two_tower
+    kind: str  # als, federated or two_tower
     dims: dict[str, int]  # items, factors, users
     parameters: dict[str, Any]  # of the objective, the confidence and the training
     lineage: dict[str, Any]  # what it was trained on: a file with its sha256, or topic offsets

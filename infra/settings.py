@@ -104,6 +104,15 @@ class Federated(Section):
     hold_ms: Positive
     forget_ms: Positive
     macs_file: str
+    model: Annotated[str, Field(min_length=1, max_length=64)]
+    rounds: Positive
+    clip: Annotated[float, Field(gt=0)]
+    quorum: Annotated[int, Field(ge=2)]
+    epsilon: Annotated[float, Field(ge=0)]
+    rule: Literal["fedavg", "fedadam"]
+    deadline_s: Positive
+    at_most: Positive
+    schedule: str
 
 
 class Spark(Section):
@@ -161,6 +170,12 @@ class Night(Section):
     index_recall: Annotated[float, Field(gt=0, le=1)]
     als: Als
     two_tower: TwoTower
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if "federated" in self.models and "als" not in self.models:
+            raise ValueError(f"models must name als with federated, which is made from it, got {self.models}")
+        return self
 
 
 class Airflow(Section):

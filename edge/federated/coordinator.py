@@ -1,37 +1,33 @@
 """Opens rounds, invites nodes, names the cohort, and says when a round is over; docs/federated.md has the protocol.
 
 All it knows is in Kafka: `Rounds` is a function of the topics, and what to do next is a function of `Rounds`, the wish
-and the time. So a coordinator that was killed goes on where the records end.
+and the time. So a coordinator that was killed goes on where the records end. Only which rounds `Wish.at_most` counts is
+its own: those that end while it runs.
 """
 
-import logging
-import math
 import random
 import time
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.federated.channel import Follower, Told, Writer
+from edge.federated.heard import Record, Rounds, charge
 from edge.federated.provisioning import Population
 from infra import homomorphic
-from infra.errors import HeadraceError
+from infra.errors import HeadraceError, Refusal
 from infra.settings import Kafka
 from schemas import topics
 from udfs import accountant, robust, rounds
 from udfs.accountant import Budget
-from udfs.mechanisms import Disjoint, Mechanism
+from udfs.mechanisms import Mechanism
 from udfs.plan import Plan, plan
 
-log = logging.getLogger(__name__)
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
 ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
-Record = dict[str, Any]
 
 
 class Wish(NamedTuple):
@@ -48,76 +44,7 @@ class Wish(NamedTuple):
     grace_ms: int = 30_000  # receipts come so long after their frames: some checkpoints of Flink
     epsilon: float | None = None  # to be spent by all the rounds; None: no noise
     inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/plan.py
-
-
-class Rounds:
-    """What the topics say."""
-
-    def __init__(self) -> None:
-        self.rounds: dict[int, Record] = {}
-        self.receipts: dict[int, dict[str, int]] = defaultdict(dict)
-        self.cohorts: dict[int, dict[int, list[Record]]] = defaultdict(dict)  # by attempt
-        self.refused: dict[int, dict[int, str]] = defaultdict(dict)
-        self.opened: set[int] = set()
-        self.epsilon = 0.0
-        self._parts: dict[tuple[str, int], set[int]] = defaultdict(set)
-        self.versions: dict[str, int] = {}  # the newest complete one of each model
-        self.models: dict[str, Record] = {}
-
-    def hear(self, told: Told) -> None:
-        record = told.record
-        match told.topic:
-            case topics.ROUNDS:
-                before = self.rounds.get(record["round"], record)
-                self.rounds[record["round"]] = record if before["status"] == "open" else before
-            case topics.RECEIPTS:
-                self.receipts[record["round"]][record["node"]] = record["as_of_ms"]
-            case topics.COHORTS:
-                self.cohorts[record["round"]].setdefault(record["attempt"], []).append(record)
-            case topics.AGGREGATES:
-                self._hear_aggregate(record)
-            case topics.GLOBAL_MODEL:
-                self._hear_model(record)
-
-    def _hear_aggregate(self, record: Record) -> None:
-        self.epsilon = max(self.epsilon, math.inf if record["epsilon"] is None else record["epsilon"])
-        if record["status"] == "opened":
-            self.opened.add(record["round"])
-        else:
-            self.refused[record["round"]][record["attempt"]] = record["reason"] or ""
-
-    def _hear_model(self, record: Record) -> None:
-        model, version = record["model"], record["version"]
-        self._parts[model, version].add(record["part"])
-        if len(self._parts[model, version]) == record["parts"] and version > self.versions.get(model, -1):
-            self.versions[model] = version
-            self.models[model] = record
-
-    def current(self, model: str) -> Record | None:
-        """The round that is open."""
-        newest = max(self.of(model), default=0)
-        return self.rounds[newest] if newest and self.rounds[newest]["status"] == "open" else None
-
-    def of(self, model: str) -> Iterator[int]:
-        return (number for number, record in self.rounds.items() if record["model"] == model)
-
-    def over(self, model: str) -> int:
-        """Rounds with a result."""
-        return sum(self.rounds[number]["status"] == "closed" for number in self.of(model))
-
-    def spent(self, population: str) -> list[Mechanism]:
-        """Of each round that was opened, or may be yet."""
-        counted = [
-            record
-            for number, record in self.rounds.items()
-            if record["population"] == population and (number in self.opened or record["status"] != "aborted")
-        ]
-        return [charge(record) for record in counted]
-
-
-def charge(round_: Record) -> Mechanism:
-    part = rounds.mechanism(round_)
-    return part if round_["buckets"] == 1 else Disjoint((part,) * round_["buckets"])
+    at_most: int = 0  # rounds of this run, one that is open at its start with them; 0: all that are left
 
 
 class Coordinator:
@@ -126,12 +53,31 @@ class Coordinator:
         self.rounds = Rounds()
         self._chance = chance or random.SystemRandom()
         self._plans: dict[tuple[Wish, int, int], Plan] = {}
+        self._before: set[int] = set()
+
+    def begin(self) -> None:
+        """The rounds that have ended by now are not of this run."""
+        self._before = self._ended()
 
     def is_done(self) -> bool:
-        return self.rounds.over(self.wish.model) >= self.wish.rounds and self.rounds.current(self.wish.model) is None
+        if self.rounds.current(self.wish.model):
+            return False
+        is_enough = 0 < self.wish.at_most <= len(self._tried()) or bool(self.failure())
+        return is_enough or self.rounds.over(self.wish.model) >= self.wish.rounds
+
+    def failure(self) -> str:
+        """Why a round of this run has no result. Without at_most there is none: it is tried until it has one."""
+        aborted = [each for each in self._tried() if each["status"] == "aborted"] if self.wish.at_most else []
+        return f"round {aborted[0]['round']} was aborted: {aborted[0]['reason']}" if aborted else ""
+
+    def _tried(self) -> list[Record]:
+        return [self.rounds.rounds[number] for number in sorted(self._ended() - self._before)]
+
+    def _ended(self) -> set[int]:
+        return {number for number in self.rounds.of(self.wish.model) if self.rounds.rounds[number]["status"] != "open"}
 
     def next(self, now_ms: int) -> list[Told]:
-        """What is to be said now; HeadraceError if the next round may not begin."""
+        """What is to be said now; Refusal if the budget does not allow the next round."""
         round_ = self.rounds.current(self.wish.model)
         if round_ is None:
             return [] if self.is_done() else [Told(topics.ROUNDS, self._opened(now_ms))]
@@ -181,7 +127,7 @@ class Coordinator:
         population = self._population
         spent = self.rounds.spent(population.name)
         if why := accountant.refusal(spent, coming, population.budget()):
-            raise HeadraceError(f"no round begins: {why}")
+            raise Refusal(f"no round begins: {why}")
 
     def _first_cohort(self, round_: Record, now_ms: int) -> list[Told]:
         number, deadline = round_["round"], round_["deadline_ms"]
@@ -251,6 +197,7 @@ class Running:
         self._hear(self._follower.catch_up())
         if initial and wish.model not in self.coordinator.rounds.versions:
             self._say(initial)
+        self.coordinator.begin()
 
     def step(self, timeout_ms: int = 200) -> None:
         self._hear(self._follower.poll(timeout_ms))
@@ -270,10 +217,14 @@ class Running:
         self._writer.close()
 
 
-def serve(kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None) -> None:
+def serve(kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None) -> int:
+    """Rounds that are over, of all; HeadraceError if one of this run has no result."""
     running = Running(kafka, wish, population, initial)
     try:
         while not running.coordinator.is_done():
             running.step()
     finally:
         running.close()
+    if why := running.coordinator.failure():
+        raise HeadraceError(why)
+    return running.coordinator.rounds.over(wish.model)

@@ -47,12 +47,13 @@ def main(options: argparse.Namespace) -> None:
     if tonight.is_left(STEP):
         return
     base = tonight.result(BASE)
-    kafka = load().kafka
-    found = read(kafka, options.model)
+    settings = load()
+    model = options.model or settings.federated.model
+    found = read(settings.kafka, model)
     items = msgspec.json.decode((federation.public() / federation.ITEMS).read_bytes(), type=list[str])
     with tonight.writing(STEP) as folder:
-        weight = write(folder, base, found, items, options.model)
-    print(f"{STEP} of {tonight.date}: version {found.version} of {options.model} weighs {weight:.2f}")
+        weight = write(folder, base, found, items, model)
+    print(f"{STEP} of {tonight.date}: version {found.version} of {model} weighs {weight:.2f}")
 
 
 def read(kafka: Kafka, model: str) -> Global:
@@ -120,7 +121,7 @@ def write(folder: Path, base: Path, found: Global, items: list[str], model: str)
 
 def arguments() -> argparse.ArgumentParser:
     parser = night.arguments(__doc__)
-    parser.add_argument("--model", default="items", help="the global model's name (items)", metavar="NAME")
+    parser.add_argument("--model", help="the global model's name (federated.model)", metavar="NAME")
     return parser
 
 

@@ -7,6 +7,7 @@ night changes nothing; --again makes a step anew. A night of date D takes the ev
 """
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -19,15 +20,11 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from infra import durable, places
-from infra.errors import HeadraceError
+from infra.errors import REFUSED, HeadraceError
+from infra.errors import Refusal as Refusal
 from jobs.batch import failures
 
 DAY_MS = 86_400_000
-REFUSED = 3  # exit status
-
-
-class Refusal(HeadraceError):
-    """Nothing went wrong: the data or a model broke a rule. A line each; readers go on with what they have."""
 
 
 class Night(NamedTuple):
@@ -85,6 +82,22 @@ def _replace(draft: Path, place: Path) -> None:
     else:
         draft.rename(place)
     durable.sync(place.parent)
+
+
+def sweep(before_s: float) -> list[Path]:
+    """Drafts of steps that were killed, in which nothing was written since then; they go."""
+    drafts = (path for path in (places.home() / "nights").glob("*/.*-*") if path.is_dir())
+    dead = [draft for draft in drafts if _written_s(draft) < before_s]
+    for draft in dead:
+        shutil.rmtree(draft, ignore_errors=True)
+    return dead
+
+
+def _written_s(draft: Path) -> float:
+    try:
+        return max(path.stat().st_mtime for path in (draft, *draft.rglob("*")))
+    except FileNotFoundError:  # it became a result just now
+        return math.inf
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:

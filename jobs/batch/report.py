@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 Figures = dict[str, Any]
 
 COLOURS = ("#0f766e", "#d97706", "#64748b", "#7c3aed", "#db2777")
-NAMES = {"als": "ALS", "two_tower": "two-tower", "item_item": "item-item"}
+NAMES = {"als": "ALS", "two_tower": "two-tower", "federated": "federated + ALS", "item_item": "item-item"}
 NAMES |= {"ndcg": "NDCG", "map": "MAP", "mrr": "MRR", "gini": "Gini"}
 ROWS = {
     "Accuracy": ("ndcg", "precision", "recall", "capped_recall", "hit_rate", "map", "mrr"),

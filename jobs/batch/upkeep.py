@@ -1,17 +1,22 @@
 """Old versions leave: disk, index, Redis, MLflow. Those that serve, served before, or are among the newest stay.
 
-source     {home}/models, {home}/lists; collaborative.versions_kept
+Drafts that a killed step left in a night go, too, after a day without a write.
+
+source     {home}/models, {home}/lists, {home}/nights; collaborative.versions_kept
 transform  none
-sink       infra/publication.tidy; MLflow's model versions (their runs stay, as the history), its aliases
+sink       infra/publication.tidy, night.sweep; MLflow's model versions (their runs stay, as the history), its aliases
 
 Run: headrace run upkeep                 (--aliases: only let MLflow's aliases follow the pointer)
 """
 
 import argparse
+import time
 
 from infra import publication
 from infra.settings import load
 from jobs.batch import night, publish, registry
+
+DRAFT_KEPT_S = 86_400
 
 
 def main(options: argparse.Namespace) -> None:
@@ -20,6 +25,8 @@ def main(options: argparse.Namespace) -> None:
         for version in publication.tidy(settings):
             print(f"{version} is gone")
         registry.forget(registry.client(settings.night))
+        if dead := night.sweep(time.time() - DRAFT_KEPT_S):
+            print(f"{len(dead)} drafts of steps that were killed are gone")
     publish.move_aliases(settings)
 
 

@@ -87,7 +87,7 @@ def test_switched_on_it_runs_last_night_alone_and_tries_what_was_killed_again(pa
     checkout.order("als", "die once")
     dag = f"{address}/api/v2/dags/nightly_retrain"
     deadline = time.monotonic() + WAIT_S
-    while json.loads(ask(f"{address}/api/v2/dags", token))["total_entries"] < 4:  # they are read in the background
+    while json.loads(ask(f"{address}/api/v2/dags", token))["total_entries"] < 5:  # they are read in the background
         assert time.monotonic() < deadline
         time.sleep(1)
     ask(dag, token, {"is_paused": False}, "PATCH")

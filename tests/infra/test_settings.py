@@ -45,6 +45,7 @@ WRONG = {
     "backend": ({"HEADRACE_FLINK__STATE_BACKEND": "disk"}, "must be 'hashmap' or 'rocksdb', got 'disk'"),
     "time zone": ({"HEADRACE_SESSION__TIME_ZONE": "Mars"}, "session.time_zone .* tz database"),
     "recent": ({"HEADRACE_SESSION__RECENT": "51"}, "session: recent must be <= history, got 51 > 50"),
+    "fused with nothing": ({"HEADRACE_NIGHT__MODELS": '["federated"]'}, "night: models must name als with federated"),
     "user without password": ({"HEADRACE_REDIS__USERNAME": "u"}, "redis: username also needs password"),
     "ca without tls": ({"HEADRACE_REDIS__CA_FILE": __file__}, "redis: ca_file needs tls"),
     "missing file": ({"HEADRACE_KAFKA__CA_FILE": "/no/such"}, "kafka.ca_file .* existing file, got '/no/such'"),

@@ -8,6 +8,7 @@ import pytest
 from infra import flink
 from infra.errors import HeadraceError
 from tests.dirty import ACTIONS, soiled
+from tests.stack import dag_run
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import JOB, Failed, Stack, wait
 from tests.streams import DAY_MS, Record, Stream, combined, sweepers
@@ -25,6 +26,14 @@ def watched(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     return stack
 
 
+def is_well(stack: Stack, *options: str) -> bool:
+    """A broker that just came up has no coordinator of the job's group yet."""
+    try:
+        return "TROUBLE" not in stack.run("watch", *options)
+    except Failed:
+        return False
+
+
 def lose_every_job(stack: Stack) -> None:
     """As by a cluster that is replaced: nothing in Flink knows the job any more; its checkpoints are there."""
     stack.run("down")
@@ -34,17 +43,23 @@ def lose_every_job(stack: Stack) -> None:
     assert flink.jobs(stack.settings.flink) == []
 
 
-def test_a_job_that_is_lost_goes_on_from_its_last_checkpoint(watched: Stack) -> None:
-    """Half of the records before it, half after: nothing is lost or doubled."""
+@dag_run.needed
+def test_airflow_brings_a_lost_job_back_to_its_last_checkpoint(watched: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the records before it, half after: nothing is lost or doubled. Red while another job is missing."""
     stream: Stream = combined(list(ACTIONS))[:EVENTS]
     watched.submit("--parallelism", "2", "--state-backend", "rocksdb")
     watched.send(soiled(stream[: EVENTS // 2]))
     wait(lambda: watched.checkpoints() > 0 and watched.consumed() > 0, 120, lambda: "no checkpoint")
-    assert "TROUBLE" not in watched.run("watch", "--savepoint")
+    wait(lambda: is_well(watched, "--savepoint"), 30, lambda: "trouble")
     lose_every_job(watched)
     with pytest.raises(Failed, match=f"TROUBLE {JOB} +runs +Flink does not know it"):
         watched.run("watch")
-    assert f"{JOB}  revived     from file:" in watched.run("watch", "--revive")
+    with monkeypatch.context() as more:
+        more.setenv("HEADRACE_WATCH__JOBS", f'["{JOB}", "bandit"]')
+        red = dag_run.run("streaming_watch")
+    assert red.tasks == {"watch": ["failed", 1]}, red.said
+    assert f"{JOB}  revived     from file:" in red.said
+    assert "TROUBLE bandit            revived     no checkpoint of it is known" in red.said
     vertices = flink.get(watched.settings.flink, f"/jobs/{watched.job().id}")["vertices"]
     assert max(vertex["parallelism"] for vertex in vertices) == 2
     watched.send(soiled(stream[EVENTS // 2 :]))
@@ -55,7 +70,9 @@ def test_a_job_that_is_lost_goes_on_from_its_last_checkpoint(watched: Stack) -> 
     different = differences(watched.settings, oracle)
     assert not different, "\n".join(different)
     time.sleep(2)
-    assert "TROUBLE" not in watched.run("watch")
+    green = dag_run.run("streaming_watch")
+    assert green.tasks == {"watch": ["success", 1]}, green.said
+    assert f"ok      {JOB}  runs        RUNNING" in green.said
 
 
 @pytest.mark.soak

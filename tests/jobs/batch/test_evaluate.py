@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from infra.errors import HeadraceError
-from jobs.batch import evaluate, report, split
+from jobs.batch import evaluate, federated, report, split, trained
 from jobs.batch.evaluate import Contest
 from jobs.batch.night import Night, Refusal
 from tests.jobs.batch import checkerboard
@@ -140,3 +140,15 @@ def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: p
     checkerboard.write_model(night.folder / "federated", "")
     checkerboard.write_model(night.folder / ".als-draft", "")
     assert evaluate.contestants(night).folders.keys() == {"federated", "two_tower"}
+
+
+def test_the_global_model_fused_with_the_nights_als_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    night, items = Night(date(2026, 1, 31)), checkerboard.ITEMS
+    checkerboard.write_model(night.folder / "als", "")
+    learnt = federated.Global(1, checkerboard.factors(items) + 0.1, 50, 1e-4)
+    with night.writing("federated") as folder:
+        federated.write(folder, night.folder / "als", learnt, items, "items")
+    folders = evaluate.contestants(night).folders
+    assert folders.keys() == {"als", "federated"}
+    assert trained.load(folders["federated"]).items == items

@@ -1,7 +1,9 @@
 """From a verdict to lists that readers find: each step, killed, repeated, raced, rolled back and restored."""
 
 import json
+import os
 import shutil
+import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -334,7 +336,10 @@ def test_rollback_after_refused_nights_restore_and_upkeep(
     monkeypatch.setenv("HEADRACE_COLLABORATIVE__VERSIONS_KEPT", "1")
     newest = run(of=night(4, seed=3))
     redis.set("someone:else", b"stays")
+    draft = Path(tempfile.mkdtemp(prefix=".als-", dir=TONIGHT.folder))
+    os.utime(draft, (0, 0))
     upkeep.main(Namespace(aliases=False))
+    assert not draft.exists()
     assert (shown(redis, old), lists.manifest(old)) == ({}, None)
     assert {each.version for each in models.versions()} == {new, newest}
     assert shown(redis, new).keys() == {key for key in whole if new in key}
