@@ -40,7 +40,7 @@ class Matrix(NamedTuple):
 
 
 def count(events: int, cores: int) -> int:
-    """Blocks of a side: one a core, for a task costs 40 ms, as much as 300,000 entries of it; more if they are large."""
+    """Blocks of a side: one a core, as a task costs 40 ms, the time of 300,000 entries; more if they would be large."""
     return cores * max(1, -(-events // (cores * LARGEST)))
 
 
