@@ -102,7 +102,6 @@ class Bandit(Section):
 
 class Federated(Section):
     hold_ms: Positive
-    forget_ms: Positive
     macs_file: str
 
 

@@ -17,17 +17,16 @@ import org.apache.flink.types.Row;
  * The frames of one federated round, kept in the JVM until their cohort is known (docs/federated.md, "What Flink checks").
  *
  * <p>Three kinds of rows come in: what the coordinator says of the round, a cohort, an authentic frame. Three go out: a node whose chunks are
- * all in (RECEIVED), a frame that is refused (REFUSED), and the frames of a cohort's chunk, some at a time (SUMMED). A round that is over leaves
- * its status alone behind, for as long as KEPT.
+ * all in (RECEIVED), a frame that is refused (REFUSED), and the sum of a cohort's chunk (SUMMED). A round that is over leaves its status alone behind,
+ * for as long as KEPT.
  */
 @DataTypeHint(
     "ROW<kind TINYINT, node STRING, chunk BIGINT, chunks BIGINT, append_ms BIGINT, attempt BIGINT, bucket BIGINT, buckets BIGINT, nodes ARRAY<STRING>,"
-        + " portions BIGINT, frames ARRAY<BYTES>, `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, reason STRING, detail STRING>")
+        + " ciphertext STRING, `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, reason STRING, detail STRING>")
 public class Intake extends ProcessTableFunction<Row> {
   static final byte RECEIVED = 0, REFUSED = 1, SUMMED = 2;
   static final byte ROUND = 0, COHORT = 1, FRAME = 2;
   static final String KEPT = "7 d";
-  static final int PORTION = 16; // frames summed at a time: 1 MB
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User), as is Held. */
   public static class Round {
@@ -46,11 +45,15 @@ public class Intake extends ProcessTableFunction<Row> {
   }
 
   private transient Counter accepted, repeats, refused;
-  private transient long holdMs;
+  private transient long holdMs, modulus;
+  private transient int bodyBytes, macBytes;
 
   @Override
   public void open(FunctionContext context) {
     holdMs = UserHistory.setting(context, "hold_ms");
+    modulus = UserHistory.setting(context, "modulus");
+    bodyBytes = (int) UserHistory.setting(context, "body_bytes");
+    macBytes = (int) UserHistory.setting(context, "mac_bytes");
     var metrics = context.getMetricGroup().addGroup("headrace");
     accepted = metrics.counter("frames_accepted");
     repeats = metrics.counter("frames_repeated");
@@ -171,7 +174,7 @@ public class Intake extends ProcessTableFunction<Row> {
     long count = before == null ? 1 : before + 1;
     counts.put(frame.node, count);
     if (count < frame.chunks) return;
-    collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null, null));
+    collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null));
     var waiting = new ArrayList<String>();
     for (var name : cohorts.keys()) waiting.add(name);
     for (var name : waiting) if (sum(frame.chunks, frames, counts, name, cohorts.get(name).split("\n"))) cohorts.remove(name);
@@ -196,20 +199,20 @@ public class Intake extends ProcessTableFunction<Row> {
     }
     var parts = name.split("/");
     long attempt = Long.parseLong(parts[0]), bucket = Long.parseLong(parts[1]), buckets = Long.parseLong(parts[2]);
-    long portions = (nodes.length + PORTION - 1) / PORTION;
     for (long chunk = 0; chunk < chunks; chunk++) {
-      for (int from = 0; from < nodes.length; from += PORTION) {
-        var portion = new byte[Math.min(PORTION, nodes.length - from)][];
-        for (int i = 0; i < portion.length; i++) portion[i] = frames.get(place(chunk, nodes[from + i]));
-        collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, portions, portion, null, null, null, null, null, null));
+      var sum = new Ciphertexts(modulus, bodyBytes);
+      for (var node : nodes) {
+        var frame = frames.get(place(chunk, node));
+        sum.add(frame, frame.length - macBytes);
       }
+      collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, sum.base64(), null, null, null, null, null, null));
     }
     return true;
   }
 
   private void refuse(Held frame, String reason, String detail) {
     refused.inc();
-    collect(Row.of(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null, null,
+    collect(Row.of(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null,
         frame.key, frame.value, frame.partition, frame.offset, reason, detail));
   }
 
