@@ -27,7 +27,8 @@ from udfs import ciphertext, frame, rounds
 from udfs.contract import Contract
 
 JOB = "federated"
-AT_A_TIME = 32  # rows of an Arrow batch: frames of 66 kB
+# Rows have 66 kB: a bundle of the other jobs' size would be too large. Python checks one batch while the next comes.
+BUNDLE, BUNDLE_MS, ARROW_BATCH = 256, 100, 32
 CONTROL = {
     topics.ROUNDS: "round",
     topics.COHORTS: "cohort",
@@ -124,10 +125,10 @@ FRAME |= {"parameters": "STRING", "reason": "STRING", "detail": "STRING"}
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    # Rows are large: a batch of the other jobs' size would be half a gigabyte.
-    batches = settings.flink.model_copy(update={"bundle_size": AT_A_TIME})
+    bundles = settings.flink.model_copy(update={"bundle_size": BUNDLE, "bundle_time_ms": BUNDLE_MS})
     layout = {"modulus": ciphertext.Q, "body_bytes": ciphertext.BODY_BYTES, "mac_bytes": frame.MAC_BYTES}
-    table_env = flink.environment(JOB, batches, {"hold_ms": settings.federated.hold_ms} | layout)
+    table_env = flink.environment(JOB, bundles, {"hold_ms": settings.federated.hold_ms} | layout)
+    table_env.get_config().set("python.fn-execution.arrow.batch.size", str(ARROW_BATCH))
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     inserts = {topics.RECEIPTS: RECEIPTS, topics.SUMS: SUMS, f"{topics.GLOBAL_MODEL}_sink": FOLDED}
@@ -185,8 +186,7 @@ class Framed(ScalarFunction):  # type: ignore[misc]
         macs = self.keys.current()
         told = [rounds.received(value or b"", key or b"", macs) for key, value in zip(keys, values, strict=True)]
         self.refused.inc(sum(row[-1] is not None for row in told))
-        columns = pd.DataFrame(told, columns=list(FRAME), dtype=object)
-        return columns.astype(dict.fromkeys(list(FRAME)[:3], "int64"))
+        return pd.DataFrame(dict(zip(FRAME, zip(*told, strict=True), strict=True)))
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]
