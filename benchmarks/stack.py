@@ -123,9 +123,9 @@ def empty_redis(settings: Settings) -> None:
     wait(rewritten, "Redis has rewritten its log")
 
 
-def wait(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
+def wait(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S, poll_s: float = POLL_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError(f"not within {timeout_s:.0f} s: {what}")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)

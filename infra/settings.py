@@ -102,7 +102,6 @@ class Bandit(Section):
 
 class Federated(Section):
     hold_ms: Positive
-    forget_ms: Positive
     macs_file: str
     model: Annotated[str, Field(min_length=1, max_length=64)]
     rounds: Positive

@@ -4,7 +4,8 @@
     sum      coefficient by coefficient modulo q (Fan, Vercauteren 2012, section 4)
 
 Whatever its bytes, a body either has the one size and coefficients below q, and then it is a ciphertext of something,
-or it is refused. So no hostile body can crash or stop what sums the others.
+or it is refused. So no hostile body can crash or stop what sums the others. The job sums in the JVM, where the frames
+lie (udfs/jvm/Ciphertexts.java); `add` says what must come out.
 """
 
 from collections.abc import Iterable

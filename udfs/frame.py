@@ -17,9 +17,9 @@ NODE_BYTES_MAX = 64
 BODY_BYTES_MAX = 1 << 17  # a ciphertext of infra/homomorphic.py has 65.6 kB
 CHUNKS_MAX = 1 << 16
 _HEADER = struct.Struct(">4sQII8s8sBI")
-_MAC_BYTES = 32
+MAC_BYTES = 32
 _ROUND_MAX = (1 << 63) - 1  # Kafka, Flink and Java know signed integers alone
-BYTES_MAX = _HEADER.size + NODE_BYTES_MAX + BODY_BYTES_MAX + _MAC_BYTES
+BYTES_MAX = _HEADER.size + NODE_BYTES_MAX + BODY_BYTES_MAX + MAC_BYTES
 
 Reason = Literal[
     "too short", "too long", "not a frame", "bad length", "bad round", "bad chunk", "bad node", "wrong key"
@@ -61,14 +61,14 @@ def encode(frame: Frame, mac_key: bytes) -> bytes:
 
 def parse(value: bytes, key: bytes | None = None) -> Frame | Fault:
     """The frame in a Kafka record; `key` is the record's key, which must name the same round and chunk."""
-    if len(value) < _HEADER.size + _MAC_BYTES:
-        return Fault("too short", f"a frame must have >= {_HEADER.size + _MAC_BYTES} bytes, got {len(value)}")
+    if len(value) < _HEADER.size + MAC_BYTES:
+        return Fault("too short", f"a frame must have >= {_HEADER.size + MAC_BYTES} bytes, got {len(value)}")
     if len(value) > BYTES_MAX:
         return Fault("too long", f"a frame must have <= {BYTES_MAX} bytes, got {len(value)}")
     magic, round_, chunk, chunks, key_id, parameters, node_bytes, body_bytes = _HEADER.unpack_from(value)
     if magic != MAGIC:
         return Fault("not a frame", f"a frame must begin with {MAGIC!r}, got {magic!r}")
-    wanted = _HEADER.size + node_bytes + body_bytes + _MAC_BYTES
+    wanted = _HEADER.size + node_bytes + body_bytes + MAC_BYTES
     if len(value) != wanted or node_bytes > NODE_BYTES_MAX or not 0 < body_bytes <= BODY_BYTES_MAX:
         lengths = f"node {node_bytes}, body {body_bytes} in {len(value)} bytes"
         return Fault("bad length", f"lengths must fit the frame, {NODE_BYTES_MAX} and {BODY_BYTES_MAX}, got {lengths}")
@@ -81,7 +81,7 @@ def parse(value: bytes, key: bytes | None = None) -> Frame | Fault:
         return Fault("bad node", "node must be printable text of at least one character")
     if key is not None and key != kafka_key(round_, chunk):
         return Fault("wrong key", f"the record's key must be {kafka_key(round_, chunk)!r}, got {key[:40]!r}")
-    body = value[_HEADER.size + node_bytes : -_MAC_BYTES]
+    body = value[_HEADER.size + node_bytes : -MAC_BYTES]
     return Frame(round_, chunk, chunks, node, key_id, parameters, body)
 
 
@@ -92,7 +92,7 @@ def kafka_key(round_: int, chunk: int) -> bytes:
 def is_authentic(value: bytes, mac_key: bytes) -> bool:
     """Whether the frame ends in the MAC of everything before it; in constant time."""
     view = memoryview(value)
-    return hmac.compare_digest(_mac(view[:-_MAC_BYTES], mac_key), view[-_MAC_BYTES:])
+    return hmac.compare_digest(_mac(view[:-MAC_BYTES], mac_key), view[-MAC_BYTES:])
 
 
 def _mac(signed: bytes | memoryview, mac_key: bytes) -> bytes:

@@ -114,11 +114,3 @@ def received(value: bytes, key: bytes, macs: dict[str, bytes]) -> tuple[Any, ...
 
 def _refused(reason: str, detail: str) -> tuple[Any, ...]:
     return 0, 0, 0, None, None, None, reason, detail
-
-
-def body(value: bytes) -> bytes:
-    """The ciphertext in a frame that was received."""
-    found = frame.parse(value)
-    if isinstance(found, frame.Fault):
-        raise ValueError(found.detail)
-    return found.body

@@ -1,7 +1,7 @@
 """Encrypted updates of edge nodes in Kafka -> exact encrypted sums of cohorts; opened sums -> the next global model.
 
 source     topics `gradients` (udfs/frame.py), `rounds`, `cohorts`, `aggregates`, `global_model` (schemas/*.avsc)
-transform  udfs.frame, frames of a round and its cohorts (udfs/jvm/Intake), udfs.ciphertext; udfs/jvm/Fold, udfs.rounds
+transform  udfs.frame; frames of a round, kept and summed in the JVM (udfs/jvm/Intake); udfs/jvm/Fold, udfs.rounds
 sink       topics `receipts`, `sums`, `global_model` and `dead_letters`
 
 The job has no key that opens anything: docs/federated.md says what it checks, and what it could see.
@@ -10,7 +10,6 @@ Run: headrace submit federated --state-backend rocksdb   (or: flink run -py jobs
 """
 
 import argparse
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,12 @@ from infra.settings import Settings, load
 from jobs.streaming import flink
 from schemas import topics
 from schemas.types import ddl
-from udfs import ciphertext, rounds
+from udfs import ciphertext, frame, rounds
 from udfs.contract import Contract
 
 JOB = "federated"
-AT_A_TIME = 32  # rows of an Arrow batch: frames of 66 kB, or portions of 1 MB
+# Rows have 66 kB: a bundle of the other jobs' size would be too large. Python checks one batch while the next comes.
+BUNDLE, BUNDLE_MS, ARROW_BATCH = 256, 100, 32
 CONTROL = {
     topics.ROUNDS: "round",
     topics.COHORTS: "cohort",
@@ -92,18 +92,8 @@ INTAKE = """
     SELECT * FROM intake(
       input => TABLE of_round PARTITION BY `round`, on_time => DESCRIPTOR(append_ts), uid => 'intake')"""
 RECEIPTS = "SELECT `round`, node, chunks, append_ms FROM taken WHERE kind = 0"
-COHORT = "`round`, attempt, bucket, `buckets`, chunk, chunks"
-PORTIONS = f"""
-    SELECT {COHORT}, nodes, portions, summed(frames) AS body FROM taken WHERE kind = 2"""
-WHOLE = f"""
-    SELECT * FROM (
-      SELECT {COHORT}, LAST_VALUE(nodes) AS nodes, ARRAY_AGG(body) AS bodies, COUNT(*) AS arrived,
-             MAX(portions) AS portions
-      FROM summed_portions GROUP BY {COHORT})
-    WHERE arrived = portions"""
-SUMS = f"""
-    SELECT {COHORT}, nodes, whole(bodies)
-    FROM TO_CHANGELOG(input => TABLE whole_sums) WHERE op IN ('INSERT', 'UPDATE_AFTER')"""
+SUMS = """
+    SELECT `round`, attempt, bucket, `buckets`, chunk, chunks, nodes, ciphertext FROM taken WHERE kind = 2"""
 FOLDED = """
     SELECT model, version + 1, `round`, p.part, p.parts, length, p.parameters, p.moments, layers
     FROM (SELECT model, version, `round`, length, layers,
@@ -121,7 +111,7 @@ DEAD = " UNION ALL ".join(
         ),
     ]
 )
-VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "summed_portions": PORTIONS, "whole_sums": WHOLE, "of_model": OF_MODEL}
+VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "of_model": OF_MODEL}
 
 SINKS = [  # topic, schema, key
     (topics.RECEIPTS, "receipt", "round"),
@@ -135,17 +125,16 @@ FRAME |= {"parameters": "STRING", "reason": "STRING", "detail": "STRING"}
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    # Rows are large: a batch of the other jobs' size would be half a gigabyte.
-    batches = settings.flink.model_copy(update={"bundle_size": AT_A_TIME})
-    table_env = flink.environment(JOB, batches, {"hold_ms": settings.federated.hold_ms})
-    config = table_env.get_config()
-    config.set("table.exec.state.ttl", f"{settings.federated.forget_ms} ms")
+    bundles = settings.flink.model_copy(update={"bundle_size": BUNDLE, "bundle_time_ms": BUNDLE_MS})
+    layout = {"modulus": ciphertext.Q, "body_bytes": ciphertext.BODY_BYTES, "mac_bytes": frame.MAC_BYTES}
+    table_env = flink.environment(JOB, bundles, {"hold_ms": settings.federated.hold_ms} | layout)
+    table_env.get_config().set("python.fn-execution.arrow.batch.size", str(ARROW_BATCH))
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     inserts = {topics.RECEIPTS: RECEIPTS, topics.SUMS: SUMS, f"{topics.GLOBAL_MODEL}_sink": FOLDED}
     for sink, sql in (inserts | {topics.DEAD_LETTERS: DEAD}).items():
         statements.add_insert_sql(f"INSERT INTO {sink} {sql}")
-    flink.execute(table_env, statements, JOB, apart="summed", explain=options.explain)
+    flink.execute(table_env, statements, JOB, apart="folded", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
@@ -163,8 +152,6 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     macs = settings.federated.macs_file or str(federation.aggregator() / federation.MACS)
     python = {"framed": udf(Framed(macs), result_type=f"ROW<{frame_row}>", func_type="pandas")}
     python |= {"folded": udf(folded, result_type=f"ARRAY<ROW<{PART}>>", func_type="general")}
-    python |= {"summed": udf(Summed(encoded=False), result_type="BYTES", func_type="pandas")}
-    python |= {"whole": udf(Summed(encoded=True), result_type="STRING", func_type="pandas")}
     for record in CONTROL.values():
         python[f"check_{record}"] = udf(Checked(record), result_type=f"ROW<{_columns(record)}>", func_type="pandas")
     for name, function in python.items():
@@ -199,8 +186,7 @@ class Framed(ScalarFunction):  # type: ignore[misc]
         macs = self.keys.current()
         told = [rounds.received(value or b"", key or b"", macs) for key, value in zip(keys, values, strict=True)]
         self.refused.inc(sum(row[-1] is not None for row in told))
-        columns = pd.DataFrame(told, columns=list(FRAME), dtype=object)
-        return columns.astype(dict.fromkeys(list(FRAME)[:3], "int64"))
+        return pd.DataFrame(dict(zip(FRAME, zip(*told, strict=True), strict=True)))
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]
@@ -219,18 +205,6 @@ class Checked(ScalarFunction):  # type: ignore[misc]
         c["reason"] = [fault and fault.reason for fault in faults]
         c["detail"] = [fault and fault.detail for fault in faults]
         return pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in c.items()})
-
-
-class Summed(ScalarFunction):  # type: ignore[misc]
-    """Frames, or sums of frames, added up: a ciphertext a row, as base64 if it leaves Flink."""
-
-    def __init__(self, encoded: bool) -> None:
-        self.encoded = encoded
-
-    def eval(self, rows: pd.Series) -> pd.Series:
-        if self.encoded:
-            return pd.Series([b64encode(ciphertext.add(bodies)).decode() for bodies in rows], dtype=object)
-        return pd.Series([ciphertext.add(map(rounds.body, values)) for values in rows], dtype=object)
 
 
 def folded(*columns: Any) -> list[Row]:

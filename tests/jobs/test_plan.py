@@ -53,4 +53,5 @@ def test_federated_checks_and_keeps_each_frame_once() -> None:
     assert plan.count("Sink(table=") == 4
     assert plan.count("TableSourceScan(") == 5
     assert plan.count("framed(") == 1
-    assert plan.count("intake(") == plan.count("fold(") == plan.count("summed(") == 1
+    assert plan.count("intake(") == plan.count("fold(") == plan.count("folded(") == 1
+    assert "GroupAggregate(" not in plan

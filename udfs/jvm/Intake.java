@@ -17,17 +17,16 @@ import org.apache.flink.types.Row;
  * The frames of one federated round, kept in the JVM until their cohort is known (docs/federated.md, "What Flink checks").
  *
  * <p>Three kinds of rows come in: what the coordinator says of the round, a cohort, an authentic frame. Three go out: a node whose chunks are
- * all in (RECEIVED), a frame that is refused (REFUSED), and the frames of a cohort's chunk, some at a time (SUMMED). A round that is over leaves
- * its status alone behind, for as long as KEPT.
+ * all in (RECEIVED), a frame that is refused (REFUSED), and the sum of a cohort's chunk (SUMMED). A round that is over leaves its
+ * status alone behind, for as long as KEPT.
  */
 @DataTypeHint(
     "ROW<kind TINYINT, node STRING, chunk BIGINT, chunks BIGINT, append_ms BIGINT, attempt BIGINT, bucket BIGINT, buckets BIGINT, nodes ARRAY<STRING>,"
-        + " portions BIGINT, frames ARRAY<BYTES>, `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, reason STRING, detail STRING>")
+        + " ciphertext STRING, `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, reason STRING, detail STRING>")
 public class Intake extends ProcessTableFunction<Row> {
   static final byte RECEIVED = 0, REFUSED = 1, SUMMED = 2;
   static final byte ROUND = 0, COHORT = 1, FRAME = 2;
   static final String KEPT = "7 d";
-  static final int PORTION = 16; // frames summed at a time: 1 MB
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User), as is Held. */
   public static class Round {
@@ -35,6 +34,7 @@ public class Intake extends ProcessTableFunction<Row> {
     public long chunks, deadline;
     public String keyId, parameters;
     public long attempt = -1; // the last cohort's
+    public long kept; // frames
   }
 
   /** A frame that came before its round. */
@@ -46,11 +46,15 @@ public class Intake extends ProcessTableFunction<Row> {
   }
 
   private transient Counter accepted, repeats, refused;
-  private transient long holdMs;
+  private transient long holdMs, modulus;
+  private transient int bodyBytes, macBytes;
 
   @Override
   public void open(FunctionContext context) {
     holdMs = UserHistory.setting(context, "hold_ms");
+    modulus = UserHistory.setting(context, "modulus");
+    bodyBytes = (int) UserHistory.setting(context, "body_bytes");
+    macBytes = (int) UserHistory.setting(context, "mac_bytes");
     var metrics = context.getMetricGroup().addGroup("headrace");
     accepted = metrics.counter("frames_accepted");
     repeats = metrics.counter("frames_repeated");
@@ -58,7 +62,8 @@ public class Intake extends ProcessTableFunction<Row> {
   }
 
   /**
-   * @param frames by chunk/node
+   * @param frames by number, in the order of arrival: RocksDB then has nothing to sort, and writes them once
+   * @param numbers of frames, by chunk/node
    * @param counts by node: chunks that are in
    * @param held by partition/offset
    * @param invited the nodes, once the round is known
@@ -68,7 +73,8 @@ public class Intake extends ProcessTableFunction<Row> {
   public void eval(
       Context context,
       @StateHint(ttl = KEPT) Round round,
-      @StateHint(ttl = KEPT) MapView<String, byte[]> frames,
+      @StateHint(ttl = KEPT) MapView<Long, byte[]> frames,
+      @StateHint(ttl = KEPT) MapView<String, Long> numbers,
       @StateHint(ttl = KEPT) MapView<String, Long> counts,
       @StateHint(ttl = KEPT) MapView<String, Held> held,
       @StateHint(ttl = KEPT) MapView<String, Boolean> invited,
@@ -76,14 +82,14 @@ public class Intake extends ProcessTableFunction<Row> {
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
     switch ((Byte) input.getField("kind")) {
-      case ROUND -> round(round, frames, counts, held, invited, cohorts, input);
-      case COHORT -> cohort(round, frames, counts, cohorts, input);
+      case ROUND -> round(round, frames, numbers, counts, held, invited, cohorts, input);
+      case COHORT -> cohort(round, frames, numbers, counts, cohorts, input);
       default -> {
         var frame = held(input, context.timeContext(Long.class).time());
         if (round.status == null) {
           held.put(frame.partition + "/" + frame.offset, frame);
           context.timeContext(Long.class).registerOnTime(frame.appendMs + holdMs);
-        } else judge(round, frames, counts, invited, cohorts, frame);
+        } else judge(round, frames, numbers, counts, invited, cohorts, frame);
       }
     }
   }
@@ -92,7 +98,8 @@ public class Intake extends ProcessTableFunction<Row> {
   public void onTimer(
       OnTimerContext context,
       Round round,
-      MapView<String, byte[]> frames,
+      MapView<Long, byte[]> frames,
+      MapView<String, Long> numbers,
       MapView<String, Long> counts,
       MapView<String, Held> held,
       MapView<String, Boolean> invited,
@@ -107,14 +114,15 @@ public class Intake extends ProcessTableFunction<Row> {
   }
 
   private void round(
-      Round round, MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, Held> held, MapView<String, Boolean> invited,
-      MapView<String, String> cohorts, Row input)
+      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, Held> held,
+      MapView<String, Boolean> invited, MapView<String, String> cohorts, Row input)
       throws Exception {
     if (round.status != null && !round.status.equals("open")) return;
     boolean known = round.status != null;
     round.status = (String) input.getField("status");
     if (!round.status.equals("open")) {
       frames.clear();
+      numbers.clear();
       counts.clear();
       invited.clear();
       cohorts.clear();
@@ -125,7 +133,7 @@ public class Intake extends ProcessTableFunction<Row> {
       round.parameters = (String) input.getField("parameters");
       for (var node : (String[]) input.getField("nodes")) invited.put(node, true);
     }
-    for (var frame : listed(held)) judge(round, frames, counts, invited, cohorts, frame);
+    for (var frame : listed(held)) judge(round, frames, numbers, counts, invited, cohorts, frame);
     held.clear();
   }
 
@@ -137,15 +145,15 @@ public class Intake extends ProcessTableFunction<Row> {
   }
 
   private void judge(
-      Round round, MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, Boolean> invited, MapView<String, String> cohorts,
-      Held frame)
+      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, Boolean> invited,
+      MapView<String, String> cohorts, Held frame)
       throws Exception {
     if (!round.status.equals("open")) {
       refuse(frame, "round over", "the round must be open, it is " + round.status);
       return;
     }
-    var known = frames.get(place(frame.chunk, frame.node));
-    if (known != null && Arrays.equals(known, frame.value)) {
+    var known = numbers.get(place(frame.chunk, frame.node));
+    if (known != null && Arrays.equals(frames.get(known), frame.value)) {
       repeats.inc();
       return;
     }
@@ -157,59 +165,67 @@ public class Intake extends ProcessTableFunction<Row> {
     else if (known != null) refuse(frame, "second frame", "a node has one frame a chunk, got another of " + frame.node);
     else if (frame.appendMs > round.deadline)
       refuse(frame, "late", "the broker's time must be <= " + round.deadline + ", the round's deadline, got " + frame.appendMs);
-    else accept(frames, counts, cohorts, frame);
+    else accept(round, frames, numbers, counts, cohorts, frame);
   }
 
   private static String place(long chunk, String node) {
     return chunk + "/" + node;
   }
 
-  private void accept(MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, String> cohorts, Held frame) throws Exception {
-    frames.put(place(frame.chunk, frame.node), frame.value);
+  private void accept(
+      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, String> cohorts,
+      Held frame)
+      throws Exception {
+    numbers.put(place(frame.chunk, frame.node), round.kept);
+    frames.put(round.kept++, frame.value);
     accepted.inc();
     var before = counts.get(frame.node);
     long count = before == null ? 1 : before + 1;
     counts.put(frame.node, count);
     if (count < frame.chunks) return;
-    collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null, null));
+    collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null));
     var waiting = new ArrayList<String>();
     for (var name : cohorts.keys()) waiting.add(name);
-    for (var name : waiting) if (sum(frame.chunks, frames, counts, name, cohorts.get(name).split("\n"))) cohorts.remove(name);
+    for (var name : waiting) if (sum(frame.chunks, frames, numbers, counts, name, cohorts.get(name).split("\n"))) cohorts.remove(name);
   }
 
   private void cohort(
-      Round round, MapView<String, byte[]> frames, MapView<String, Long> counts, MapView<String, String> cohorts, Row input) throws Exception {
+      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, String> cohorts,
+      Row input)
+      throws Exception {
     if (round.status != null && !round.status.equals("open")) return;
     long attempt = (Long) input.getField("attempt");
     if (attempt > round.attempt) cohorts.clear();
     round.attempt = Math.max(round.attempt, attempt);
     var name = attempt + "/" + input.getField("bucket") + "/" + input.getField("buckets");
     var nodes = (String[]) input.getField("nodes");
-    if (!sum(round.chunks, frames, counts, name, nodes)) cohorts.put(name, String.join("\n", nodes));
+    if (!sum(round.chunks, frames, numbers, counts, name, nodes)) cohorts.put(name, String.join("\n", nodes));
   }
 
   /** False while a node's frames are not all in. */
-  private boolean sum(long chunks, MapView<String, byte[]> frames, MapView<String, Long> counts, String name, String[] nodes) throws Exception {
+  private boolean sum(
+      long chunks, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, String name, String[] nodes)
+      throws Exception {
     for (var node : nodes) {
       var count = counts.get(node);
       if (count == null || count < chunks) return false;
     }
     var parts = name.split("/");
     long attempt = Long.parseLong(parts[0]), bucket = Long.parseLong(parts[1]), buckets = Long.parseLong(parts[2]);
-    long portions = (nodes.length + PORTION - 1) / PORTION;
     for (long chunk = 0; chunk < chunks; chunk++) {
-      for (int from = 0; from < nodes.length; from += PORTION) {
-        var portion = new byte[Math.min(PORTION, nodes.length - from)][];
-        for (int i = 0; i < portion.length; i++) portion[i] = frames.get(place(chunk, nodes[from + i]));
-        collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, portions, portion, null, null, null, null, null, null));
+      var sum = new Ciphertexts(modulus, bodyBytes);
+      for (var node : nodes) {
+        var frame = frames.get(numbers.get(place(chunk, node)));
+        sum.add(frame, frame.length - macBytes);
       }
+      collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, sum.base64(), null, null, null, null, null, null));
     }
     return true;
   }
 
   private void refuse(Held frame, String reason, String detail) {
     refused.inc();
-    collect(Row.of(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null, null,
+    collect(Row.of(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null,
         frame.key, frame.value, frame.partition, frame.offset, reason, detail));
   }
 
