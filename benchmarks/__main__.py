@@ -26,7 +26,7 @@ def main(
     events: Annotated[int, typer.Option(min=10_000, help="clicks to read")] = 1_000_000,
     rounds: Annotated[int, typer.Option(min=1, help="times each is measured, in turn; medians count")] = 3,
     rate: Annotated[float, typer.Option(help="clicks/s in the background; 0: the default of the benchmark")] = 0,
-    only: Annotated[str, typer.Option(help="session_features: only systems whose name matches this regex")] = "",
+    only: Annotated[str, typer.Option(help="session_features, als, night: only what matches this regex")] = "",
 ) -> None:
     if name not in NAMES:
         _list()
