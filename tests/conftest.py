@@ -5,12 +5,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:  # not every environment can start a stack
     from tests.stack.running import Stack
 
 HAS_SPARK = find_spec("pyspark") is not None
+# No test is about time: a machine that is busy with something else must not fail one.
+hypothesis.settings.register_profile("headrace", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("headrace")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -49,7 +49,7 @@ def test_quantise_rounds_halves_up_and_clips() -> None:
 
 
 @given(st.integers(0, 60), st.integers(1, 9), st.integers(1, 6), st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_partials_are_the_sums_of_fractions(m: int, k: int, d: int, seed: int) -> None:
     def exact(value: float, bound: int) -> Fraction:
         return max(
@@ -71,7 +71,7 @@ def test_partials_are_the_sums_of_fractions(m: int, k: int, d: int, seed: int) -
 
 
 @given(st.integers(1, 300), st.integers(1, 20), st.integers(1, 8), st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_batches_and_order_do_not_change_a_bit(m: int, batches: int, d: int, seed: int) -> None:
     names, X, w, r = impressions(m, 4, d, seed)
     rng = np.random.default_rng(seed)

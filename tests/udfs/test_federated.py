@@ -44,7 +44,7 @@ def test_clip() -> None:
         federated.clip(np.ones(2), 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 400), st.floats(0.01, 1e4), st.integers(0, 2**32))
 def test_no_rounded_update_is_longer_than_the_accountant_says(d: int, scale: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
