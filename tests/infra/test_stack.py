@@ -91,6 +91,8 @@ def probe(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(submission, "JOBS", tmp_path)
     if not flink.alive(settings.flink, "probe"):
         submission.submit(settings, submission.Submission("probe"))
+    # Of a job that it is still setting up, Flink answers 500 to what concerns checkpoints.
+    eventually(lambda: flink.named(settings.flink, "probe").state == "RUNNING")
     job = flink.named(settings.flink, "probe")
     eventually(lambda: flink.checkpoints_completed(settings.flink, job) > 0)
     return job
