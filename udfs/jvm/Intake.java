@@ -34,7 +34,7 @@ public class Intake extends ProcessTableFunction<Row> {
     public long chunks, deadline;
     public String keyId, parameters;
     public long attempt = -1; // the last cohort's
-    public long kept; // frames
+    public long frames; // accepted so far
   }
 
   /** A frame that came before its round. */
@@ -44,6 +44,11 @@ public class Intake extends ProcessTableFunction<Row> {
     public int partition;
     public byte[] key, value;
   }
+
+  /** All that is kept of a round; `eval` says what each holds. */
+  private record Kept(
+      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, Held> held,
+      MapView<String, Boolean> invited, MapView<String, String> cohorts) {}
 
   private transient Counter accepted, repeats, refused;
   private transient long holdMs, modulus;
@@ -81,15 +86,16 @@ public class Intake extends ProcessTableFunction<Row> {
       @StateHint(ttl = KEPT) MapView<String, String> cohorts,
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
+    var kept = new Kept(round, frames, numbers, counts, held, invited, cohorts);
     switch ((Byte) input.getField("kind")) {
-      case ROUND -> round(round, frames, numbers, counts, held, invited, cohorts, input);
-      case COHORT -> cohort(round, frames, numbers, counts, cohorts, input);
+      case ROUND -> round(kept, input);
+      case COHORT -> cohort(kept, input);
       default -> {
         var frame = held(input, context.timeContext(Long.class).time());
         if (round.status == null) {
           held.put(frame.partition + "/" + frame.offset, frame);
           context.timeContext(Long.class).registerOnTime(frame.appendMs + holdMs);
-        } else judge(round, frames, numbers, counts, invited, cohorts, frame);
+        } else judge(kept, frame);
       }
     }
   }
@@ -113,28 +119,26 @@ public class Intake extends ProcessTableFunction<Row> {
     }
   }
 
-  private void round(
-      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, Held> held,
-      MapView<String, Boolean> invited, MapView<String, String> cohorts, Row input)
-      throws Exception {
+  private void round(Kept kept, Row input) throws Exception {
+    var round = kept.round;
     if (round.status != null && !round.status.equals("open")) return;
     boolean known = round.status != null;
     round.status = (String) input.getField("status");
     if (!round.status.equals("open")) {
-      frames.clear();
-      numbers.clear();
-      counts.clear();
-      invited.clear();
-      cohorts.clear();
+      kept.frames.clear();
+      kept.numbers.clear();
+      kept.counts.clear();
+      kept.invited.clear();
+      kept.cohorts.clear();
     } else if (!known) {
       round.chunks = (Long) input.getField("chunks");
       round.deadline = (Long) input.getField("deadline_ms");
       round.keyId = (String) input.getField("key_id");
       round.parameters = (String) input.getField("parameters");
-      for (var node : (String[]) input.getField("nodes")) invited.put(node, true);
+      for (var node : (String[]) input.getField("nodes")) kept.invited.put(node, true);
     }
-    for (var frame : listed(held)) judge(round, frames, numbers, counts, invited, cohorts, frame);
-    held.clear();
+    for (var frame : listed(kept.held)) judge(kept, frame);
+    kept.held.clear();
   }
 
   private static List<Held> listed(MapView<String, Held> held) throws Exception {
@@ -144,20 +148,18 @@ public class Intake extends ProcessTableFunction<Row> {
     return all;
   }
 
-  private void judge(
-      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, Boolean> invited,
-      MapView<String, String> cohorts, Held frame)
-      throws Exception {
+  private void judge(Kept kept, Held frame) throws Exception {
+    var round = kept.round;
     if (!round.status.equals("open")) {
       refuse(frame, "round over", "the round must be open, it is " + round.status);
       return;
     }
-    var known = numbers.get(place(frame.chunk, frame.node));
-    if (known != null && Arrays.equals(frames.get(known), frame.value)) {
+    var known = kept.numbers.get(place(frame.chunk, frame.node));
+    if (known != null && Arrays.equals(kept.frames.get(known), frame.value)) {
       repeats.inc();
       return;
     }
-    if (!invited.contains(frame.node)) refuse(frame, "not invited", "node must be invited to the round, got " + frame.node);
+    if (!kept.invited.contains(frame.node)) refuse(frame, "not invited", "node must be invited to the round, got " + frame.node);
     else if (!frame.keyId.equals(round.keyId)) refuse(frame, "wrong key id", "key id must be " + round.keyId + ", got " + frame.keyId);
     else if (!frame.parameters.equals(round.parameters))
       refuse(frame, "wrong parameters", "parameters must be " + round.parameters + ", got " + frame.parameters);
@@ -165,49 +167,43 @@ public class Intake extends ProcessTableFunction<Row> {
     else if (known != null) refuse(frame, "second frame", "a node has one frame a chunk, got another of " + frame.node);
     else if (frame.appendMs > round.deadline)
       refuse(frame, "late", "the broker's time must be <= " + round.deadline + ", the round's deadline, got " + frame.appendMs);
-    else accept(round, frames, numbers, counts, cohorts, frame);
+    else accept(kept, frame);
   }
 
   private static String place(long chunk, String node) {
     return chunk + "/" + node;
   }
 
-  private void accept(
-      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, String> cohorts,
-      Held frame)
-      throws Exception {
-    numbers.put(place(frame.chunk, frame.node), round.kept);
-    frames.put(round.kept++, frame.value);
+  private void accept(Kept kept, Held frame) throws Exception {
+    kept.numbers.put(place(frame.chunk, frame.node), kept.round.frames);
+    kept.frames.put(kept.round.frames++, frame.value);
     accepted.inc();
-    var before = counts.get(frame.node);
+    var before = kept.counts.get(frame.node);
     long count = before == null ? 1 : before + 1;
-    counts.put(frame.node, count);
+    kept.counts.put(frame.node, count);
     if (count < frame.chunks) return;
     collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null));
     var waiting = new ArrayList<String>();
-    for (var name : cohorts.keys()) waiting.add(name);
-    for (var name : waiting) if (sum(frame.chunks, frames, numbers, counts, name, cohorts.get(name).split("\n"))) cohorts.remove(name);
+    for (var name : kept.cohorts.keys()) waiting.add(name);
+    for (var name : waiting) if (sum(kept, name, kept.cohorts.get(name).split("\n"))) kept.cohorts.remove(name);
   }
 
-  private void cohort(
-      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, String> cohorts,
-      Row input)
-      throws Exception {
+  private void cohort(Kept kept, Row input) throws Exception {
+    var round = kept.round;
     if (round.status != null && !round.status.equals("open")) return;
     long attempt = (Long) input.getField("attempt");
-    if (attempt > round.attempt) cohorts.clear();
+    if (attempt > round.attempt) kept.cohorts.clear();
     round.attempt = Math.max(round.attempt, attempt);
     var name = attempt + "/" + input.getField("bucket") + "/" + input.getField("buckets");
     var nodes = (String[]) input.getField("nodes");
-    if (!sum(round.chunks, frames, numbers, counts, name, nodes)) cohorts.put(name, String.join("\n", nodes));
+    if (!sum(kept, name, nodes)) kept.cohorts.put(name, String.join("\n", nodes));
   }
 
   /** False while a node's frames are not all in. */
-  private boolean sum(
-      long chunks, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, String name, String[] nodes)
-      throws Exception {
+  private boolean sum(Kept kept, String name, String[] nodes) throws Exception {
+    long chunks = kept.round.chunks;
     for (var node : nodes) {
-      var count = counts.get(node);
+      var count = kept.counts.get(node);
       if (count == null || count < chunks) return false;
     }
     var parts = name.split("/");
@@ -215,7 +211,7 @@ public class Intake extends ProcessTableFunction<Row> {
     for (long chunk = 0; chunk < chunks; chunk++) {
       var sum = new Ciphertexts(modulus, bodyBytes);
       for (var node : nodes) {
-        var frame = frames.get(numbers.get(place(chunk, node)));
+        var frame = kept.frames.get(kept.numbers.get(place(chunk, node)));
         sum.add(frame, frame.length - macBytes);
       }
       collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, sum.base64(), null, null, null, null, null, null));
