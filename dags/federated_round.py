@@ -28,13 +28,10 @@ OPTIONS = [word for name in PARAMS for word in (f"--{name.replace('_', '-')}", f
 with DAG(
     "federated_round",
     schedule=terms.schedule or None,
-    start_date=tasks.SINCE,
-    catchup=False,
-    max_active_runs=1,
     params=PARAMS,
-    default_args=tasks.defaults(settings),
     doc_md=__doc__,
     tags=["headrace", "federated"],
+    **tasks.common(settings),
 ) as dag:
     tasks.Command(
         task_id="rounds",

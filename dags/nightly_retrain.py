@@ -57,13 +57,10 @@ def step(name: str, **options: str) -> BaseOperator:
 with DAG(
     "nightly_retrain",
     schedule=settings.night.schedule,
-    start_date=tasks.SINCE,
-    catchup=False,  # a night holds all days before it, so one that was missed is in the next
-    max_active_runs=1,
     params=PARAMS,
-    default_args=tasks.defaults(settings),
     doc_md=__doc__,
     tags=["headrace", "batch"],
+    **tasks.common(settings),
 ) as dag:
     models = {name: step(name, needed=f"{{{{ {name!r} in params.models }}}}") for name in settings.night.models}
     if "federated" in models:

@@ -5,7 +5,6 @@ newest `watch.savepoints_kept` stay. `headrace watch` says the same in a termina
 """
 
 from datetime import timedelta
-from typing import Any
 
 from airflow.sdk import DAG
 
@@ -18,9 +17,8 @@ LIMIT = timedelta(minutes=15)  # a job takes up to a minute to be submitted
 
 
 def watching(name: str, docs: str) -> DAG:
-    common: dict[str, Any] = {"start_date": tasks.SINCE, "catchup": False, "max_active_runs": 1, "doc_md": docs}
-    defaults = tasks.defaults(settings) | {"execution_timeout": LIMIT}
-    return DAG(name, schedule=SCHEDULES[name], default_args=defaults, tags=["headrace", "streaming"], **common)
+    common = tasks.common(settings, execution_timeout=LIMIT)
+    return DAG(name, schedule=SCHEDULES[name], doc_md=docs, tags=["headrace", "streaming"], **common)
 
 
 with watching("streaming_watch", __doc__):

@@ -104,9 +104,9 @@ def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
     return Job(task_id=name, job=name, arguments=arguments, **options)
 
 
-def defaults(settings: Settings) -> dict[str, Any]:
-    """default_args of every DAG."""
-    return {
+def common(settings: Settings, **more: Any) -> dict[str, Any]:
+    """Of every DAG; more: of its tasks. No run that was missed is caught up: a night holds all days before it."""
+    defaults = {
         "owner": "headrace",
         "retries": settings.airflow.retries,
         "retry_delay": timedelta(seconds=settings.airflow.retry_delay_s),
@@ -115,6 +115,7 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "execution_timeout": timedelta(seconds=settings.airflow.timeout_s),
         "on_failure_callback": tell,
     }
+    return {"start_date": SINCE, "catchup": False, "max_active_runs": 1, "default_args": defaults | more}
 
 
 def tell(context: Any) -> None:

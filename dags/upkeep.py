@@ -21,12 +21,9 @@ DATE = tasks.YESTERDAY
 with DAG(
     "upkeep",
     schedule=settings.night.upkeep_schedule,
-    start_date=tasks.SINCE,
-    catchup=False,
-    max_active_runs=1,
-    default_args=tasks.defaults(settings),
     doc_md=__doc__,
     tags=["headrace", "batch"],
+    **tasks.common(settings),
 ) as dag:
     dated = ["--date", DATE]
     land = tasks.job("land", dated, doc_md="The day's events to the lake, if no night has landed them.")
