@@ -21,10 +21,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from infra import models, places
-from infra.errors import HeadraceError
+from infra.errors import HeadraceError, Refusal
 from jobs.batch import check_report, night, suites
 from jobs.batch.lake import KEYS, Lake, once
-from jobs.batch.night import Night, Refusal
+from jobs.batch.night import Night
 from jobs.batch.spark import session
 from jobs.batch.suites import Limits, Rule
 from schemas import topics

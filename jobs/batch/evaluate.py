@@ -24,10 +24,10 @@ from pyspark.sql import functions as F
 from scipy import sparse
 
 from infra import durable, models
-from infra.errors import HeadraceError
+from infra.errors import HeadraceError, Refusal
 from infra.settings import load
 from jobs.batch import evaluation, night, report, split, trained, ways
-from jobs.batch.night import Night, Refusal
+from jobs.batch.night import Night
 from jobs.batch.spark import session
 from jobs.batch.ways import Lists, Way
 from udfs import ranking

@@ -20,10 +20,10 @@ import msgspec
 import numpy as np
 
 from infra import durable, models, places
-from infra.errors import HeadraceError
+from infra.errors import HeadraceError, Refusal
 from infra.settings import load
 from jobs.batch import night
-from jobs.batch.night import Night, Refusal
+from jobs.batch.night import Night
 
 STEP, REFUSED = "gate", "gate-refused"
 Report = dict[str, Any]

@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from infra import durable, places
-from infra.errors import REFUSED, HeadraceError
-from infra.errors import Refusal as Refusal
+from infra.errors import REFUSED, HeadraceError, Refusal
 from jobs.batch import failures
 
 DAY_MS = 86_400_000

@@ -59,7 +59,7 @@ class Scorer(Protocol):
 
 
 class Als:
-    """Users are folded in by the solve that the stream uses; so they are where devices had their part in the items."""
+    """Of `als`, and of `federated`, which is made from it: users are folded in by the solve that the stream uses."""
 
     def __init__(self, items: list[str], item_factors: als.Real, trained: Trained) -> None:
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters

@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from infra.errors import Refusal
 from jobs.batch import check, night
 from jobs.batch.lake import Lake
-from jobs.batch.night import Night, Refusal
+from jobs.batch.night import Night
 from schemas.topics import CLICKS
 from tests import lakes
 from tests.lakes import click

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infra.errors import HeadraceError
+from infra.errors import HeadraceError, Refusal
 from jobs.batch import evaluate, federated, report, split, trained
 from jobs.batch.evaluate import Contest
-from jobs.batch.night import Night, Refusal
+from jobs.batch.night import Night
 from tests.jobs.batch import checkerboard
 
 pytestmark = pytest.mark.spark

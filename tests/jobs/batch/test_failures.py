@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from infra.errors import Refusal
 from jobs.batch import failures, night
 
 pytestmark = pytest.mark.spark
@@ -46,7 +47,7 @@ def test_the_cause_is_told_in_a_line(spark: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (night.Refusal("volume: must be >= 1, got 0"), 3, "headrace: volume: must be >= 1, got 0\n"),
+        (Refusal("volume: must be >= 1, got 0"), 3, "headrace: volume: must be >= 1, got 0\n"),
         (ValueError("days must be > 0, got 0"), 1, "headrace: days must be > 0, got 0\n"),
         (OSError(28, "No space left on device", "/lake/x"), 1, "headrace: /lake/x: No space left on device\n"),
     ],

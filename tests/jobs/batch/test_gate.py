@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from infra import durable, models
-from infra.errors import HeadraceError
+from infra.errors import HeadraceError, Refusal
 from jobs.batch import evaluation, gate
 from jobs.batch.evaluation import About
-from jobs.batch.night import Night, Refusal
+from jobs.batch.night import Night
 from jobs.batch.ways import Lists
 from tests.jobs.batch import checkerboard
 from udfs import ranking
