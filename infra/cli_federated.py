@@ -4,7 +4,7 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -127,14 +127,19 @@ def coordinator(
     from infra.settings import load
 
     settings = load()
-    options = {"model": model, "rounds": rounds, "clip": clip, "quorum": quorum, "epsilon": epsilon, "rule": rule}
-    given = {name: value for name, value in (options | {"deadline_s": deadline_s}).items() if value is not None}
+    given = _given(
+        model=model, rounds=rounds, clip=clip, quorum=quorum, epsilon=epsilon, rule=rule, deadline_s=deadline_s
+    )
     of = settings.federated.model_copy(update=given)
     terms = (of.model, of.rounds, of.clip, of.quorum, of.rule, sample, buckets, of.deadline_s * 1000)
     wish = rounds_of.Wish(*terms, epsilon=of.epsilon or None, at_most=at_most)
     first = rounds_of.initial(of.model, initial) if initial else None
     over = rounds_of.serve(settings.kafka, wish, provisioning.read(federation.public()), first)
     print(f"{over} of {of.rounds} rounds of {of.model} are over")
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command("key-holder")
