@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import elsewhere
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, console, table
-from benchmarks.night import asked
+from benchmarks.in_batch import asked
 from benchmarks.peers import environment
 from infra.settings import load
 

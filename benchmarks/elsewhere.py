@@ -16,8 +16,8 @@ SAMPLED_S = 0.2
 
 
 def ours(module: str, *arguments: Any) -> dict[str, Any]:
-    """benchmarks.night.MODULE in the batch environment, with Spark as a night has it."""
-    return _run(places.python("batch"), f"benchmarks.night.{module}", arguments, batch.environment(load().spark))
+    """benchmarks.in_batch.MODULE in the batch environment, with Spark as a night has it."""
+    return _run(places.python("batch"), f"benchmarks.in_batch.{module}", arguments, batch.environment(load().spark))
 
 
 def peer(python: str, module: str, *arguments: Any) -> dict[str, Any]:

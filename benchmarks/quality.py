@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import elsewhere
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, table
-from benchmarks.night import asked
+from benchmarks.in_batch import asked
 from infra.settings import load
 
 PUBLISHED = {  # HR@10, NDCG@10

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import elsewhere
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, table
-from benchmarks.night import asked
+from benchmarks.in_batch import asked
 from infra.settings import load
 
 

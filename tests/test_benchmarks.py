@@ -1,11 +1,13 @@
 """The benchmarks that need no stack: on tiny cases their numbers are what they claim."""
 
+import importlib
 import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks import bandit_sums, federated_bytes, fold_in, plot, prequential, regret, shoppers
 from benchmarks.regret import Learner, Run
 from benchmarks.shoppers import ITEMS, World
@@ -30,6 +32,11 @@ def simple(rewards: float = 1.0) -> World:
     p = np.zeros((CHOICES, ITEMS))
     p[:, 3] = 1.0
     return World(60.0 * np.arange(CHOICES), X, p, rewards * p)
+
+
+@pytest.mark.parametrize("name", command.NAMES)
+def test_each_benchmark_can_be_run(name: str) -> None:
+    assert callable(importlib.import_module(f"benchmarks.{name}").main)
 
 
 def test_who_knows_the_best_item_regrets_nothing() -> None:

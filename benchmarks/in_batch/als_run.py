@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.night import asked
-from benchmarks.night.asked import Asked
-from benchmarks.night.quality_run import SCHEMA, lake
+from benchmarks.in_batch import asked
+from benchmarks.in_batch.asked import Asked
+from benchmarks.in_batch.quality_run import SCHEMA, lake
 from infra.training import Training
 from jobs.batch import als as job
 from jobs.batch import blocks

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.night import asked
+from benchmarks.in_batch import asked
 from infra.settings import load
 from jobs.batch import tower_training, two_tower
 from jobs.batch.towers import Towers

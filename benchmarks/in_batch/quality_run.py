@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.night import asked
-from benchmarks.night.asked import Asked
+from benchmarks.in_batch import asked
+from benchmarks.in_batch.asked import Asked
 from infra.settings import load
 from jobs.batch import als as als_job
 from jobs.batch import trained, two_tower
