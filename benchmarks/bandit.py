@@ -22,12 +22,12 @@ from udfs.context import SHOPPER
 
 JOB = "bandit"
 ARMS = (10, 1_000, 10_000)
-IMPRESSIONS = 200_000
+IMPRESSIONS = 400_000
 CLICKED = 0.2  # share of impressions
 USERS = 5_000
 POLICY = "linucb"
 MARKS = 200  # arms of their own, spread evenly: how many stand in Redis says how far the job has come
-STEADY_FROM = 0.3
+STEADY_FROM = 0.4
 RIDGE = 1.0
 TARGET = 0.5
 
@@ -135,7 +135,7 @@ def measure(settings: Settings, messages: list[Message]) -> float:
         return sum(found is not None for found in client.hmget(key, marks)) / MARKS
 
     with stack.job(settings, "rocksdb", 1, name=JOB), console.status(f"{JOB} at work"):
-        stack.wait(lambda: progress() >= STEADY_FROM, "three tenths of the impressions")
+        stack.wait(lambda: progress() >= STEADY_FROM, "the steady state")
         begin_s, begin = time.monotonic(), progress()
         stack.wait(lambda: progress() == 1, "all impressions")
         took_s = time.monotonic() - begin_s
