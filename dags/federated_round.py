@@ -19,9 +19,10 @@ PARAMS = {
     "rounds": Param(terms.rounds, type="integer", minimum=1, description="In all; epsilon is divided among them"),
     "at_most": Param(terms.at_most, type="integer", minimum=1, description="Rounds of this run"),
     "clip": Param(terms.clip, type="number", exclusiveMinimum=0, description="L2 norm of a node's update, at most"),
-    "quorum": Param(terms.quorum, type="integer", minimum=2, description="Least nodes of a cohort"),
+    "quorum": Param(terms.quorum, type="integer", minimum=0, description="Least nodes of a cohort; 0: 4/5"),
     "epsilon": Param(terms.epsilon, type="number", minimum=0, description="Spent by all the rounds; 0: no noise"),
     "rule": Param(terms.rule, enum=list(get_args(Federated.model_fields["rule"].annotation))),
+    "rate": Param(terms.rate, type="number", exclusiveMinimum=0, description="Length of the rule's step"),
 }
 OPTIONS = [word for name in PARAMS for word in (f"--{name.replace('_', '-')}", f"{{{{ params.{name} }}}}")]
 

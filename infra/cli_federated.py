@@ -107,9 +107,12 @@ def coordinator(
         int | None, typer.Option(min=1, help="In all; a coordinator that is started again goes on.")
     ] = None,
     clip: Annotated[float | None, typer.Option(help="L2 norm to which a node clips its update.")] = None,
-    quorum: Annotated[int | None, typer.Option(min=2, help="Least nodes of a cohort, or of each bucket.")] = None,
+    quorum: Annotated[
+        int | None, typer.Option(min=0, help="Least nodes of a cohort or bucket; 0: 4/5 of those invited.")
+    ] = None,
     epsilon: Annotated[float | None, typer.Option(min=0, help="To be spent by all the rounds; 0: no noise.")] = None,
     rule: Annotated[str | None, typer.Option(help="fedavg or fedadam.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Length of the rule's step; with another --rule: its own.")] = None,
     sample: Annotated[int, typer.Option(min=0, help="Nodes invited to a round; 0: all.")] = 0,
     buckets: Annotated[bool, typer.Option("--buckets", help="Open disjoint buckets, and fold their median.")] = False,
     deadline_s: Annotated[int | None, typer.Option(min=1, help="No node is waited for longer.")] = None,
@@ -127,11 +130,10 @@ def coordinator(
     from infra.settings import load
 
     settings = load()
-    given = _given(
-        model=model, rounds=rounds, clip=clip, quorum=quorum, epsilon=epsilon, rule=rule, deadline_s=deadline_s
-    )
-    of = settings.federated.model_copy(update=given)
-    terms = (of.model, of.rounds, of.clip, of.quorum, of.rule, sample, buckets, of.deadline_s * 1000)
+    given = _given(model=model, rounds=rounds, clip=clip, quorum=quorum, epsilon=epsilon, deadline_s=deadline_s)
+    of = settings.federated.model_copy(update=given | _given(rule=rule, rate=rate))
+    step = None if rate is None and of.rule != settings.federated.rule else of.rate
+    terms = (of.model, of.rounds, of.clip, of.quorum, of.rule, step, sample, buckets, of.deadline_s * 1000)
     wish = rounds_of.Wish(*terms, epsilon=of.epsilon or None, at_most=at_most)
     first = rounds_of.initial(of.model, initial) if initial else None
     over = rounds_of.serve(settings.kafka, wish, provisioning.read(federation.public()), first)
@@ -180,4 +182,4 @@ def simulate(
     from infra.settings import load
 
     size = simulation.Size(nodes, rounds, items, factors)
-    simulation.run(load().kafka, size, max(2, nodes * 3 // 5), epsilon, delta, Console())
+    simulation.run(load(), size, max(2, nodes * 3 // 5), epsilon, delta, Console())

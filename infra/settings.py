@@ -106,9 +106,10 @@ class Federated(Section):
     model: Annotated[str, Field(min_length=1, max_length=64)]
     rounds: Positive
     clip: Annotated[float, Field(gt=0)]
-    quorum: Annotated[int, Field(ge=2)]
+    quorum: Annotated[int, Field(ge=0)]
     epsilon: Annotated[float, Field(ge=0)]
     rule: Literal["fedavg", "fedadam"]
+    rate: Annotated[float, Field(gt=0)]
     deadline_s: Positive
     at_most: Positive
     schedule: str

@@ -154,3 +154,21 @@ def fold(state: State, mean_update: Float, rule: FedAvg | FedAdam) -> State:
     variance = rule.beta2 * state.variance + (1 - rule.beta2) * mean_update**2
     step = momentum / (np.sqrt(variance) + rule.adaptivity)
     return State(state.model + rule.rate * step, momentum, variance)
+
+
+def model_noise(variances: list[float], second: Float, rule: FedAvg | FedAdam) -> float:
+    """The variance of a number of the model that comes from the noise of its rounds, on average over the numbers.
+
+    variances: of the noise of each round's mean update, in the order of rounds; second: FedAdam's variance after the
+    last. A round's noise enters the momentum and fades from there, over steps of 1 / (sqrt(variance) + tau); earlier
+    variances are not known, and taken to have been as much smaller as their moving average was younger.
+    """
+    if isinstance(rule, FedAvg):
+        return rule.rate**2 * sum(variances)
+    count, found = len(variances), 0.0
+    share = np.zeros_like(second)
+    for n in range(count, 0, -1):
+        before = second * (1 - rule.beta2**n) / (1 - rule.beta2**count)
+        share = rule.beta1 * share + (1 - rule.beta1) / (np.sqrt(before) + rule.adaptivity)
+        found += variances[n - 1] * float(np.mean(share**2))
+    return rule.rate**2 * found

@@ -70,17 +70,25 @@ def combined(updates: list[Float]) -> Float:
     return updates[0] if len(updates) == 1 else robust.median(np.array(updates))
 
 
-def fold(model: Float, moments: Float | None, update: Float, rule: str) -> federated.State:
+def rule(name: str, rate: float | None) -> federated.FedAvg | federated.FedAdam:
+    """As a round or an aggregate says it."""
+    return RULES[name] if rate is None else RULES[name]._replace(rate=rate)
+
+
+def fold(
+    model: Float, moments: Float | None, update: Float, by: federated.FedAvg | federated.FedAdam
+) -> federated.State:
     """The next model from this one, its moments (2, length) and the round's update."""
-    state = federated.new_state(model, RULES[rule])
+    state = federated.new_state(model, by)
     if moments is not None:
         state = federated.State(model, moments[0], moments[1])
-    return federated.fold(state, update, RULES[rule])
+    return federated.fold(state, update, by)
 
 
 def folded(
     number: int,
-    rule: str,
+    by: str,
+    rate: float | None,
     scale: float,
     nodes: Sequence[int],
     parameters: Sequence[str],
@@ -93,7 +101,7 @@ def folded(
     count = len(parameters)
     totals = [join(values[n * count : (n + 1) * count], "<i8")[0] for n in range(len(nodes))]
     update = combined(mean_update(list(map(Opened, totals, nodes)), scale, number))
-    state = fold(model, before, update, rule)
+    state = fold(model, before, update, rule(by, rate))
     after = split(np.array([state.momentum, state.variance]), "<f8")
     return [(count, new, moment) for new, moment in zip(split(state.model, "<f4"), after, strict=True)]
 

@@ -27,6 +27,7 @@ from udfs.mechanisms import Mechanism
 from udfs.plan import Plan, plan
 
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
+QUORUM = 0.8
 ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
 
 
@@ -36,8 +37,9 @@ class Wish(NamedTuple):
     model: str
     rounds: int  # in all, those that are over already with them
     clip: float
-    quorum: int
+    quorum: int  # least nodes of a cohort, or of each bucket; 0: QUORUM of those invited, or k
     rule: str = "fedavg"
+    rate: float | None = None  # length of the rule's step; None: that of the rule
     sample: int = 0  # nodes invited to a round; 0: all
     buckets: bool = False  # as many as the quorum allows, for a robust rule
     deadline_ms: int = 60_000
@@ -106,9 +108,9 @@ class Coordinator:
             "version": model["version"], "population": population.name, "length": done.dimension,
             "chunks": planned.layout.chunks(done.dimension), "clip": done.clip, "scale": done.scale,
             "node_sigma": done.node_sigma, "quorum": done.quorum, "width": planned.layout.width,
-            "buckets": len(invited) // wish.quorum if wish.buckets else 1,
+            "buckets": len(invited) // done.quorum if wish.buckets else 1,
             "parameters": homomorphic.parameters(planned.layout).hex(), "key_id": population.key_id, "rule": wish.rule,
-            "invited": invited, "layers": model["layers"],
+            "rate": wish.rate, "invited": invited, "layers": model["layers"],
             "opened_ms": now_ms, "deadline_ms": now_ms + wish.deadline_ms,
         }  # fmt: skip
         self._check_budget(charge(record))
@@ -119,9 +121,15 @@ class Coordinator:
         budget = None if wish.epsilon is None else Budget(wish.epsilon, self._population.delta)
         found = self._plans.get((wish, length, nodes))
         if found is None:
-            found = plan(length, wish.clip, nodes, wish.quorum, budget, wish.rounds, wish.inflation)
+            found = plan(length, wish.clip, nodes, self._quorum(nodes), budget, wish.rounds, wish.inflation)
             self._plans[wish, length, nodes] = found
         return found
+
+    def _quorum(self, nodes: int) -> int:
+        k, quorum = self._population.k, self.wish.quorum or max(self._population.k, int(QUORUM * nodes))
+        if quorum < k:
+            raise HeadraceError(f"quorum must be >= {k}, the k of population {self._population.name}, got {quorum}")
+        return quorum
 
     def _check_budget(self, coming: Mechanism) -> None:
         population = self._population

@@ -175,7 +175,7 @@ class KeyHolder:
 
     def _common(self, round_: Record, attempt: int) -> Record:
         names = ("round", "buckets", "model", "version", "rule", "scale")
-        return {name: round_[name] for name in names} | {"attempt": attempt}
+        return {name: round_[name] for name in names} | {"rate": round_.get("rate"), "attempt": attempt}
 
 
 def _bounded(epsilon: float) -> float | None:

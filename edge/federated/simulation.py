@@ -23,7 +23,7 @@ from edge.federated.layers import Arrays
 from edge.federated.provisioning import Population
 from infra import durable, federation, places
 from infra.errors import HeadraceError
-from infra.settings import Kafka
+from infra.settings import Settings
 from udfs import als
 
 MODEL = "simulated_items"
@@ -38,14 +38,15 @@ class Size(NamedTuple):
     factors: int
 
 
-def run(kafka: Kafka, size: Size, k: int, epsilon: float, delta: float, console: Console) -> None:
+def run(settings: Settings, size: Size, k: int, epsilon: float, delta: float, console: Console) -> None:
+    kafka, terms = settings.kafka, settings.federated
     population = _population(size.nodes, k, epsilon, delta)
     items = [f"item-{n:05d}" for n in range(size.items)]
     durable.write(federation.public() / federation.ITEMS, msgspec.json.encode(items))
     start = als.initial(size.items, size.factors, np.random.default_rng(1))
     layers = msgspec.json.encode([("item_factors", "float32", start.shape)]).decode()
     model = f"{MODEL}_{population.name.removeprefix('simulation-')}"
-    wish = Wish(model, size.rounds, clip=1.0, quorum=k, rule="fedadam", deadline_ms=600_000, epsilon=epsilon)
+    wish = Wish(model, size.rounds, terms.clip, k, terms.rule, terms.rate, deadline_ms=600_000, epsilon=epsilon)
     with key_holder():
         nodes = node.Running(kafka, [_node(name, n, population, items) for n, name in enumerate(population.nodes)])
         initial = coordinator.first_version(model, start.ravel(), layers)

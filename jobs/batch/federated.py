@@ -70,7 +70,7 @@ def read(kafka: Kafka, model: str) -> Global:
     vector = np.concatenate([np.frombuffer(b64decode(part["parameters"]), "<f4") for part in newest]).astype(np.float64)
     folded = {record["round"]: record for record in _records(kafka, AGGREGATES) if _is_of(record, model)}
     terms = {record["round"]: record for record in _records(kafka, ROUNDS)}
-    noise = sum(_noise(terms[number], record["nodes"]) for number, record in folded.items())
+    noise = _noise([(terms[number], folded[number]["nodes"]) for number in sorted(folded)], newest)
     return Global(version, vector.reshape(shape), max(record["nodes"] for record in folded.values()), noise)
 
 
@@ -82,13 +82,12 @@ def _is_of(record: Record, model: str) -> bool:
     return bool(record["model"] == model and record["status"] == "opened")
 
 
-def _noise(round_: Record, nodes: int) -> float:
-    """What a round's noise adds to the variance of a parameter; a step of FedAdam is never longer than its rate."""
-    rule = rounds.RULES[round_["rule"]]
-    if isinstance(rule, federated.FedAdam):
-        return rule.rate**2
-    variance: float = round_["node_sigma"] ** 2 / (nodes * round_["scale"] ** 2)
-    return rule.rate**2 * variance
+def _noise(folded: list[tuple[Record, int]], newest: list[Record]) -> float:
+    """What the noise of rounds of so many nodes left in a number of the model, by the last one's rule."""
+    variances = [term["node_sigma"] ** 2 / (nodes * term["scale"] ** 2) for term, nodes in folded]
+    last = folded[-1][0]
+    _, second = rounds.join([part["moments"] for part in newest], "<f8", 2)
+    return federated.model_noise(variances, second, rounds.rule(last["rule"], last.get("rate")))
 
 
 def write(folder: Path, base: Path, found: Global, items: list[str], model: str) -> float:

@@ -63,7 +63,14 @@ MODEL = {
     "part": "BIGINT",
     "parts": "BIGINT",
 }
-MODEL |= {"length": "BIGINT", "rule": "STRING", "parameters": "STRING", "moments": "STRING", "layers": "STRING"}
+MODEL |= {
+    "length": "BIGINT",
+    "rule": "STRING",
+    "rate": "DOUBLE",
+    "parameters": "STRING",
+    "moments": "STRING",
+    "layers": "STRING",
+}
 MODEL |= {"scale": "DOUBLE", "nodes": "BIGINT", "bucket": "BIGINT", "buckets": "BIGINT", "values": "STRING"}
 
 
@@ -84,7 +91,9 @@ OF_ROUND = " UNION ALL ".join(
 OF_MODEL = " UNION ALL ".join(
     [
         rows(MODEL, "checked_global_model", 0, "model round version part parts length parameters moments layers"),
-        rows(MODEL, "checked_aggregate", 1, "model round version part parts rule scale nodes bucket buckets values")
+        rows(
+            MODEL, "checked_aggregate", 1, "model round version part parts rule rate scale nodes bucket buckets values"
+        )
         + " AND status = 'opened'",
     ]
 )
@@ -97,7 +106,7 @@ SUMS = """
 FOLDED = """
     SELECT model, version + 1, `round`, p.part, p.parts, length, p.parameters, p.moments, layers
     FROM (SELECT model, version, `round`, length, layers,
-                 folded(`round`, rule, scale, nodes, parameters, moments, `values`) AS f
+                 folded(`round`, rule, rate, scale, nodes, parameters, moments, `values`) AS f
           FROM fold(input => TABLE of_model PARTITION BY model, uid => 'fold'))
       CROSS JOIN UNNEST(f) AS p(part, parts, parameters, moments)"""
 REFUSED = flink.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")

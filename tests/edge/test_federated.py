@@ -82,6 +82,21 @@ def test_an_opened_sum_is_that_of_the_nodes(population: Population, nodes: list[
     assert told["epsilon"] == pytest.approx(accountant.epsilon([rounds.mechanism(round_)], 1e-5))
 
 
+def test_a_cohort_is_four_fifths_of_those_invited_unless_the_wish_says_how_many(population: Population) -> None:
+    assert [opened(population, WISH._replace(quorum=quorum))[1]["quorum"] for quorum in (0, 3, 5)] == [4, 3, 5]
+    assert opened(population, WISH._replace(quorum=0, sample=3))[1]["quorum"] == 3  # k
+    with pytest.raises(HeadraceError, match="quorum must be >= 3, the k of population p, got 2"):
+        opened(population, WISH._replace(quorum=2))
+
+
+def test_the_step_of_a_round_is_told_to_who_folds_it(population: Population, nodes: list[Node]) -> None:
+    _, round_ = opened(population, WISH._replace(rule="fedadam", rate=0.3))
+    _, (told,) = judged(round_, made.sums(round_, frames_of(nodes, round_), population.nodes))
+    assert (told["rule"], told["rate"]) == ("fedadam", 0.3)
+    assert rounds.rule("fedadam", 0.3).rate == 0.3
+    assert rounds.rule("fedadam", None).rate == 0.01
+
+
 def test_without_a_budget_there_may_be_no_noise(population: Population) -> None:
     free = provisioning.provision(5, "p", 3, math.inf, 1e-5)
     nodes = made.nodes(free)

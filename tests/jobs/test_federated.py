@@ -40,11 +40,11 @@ def records(version: int, rule: str = "fedavg") -> dict[str, list[dict[str, Any]
     """As the topics would hold them, for a model whose rows are the items the other way round."""
     model = (TRUTH - 0.1)[::-1].astype(np.float32).ravel()
     layers = json.dumps([["item_factors", "float32", [ITEMS, FACTORS]]])
-    parts = rounds.split(model, "<f4")
-    common = {"model": "items", "version": version, "parts": len(parts), "layers": layers}
+    parts = zip(rounds.split(model, "<f4"), rounds.split(np.zeros((2, len(model))), "<f8"), strict=True)
+    common = {"model": "items", "version": version, "parts": rounds.parts(len(model)), "layers": layers}
     aggregate = {"model": "items", "status": "opened", "round": 1, "nodes": 50}
     return {
-        GLOBAL_MODEL: [common | {"part": n, "parameters": part} for n, part in enumerate(parts)],
+        GLOBAL_MODEL: [common | {"part": n, "parameters": p, "moments": m} for n, (p, m) in enumerate(parts)],
         AGGREGATES: [aggregate, aggregate | {"status": "refused", "round": 2}],
         ROUNDS: [{"round": 1, "rule": rule, "node_sigma": 10, "scale": 100.0}],
     }

@@ -152,3 +152,16 @@ def test_fedadam_is_the_paper_s_algorithm_2_in_a_loop() -> None:
             v = 0.99 * v + 0.01 * delta * delta
             x += 0.1 * m / (math.sqrt(v) + 0.001)
         assert state.model[j] == pytest.approx(x, rel=1e-12)
+
+
+def test_the_noise_of_a_model_is_what_rounds_left_in_it() -> None:
+    assert federated.model_noise([0.5, 0.25], np.zeros(3), FedAvg(2.0)) == 4 * 0.75
+    rng, sigma = np.random.default_rng(8), 1e-3
+    for rule in (FedAdam(0.3), FedAdam(0.01, beta1=0.5, beta2=0.9)):
+        clean = noisy = federated.new_state(np.zeros(20_000), rule)
+        signal = sigma * rng.standard_normal(20_000)
+        for _ in range(20):
+            clean = federated.fold(clean, signal, rule)
+            noisy = federated.fold(noisy, signal + sigma * rng.standard_normal(20_000), rule)
+        left = float(np.mean((noisy.model - clean.model) ** 2))
+        assert 0.8 < federated.model_noise([sigma**2] * 20, noisy.variance, rule) / left < 2

@@ -47,9 +47,9 @@ def test_the_fold_is_the_mean_of_the_updates() -> None:
     rotated = [np.rint(rotate(update, rounds.seed(number)) * scale) for update in updates]
     totals = [rounds.split(each, "<i8") for each in (rotated[0] + rotated[1], 3 * rotated[1])]
     parameters = rounds.split(model, "<f4")
-    found = rounds.folded(number, "fedavg", scale, [2], parameters, None, totals[0])
+    found = rounds.folded(number, "fedavg", None, scale, [2], parameters, None, totals[0])
     after = rounds.join([new for _, new, _ in found], "<f4")[0]
     assert np.abs(after - model - updates.mean(axis=0)).max() < 5 / scale
-    robust = rounds.folded(number, "fedavg", scale, [2, 3], parameters, None, [*totals[0], *totals[1]])
+    robust = rounds.folded(number, "fedavg", None, scale, [2, 3], parameters, None, [*totals[0], *totals[1]])
     after = rounds.join([new for _, new, _ in robust], "<f4")[0]
     assert np.abs(after - model - (updates.mean(axis=0) + updates[1]) / 2).max() < 5 / scale

@@ -15,7 +15,7 @@ import org.apache.flink.types.Row;
  * version, changes nothing.
  */
 @DataTypeHint(
-    "ROW<`round` BIGINT, version BIGINT, length BIGINT, rule STRING, layers STRING, scale DOUBLE, nodes ARRAY<BIGINT>,"
+    "ROW<`round` BIGINT, version BIGINT, length BIGINT, rule STRING, rate DOUBLE, layers STRING, scale DOUBLE, nodes ARRAY<BIGINT>,"
         + " parameters ARRAY<STRING>, moments ARRAY<STRING>, `values` ARRAY<STRING>>")
 public class Fold extends ProcessTableFunction<Row> {
   static final byte MODEL = 0;
@@ -27,6 +27,7 @@ public class Fold extends ProcessTableFunction<Row> {
     public long folded = -1; // the version whose successor has been told
     public long round, from = -1, buckets; // of the aggregate that waits
     public String rule;
+    public Double rate; // null: that of the rule
     public double scale;
   }
 
@@ -35,7 +36,7 @@ public class Fold extends ProcessTableFunction<Row> {
    * @param moments the same, where the rule has some
    * @param values of the aggregate, by bucket * parts + part
    * @param nodes of the aggregate, by bucket
-   * @param input kind, round, version, part, parts, length, rule, parameters, moments, layers, scale, nodes, bucket, buckets, values
+   * @param input kind, round, version, part, parts, length, rule, rate, parameters, moments, layers, scale, nodes, bucket, buckets, values
    */
   public void eval(
       Context context,
@@ -54,7 +55,7 @@ public class Fold extends ProcessTableFunction<Row> {
     if (base == null || opened == null) return;
     var counts = new Long[(int) model.buckets];
     for (int bucket = 0; bucket < counts.length; bucket++) counts[bucket] = nodes.get((long) bucket);
-    collect(Row.of(model.round, model.version, model.length, model.rule, model.layers, model.scale, counts, base,
+    collect(Row.of(model.round, model.version, model.length, model.rule, model.rate, model.layers, model.scale, counts, base,
         all(moments, model.parts), opened));
     model.folded = model.version;
     values.clear();
@@ -93,6 +94,7 @@ public class Fold extends ProcessTableFunction<Row> {
     model.round = round;
     model.buckets = (Long) input.getField("buckets");
     model.rule = (String) input.getField("rule");
+    model.rate = (Double) input.getField("rate");
     model.scale = (Double) input.getField("scale");
     long bucket = (Long) input.getField("bucket"), parts = (Long) input.getField("parts");
     nodes.put(bucket, (Long) input.getField("nodes"));
