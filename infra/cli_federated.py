@@ -108,7 +108,7 @@ def coordinator(
     ] = None,
     clip: Annotated[float | None, typer.Option(help="L2 norm to which a node clips its update.")] = None,
     quorum: Annotated[
-        int | None, typer.Option(min=0, help="Least nodes of a cohort or bucket; 0: 4/5 of those invited.")
+        int | None, typer.Option(min=0, help="Least nodes of a cohort; 0: 4/5 of those invited, k of a bucket.")
     ] = None,
     epsilon: Annotated[float | None, typer.Option(min=0, help="To be spent by all the rounds; 0: no noise.")] = None,
     rule: Annotated[str | None, typer.Option(help="fedavg or fedadam.")] = None,

@@ -37,7 +37,7 @@ class Wish(NamedTuple):
     model: str
     rounds: int  # in all, those that are over already with them
     clip: float
-    quorum: int  # least nodes of a cohort, or of each bucket; 0: QUORUM of those invited, or k
+    quorum: int  # least nodes of a cohort, or of each bucket; 0: k of a bucket, QUORUM of those invited
     rule: str = "fedavg"
     rate: float | None = None  # length of the rule's step; None: that of the rule
     sample: int = 0  # nodes invited to a round; 0: all
@@ -126,7 +126,8 @@ class Coordinator:
         return found
 
     def _quorum(self, nodes: int) -> int:
-        k, quorum = self._population.k, self.wish.quorum or max(self._population.k, int(QUORUM * nodes))
+        k = self._population.k
+        quorum = self.wish.quorum or (k if self.wish.buckets else max(k, int(QUORUM * nodes)))
         if quorum < k:
             raise HeadraceError(f"quorum must be >= {k}, the k of population {self._population.name}, got {quorum}")
         return quorum

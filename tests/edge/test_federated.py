@@ -85,6 +85,7 @@ def test_an_opened_sum_is_that_of_the_nodes(population: Population, nodes: list[
 def test_a_cohort_is_four_fifths_of_those_invited_unless_the_wish_says_how_many(population: Population) -> None:
     assert [opened(population, WISH._replace(quorum=quorum))[1]["quorum"] for quorum in (0, 3, 5)] == [4, 3, 5]
     assert opened(population, WISH._replace(quorum=0, sample=3))[1]["quorum"] == 3  # k
+    assert opened(population, WISH._replace(quorum=0, buckets=True))[1]["quorum"] == 3
     with pytest.raises(HeadraceError, match="quorum must be >= 3, the k of population p, got 2"):
         opened(population, WISH._replace(quorum=2))
 
