@@ -17,6 +17,7 @@ from schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS
 RUNS = "runs"
 SAMPLE = 20  # newest clicks of a partition that are looked up in Redis
 POLL_MS = 2_000
+AGAIN_S = 3
 
 
 class Finding(NamedTuple):
@@ -35,11 +36,14 @@ def findings(settings: Settings) -> list[Finding]:
 
 
 def _asked(about: str, check: str, look: Callable[[], tuple[bool, str]]) -> Finding:
-    """A part that does not answer is trouble, too."""
-    try:
-        return Finding(about, check, *look())
-    except Exception as error:
-        return Finding(about, check, False, describe(error))
+    """A part that does not answer is trouble, too; but not in the seconds of its start, so it is asked once more."""
+    for pause_s in (AGAIN_S, 0):
+        try:
+            return Finding(about, check, *look())
+        except Exception as error:
+            said = describe(error)
+            time.sleep(pause_s)
+    return Finding(about, check, False, said)
 
 
 def _job(settings: Settings, name: str) -> list[Finding]:
