@@ -4,8 +4,10 @@ The loop decodes the same records from memory and updates A^-1 by each impressio
 nothing but a dictionary, keeps nothing durable, writes nowhere and forgets nothing. Both must end with the same theta.
 """
 
+import os
 import time
 from collections.abc import Iterator
+from itertools import product
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -18,9 +20,11 @@ from edge.replay import bulk_producer
 from infra.settings import Settings
 from schemas import redis_keys, topics
 from udfs.arms import unpack_posterior
-from udfs.context import SHOPPER
+from udfs.context import SHOPPER, Encoder, Hashed
 
 JOB = "bandit"
+WIDE = Encoder((*SHOPPER.columns, Hashed("user", "segment", buckets=16)))
+ENCODERS = {f"d = {SHOPPER.d}": ("udfs.context:SHOPPER", SHOPPER), f"d = {WIDE.d}": ("benchmarks.bandit:WIDE", WIDE)}
 ARMS = (10, 1_000, 10_000)
 IMPRESSIONS = 400_000
 CLICKED = 0.2  # share of impressions
@@ -40,43 +44,35 @@ class Message(NamedTuple):
 
 def main(rounds: int) -> Result:
     settings = stack.up()
-    rates: dict[int, dict[str, list[Any]]] = {arms: {"headrace": [], "loop": [], "furthest theta": []} for arms in ARMS}
+    cases = {f"{arms:,} arms, {d}": (arms, encoder) for (d, encoder), arms in product(ENCODERS.items(), ARMS)}
+    rates: dict[str, dict[str, list[Any]]] = {
+        case: {"headrace": [], "loop": [], "furthest theta": []} for case in cases
+    }
     for number in range(1, rounds + 1):
-        for arms, figures in rates.items():
-            messages = list(stream(arms, seed=number))
+        for case, (arms, (place, encoder)) in cases.items():
+            os.environ["HEADRACE_BANDIT__ENCODER"] = place
+            messages, figures = list(stream(arms, number, encoder)), rates[case]
             begin_s = time.perf_counter()
             expected = loop(messages)
             figures["loop"].append(round(IMPRESSIONS / (time.perf_counter() - begin_s)))
             figures["headrace"].append(round(measure(settings, messages)))
             figures["furthest theta"].append(furthest(settings, expected))
-            show_round(number, rounds, figures, f"with {arms:,} arms")
-    medians = {
-        f"{arms:,} arms": {name: median(each) for name, each in figures.items()} for arms, figures in rates.items()
-    }
+            show_round(number, rounds, figures, f"with {case}")
+    medians = {case: {name: median(each) for name, each in figures.items()} for case, figures in rates.items()}
     ratios = {name: round(each["headrace"] / each["loop"], 3) for name, each in medians.items()}
-    table(
-        "impressions/s",
-        ("", *medians[f"{ARMS[0]:,} arms"], "ratio"),
-        [(n, *f.values(), ratios[n]) for n, f in medians.items()],
-    )
-    conditions = {
-        "d": SHOPPER.d,
-        "impressions": IMPRESSIONS,
-        "clicked": CLICKED,
-        "slots": 1,
-        "ratios": ratios,
-        "target": TARGET,
-    }
+    columns = ("", "headrace", "loop", "furthest theta", "ratio")
+    table("impressions/s", columns, [(n, *f.values(), ratios[n]) for n, f in medians.items()])
+    conditions = {"impressions": IMPRESSIONS, "clicked": CLICKED, "slots": 1, "ratios": ratios, "target": TARGET}
     ours = {name: each["headrace"] for name, each in medians.items()}
     peers = {"numpy Sherman-Morrison loop": {name: each["loop"] for name, each in medians.items()}}
-    against = "a numpy Sherman-Morrison loop in one process, the worst of the numbers of arms"
+    against = "a numpy Sherman-Morrison loop in one process, the worst of the cases"
     return Result("bandit", ours, peers, min(ratios.values()), against, "impressions/s", conditions)
 
 
-def stream(arms: int, seed: int) -> Iterator[Message]:
+def stream(arms: int, seed: int, encoder: Encoder = SHOPPER) -> Iterator[Message]:
     """Impressions of random arms and contexts; a fifth of them is clicked a second later, 100 impressions on."""
     rng = np.random.default_rng(seed)
-    contexts = rng.uniform(-1, 1, (IMPRESSIONS, SHOPPER.d)).round(3).tolist()
+    contexts = rng.uniform(-1, 1, (IMPRESSIONS, encoder.d)).round(3).tolist()
     clicked = rng.random(IMPRESSIONS) < CLICKED
     chosen, users = rng.integers(arms, size=IMPRESSIONS), rng.integers(USERS, size=IMPRESSIONS)
     now_ms, pending = time.time_ns() // 1_000_000 - 60_000, []
@@ -85,7 +81,7 @@ def stream(arms: int, seed: int) -> Iterator[Message]:
         item = f"~mark-{n * MARKS // IMPRESSIONS}" if is_mark else f"item-{chosen[n]}"
         user = {"user_id": f"user-{users[n]}", "impression_id": f"{seed}-{n}", "item_id": item, "ts_ms": now_ms}
         shown = {"surface": "home", "position": 0, "policy": POLICY, "model_version": "v", "context": contexts[n]}
-        shown |= {"propensity": 0.5, "encoder_version": SHOPPER.version}
+        shown |= {"propensity": 0.5, "encoder_version": encoder.version}
         yield _message(topics.IMPRESSIONS, user | shown)
         if clicked[n]:
             pending.append(user | {"event_id": f"{seed}-{n}", "action": "click", "ts_ms": now_ms + 1_000})
