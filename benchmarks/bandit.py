@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks import stack
 from benchmarks.harness import Result, console, show_round, table
 from edge.replay import bulk_producer
+from infra import places
 from infra.settings import Settings
 from schemas import redis_keys, topics
 from udfs.arms import unpack_posterior
@@ -50,7 +51,8 @@ def main(rounds: int) -> Result:
     }
     for number in range(1, rounds + 1):
         for case, (arms, (place, encoder)) in cases.items():
-            os.environ["HEADRACE_BANDIT__ENCODER"] = place
+            # Flink's client must find the encoder.
+            os.environ |= {"HEADRACE_BANDIT__ENCODER": place, "PYTHONPATH": str(places.CHECKOUT)}
             messages, figures = list(stream(arms, number, encoder)), rates[case]
             begin_s = time.perf_counter()
             expected = loop(messages)
