@@ -71,7 +71,7 @@ def main(rounds: int) -> Result:
     return Result("bandit", ours, peers, min(ratios.values()), against, "impressions/s", conditions)
 
 
-def stream(arms: int, seed: int, encoder: Encoder = SHOPPER) -> Iterator[Message]:
+def stream(arms: int, seed: int, encoder: Encoder) -> Iterator[Message]:
     """Impressions of random arms and contexts; a fifth of them is clicked a second later, 100 impressions on."""
     rng = np.random.default_rng(seed)
     contexts = rng.uniform(-1, 1, (IMPRESSIONS, encoder.d)).round(3).tolist()

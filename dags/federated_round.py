@@ -22,7 +22,9 @@ PARAMS = {
     "quorum": Param(terms.quorum, type="integer", minimum=0, description="Least nodes of a cohort; 0: 4/5"),
     "epsilon": Param(terms.epsilon, type="number", minimum=0, description="Spent by all the rounds; 0: no noise"),
     "rule": Param(terms.rule, enum=list(get_args(Federated.model_fields["rule"].annotation))),
-    "rate": Param(terms.rate, type="number", exclusiveMinimum=0, description="Length of the rule's step"),
+    "rate": Param(
+        terms.rate, type="number", exclusiveMinimum=0, description="Length of the rule's step: change it with the rule"
+    ),
 }
 OPTIONS = [word for name in PARAMS for word in (f"--{name.replace('_', '-')}", f"{{{{ params.{name} }}}}")]
 

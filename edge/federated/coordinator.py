@@ -27,7 +27,7 @@ from udfs.mechanisms import Mechanism
 from udfs.plan import Plan, plan
 
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
-QUORUM = 0.8
+QUORUM = 0.8  # of those invited, where the wish does not say
 ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
 
 
