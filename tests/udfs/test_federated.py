@@ -165,3 +165,11 @@ def test_the_noise_of_a_model_is_what_rounds_left_in_it() -> None:
             noisy = federated.fold(noisy, signal + sigma * rng.standard_normal(20_000), rule)
         left = float(np.mean((noisy.model - clean.model) ** 2))
         assert 0.8 < federated.model_noise([sigma**2] * 20, noisy.variance, rule) / left < 2
+
+
+def test_the_first_steps_of_fedadam_are_the_longest() -> None:
+    rule, rng, sigma = FedAdam(0.3, beta1=0.0), np.random.default_rng(9), 1.0
+    state = federated.new_state(np.zeros(20_000), rule)
+    for _ in range(8):
+        state = federated.fold(state, sigma * rng.standard_normal(20_000), rule)
+    assert 0.8 < federated.model_noise([sigma**2] * 8, state.variance, rule) / float(np.var(state.model)) < 2
