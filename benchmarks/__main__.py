@@ -13,8 +13,8 @@ NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "star
 NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
 NAMES += ("faiss", "precompute")
-NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_quality")
-NAMES += ("quality", "als", "two_tower")
+NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale", "federated_quality")
+NAMES += ("quality", "als", "two_tower", "growth")
 NAMES += ("airflow_overhead", "night")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -26,7 +26,7 @@ def main(
     events: Annotated[int, typer.Option(min=10_000, help="clicks to read")] = 1_000_000,
     rounds: Annotated[int, typer.Option(min=1, help="times each is measured, in turn; medians count")] = 3,
     rate: Annotated[float, typer.Option(help="clicks/s in the background; 0: the default of the benchmark")] = 0,
-    only: Annotated[str, typer.Option(help="session_features, als, night: only what matches this regex")] = "",
+    only: Annotated[str, typer.Option(help="session_features, als, growth, night: only what matches this regex")] = "",
 ) -> None:
     if name not in NAMES:
         _list()

@@ -34,19 +34,22 @@ from udfs import frame
 from udfs.ciphertext import Q
 from udfs.packing import SLOTS
 
-JOB, NODES, QUORUM, LENGTH = "federated", 50, 40, 100_000
+JOB, NODES, LENGTH = "federated", 50, 100_000
 CHECKPOINT_S = 1
 EPSILON, DELTA, ROUNDS = 8.0, 1e-5, 10
+DEADLINE_MS = 3_600_000  # nodes work one after the other here
 TARGET = 2.7
 KINDS = ("encrypted", "plaintext")
 
 
 class Lasted(NamedTuple):
     node_s: float  # of one node
-    rest_s: float  # from the first frame to the new model
+    kept_s: float  # from the first frame to the last receipt
+    summed_s: float  # from there to the new model
+    sent_bytes: int  # by all nodes
 
     def round_s(self) -> float:
-        return self.node_s + self.rest_s
+        return self.node_s + self.kept_s + self.summed_s
 
 
 class Plain:
@@ -84,12 +87,13 @@ def main(rounds: int) -> Result:
     return Result("federated_round", ours, peers, ratio, "the same round in plaintext", "s", conditions)
 
 
-def play(settings: Settings, kind: str) -> Lasted:
+def play(settings: Settings, kind: str, nodes: int = NODES, length: int = LENGTH) -> Lasted:
     """One round of a model and a population of its own."""
     name = f"bench-{kind}-{time.time_ns()}"
-    population = provisioning.provision(NODES, name, QUORUM, EPSILON, DELTA)
-    wish = Wish(name, 1, clip=1.0, quorum=QUORUM, deadline_ms=600_000, epsilon=EPSILON / ROUNDS**0.5)
-    initial = coordinator.first_version(name, np.zeros(LENGTH, np.float32), f'[["a", "float32", [{LENGTH}]]]')
+    quorum = int(coordinator.QUORUM * nodes)
+    population = provisioning.provision(nodes, name, quorum, EPSILON, DELTA)
+    wish = Wish(name, 1, clip=1.0, quorum=quorum, deadline_ms=DEADLINE_MS, epsilon=EPSILON / ROUNDS**0.5)
+    initial = coordinator.first_version(name, np.zeros(length, np.float32), f'[["a", "float32", [{length}]]]')
     with encryption(kind):
         running = coordinator.Running(settings.kafka, wish, population, initial)
         holder = Holder(settings, population)
@@ -112,10 +116,9 @@ def encryption(kind: str) -> Iterator[None]:
 
 
 def made(name: str, population: Population) -> Node:
-    update = np.random.default_rng(len(name)).standard_normal(LENGTH).astype(np.float32)
-
     def train(arrays: Arrays, _: int) -> Arrays:
-        return {"a": flat(arrays).astype(np.float32) + update}
+        before = flat(arrays).astype(np.float32)
+        return {"a": before + np.random.default_rng(1).standard_normal(len(before), np.float32)}
 
     return Node(name, population, train, federation.node(name))
 
@@ -152,7 +155,7 @@ def timed(settings: Settings, running: coordinator.Running, holder: Holder, node
     round_ = known.current(model)
     assert round_
     began_s = time.perf_counter()
-    start = np.zeros(LENGTH, np.float32)
+    start = np.zeros(round_["length"], np.float32)
     frames = {node.name: node.frames(round_, start, round_["opened_ms"]) for node in nodes}
     node_s = (time.perf_counter() - began_s) / len(nodes)
     producer = KafkaProducer(**settings.kafka.client(), acks="all")
@@ -161,8 +164,12 @@ def timed(settings: Settings, running: coordinator.Running, holder: Holder, node
         for chunk, value in enumerate(each):
             producer.send(topics.GRADIENTS, key=frame.kafka_key(round_["round"], chunk), value=value)
     producer.close()
+    receipts = known.receipts[round_["round"]]
+    stack.wait(lambda: stepped(running, holder) and len(receipts) == len(nodes), "all receipts")
+    kept_s, began_s = time.perf_counter() - began_s, time.perf_counter()
     stack.wait(lambda: stepped(running, holder) and running.coordinator.is_done(), "the round is over")
-    return Lasted(node_s, time.perf_counter() - began_s)
+    sent = sum(len(value) for each in frames.values() for value in each)
+    return Lasted(node_s, kept_s, time.perf_counter() - began_s, sent)
 
 
 def stepped(running: coordinator.Running, holder: Holder | None = None) -> bool:

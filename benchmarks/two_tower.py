@@ -19,7 +19,7 @@ def main(rounds: int) -> Result:
         path = Path(folder) / "asked.npz"
         asked.save(path, asked.ncf(DATA))
         found = elsewhere.ours("two_tower_run", path, 2 * rounds + 1)
-    peak_mb = found.pop("peak_mb")
+    peak_mb, _ = found.pop("peak_mb"), found.pop("epoch_s")
     table(f"Two towers, at most {peak_mb} MB", ("system", "pairs/s"), list(found.items()))
     bare = found.pop("bare torch")
     conditions = {"settings": load().night.two_tower.model_dump(), "peak_mb": peak_mb, "epochs": 2 * rounds + 1}

@@ -39,7 +39,8 @@ def main(path: str, rounds: str) -> None:
             tower_training.keep(Path(folder), model, optimizer, epoch, 0.0, 0)
         found["ours, with validation and checkpoint"].append(pairs / (time.perf_counter() - began))
         found["bare torch"].append(bare(list(tower_training.steps(training, plan, epoch, 0, 1)), plan, pairs))
-    print(json.dumps({name: sorted(each)[len(each) // 2] for name, each in found.items()}))
+    medians = {name: sorted(each)[len(each) // 2] for name, each in found.items()}
+    print(json.dumps(medians | {"epoch_s": pairs / medians["ours"]}))
 
 
 def rows(given: asked.Asked) -> Rows:
