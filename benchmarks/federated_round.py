@@ -7,6 +7,7 @@ nobody decrypts. Much of both is waiting for checkpoints, three of them: nothing
 """
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,7 +89,8 @@ def main(rounds: int) -> Result:
 
 
 def play(settings: Settings, kind: str, nodes: int = NODES, length: int = LENGTH) -> Lasted:
-    """One round of a model and a population of its own."""
+    """One round of a model and a population of its own, whose nodes remember no other."""
+    shutil.rmtree(federation.root(), ignore_errors=True)
     name = f"bench-{kind}-{time.time_ns()}"
     quorum = int(coordinator.QUORUM * nodes)
     population = provisioning.provision(nodes, name, quorum, EPSILON, DELTA)
