@@ -143,6 +143,7 @@ class TwoTower(Section):
     hide: Annotated[float, Field(gt=0, lt=1)]
     users: Positive
     drawn: NonNegative
+    hard: NonNegative
     rate: Annotated[float, Field(gt=0)]
     decay: Annotated[float, Field(ge=0)]
     epochs: Positive

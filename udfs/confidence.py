@@ -19,6 +19,7 @@ RATE_WITHOUT_RATING = 3.0
 REFUSALS = ("dislike", "block")
 UNSEEN = ("search", "ignore")  # what does not make an item seen
 UNKNOWN = -1  # index of an item that the model does not know
+UNTOLD = -1  # what an event that does not say says of a user
 
 
 class Events(NamedTuple):
@@ -29,10 +30,10 @@ class Events(NamedTuple):
     actions: Int  # index in ACTIONS
     ratings: Float  # NaN where there is none
     t_ms: Int
+    told: Int | None = None  # (n, kinds) what each says of the user, hashed, or UNTOLD
 
     def where(self, chosen: NDArray[np.bool_] | Int) -> "Events":
-        users, items, actions, ratings, t_ms = self
-        return Events(users[chosen], items[chosen], actions[chosen], ratings[chosen], t_ms[chosen])
+        return Events(*(column if column is None else column[chosen] for column in self))
 
 
 class Histories(NamedTuple):
@@ -55,6 +56,16 @@ def histories(events: Events, users: int, items: int, half_life_ms: float, ratin
     seen = np.zeros(len(cells), bool)
     seen[cell[~_any(actions, UNSEEN)]] = True
     return Histories(_rows(cells, strengths, users, items), Excluded(*np.divmod(cells[seen], items)))
+
+
+def told(events: Events, users: int) -> Int:
+    """(users, kinds): of each kind what a user's events say last, UNTOLD where none says."""
+    columns = np.empty((len(events.users), 0), np.int64) if events.told is None else events.told
+    found = np.full((users, columns.shape[1]), UNTOLD, np.int64)
+    for kind, column in enumerate(columns.T):
+        says = column != UNTOLD
+        found[events.users[says], kind] = column[says]
+    return found
 
 
 def _weights(events: Events, rating_max: float) -> Float:

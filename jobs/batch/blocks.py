@@ -19,7 +19,7 @@ from infra.training import Training
 from jobs.batch import trained
 from udfs import als
 from udfs.als import Int, Rows
-from udfs.confidence import histories
+from udfs.confidence import histories, told
 
 KEPT = StorageLevel.MEMORY_AND_DISK
 LARGEST = 5_000_000  # events of a block, 40 MB
@@ -51,7 +51,7 @@ def kept(events: DataFrame) -> DataFrame:
 
 def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
     """events: rows of the lake with COLUMNS of jobs/batch/trained.py and event_id."""
-    users = _by_user(events, items, how, blocks).persist(KEPT)
+    users = _by_user(events, items, how, blocks).map(lambda block: block[0]).persist(KEPT)
     found = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
     user_lengths = [lengths for _, lengths in sorted(found, key=lambda each: each[0])]
     item_lengths = users.map(partial(_counted, items=len(items))).reduce(np.add)
@@ -59,30 +59,32 @@ def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> M
     return Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
 
 
-def gathered(events: DataFrame, items: list[str], how: Training) -> Rows:
-    """The users' rows, all of them here."""
-    parts = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
+def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, Int]:
+    """The users' rows, all of them here, and what is told of each (udfs/confidence.py)."""
+    found = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
+    parts, said = zip(*found, strict=True)
     lengths = np.concatenate([np.diff(rows.indptr) for rows in parts])
     columns, strengths = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
-    return Rows(np.concatenate([[0], np.cumsum(lengths)]), columns.astype(np.int64), strengths.astype(np.float64))
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return Rows(indptr, columns.astype(np.int64), strengths.astype(np.float64)), np.concatenate(said)
 
 
-def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) -> "RDD[Rows]":
+def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) -> "RDD[tuple[Rows, Int]]":
     places = events.sparkSession.sparkContext.broadcast({item: place for place, item in enumerate(items)})
-    in_order = events.select(*trained.COLUMNS, "event_id").repartitionByRange(blocks, "user_id")
+    in_order = events.select(*trained.columns(events), "event_id").repartitionByRange(blocks, "user_id")
     in_order = in_order.sortWithinPartitions("user_id", "t_ms", "event_id")
     pickled = in_order.mapInPandas(partial(_user_rows, places=places, how=how), "rows binary")
     return pickled.rdd.map(lambda record: pickle.loads(record.rows))
 
 
 def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Training) -> Iterator[Any]:
-    """One record: the rows of a partition's users."""
+    """One record: the rows of a partition's users, and what is told of them."""
     lake = pd.concat(list(frames) or [pd.DataFrame()], ignore_index=True)
     if len(lake):
         events = trained.events(lake, places.value)
         users = int(events.users[-1]) + 1
         rows = histories(events, users, len(places.value), how.half_life_ms, how.rating_max).rows
-        yield pd.DataFrame({"rows": [pickle.dumps(_small(rows))]})
+        yield pd.DataFrame({"rows": [pickle.dumps((_small(rows), told(events, users)))]})
 
 
 def _small(rows: Rows) -> Rows:

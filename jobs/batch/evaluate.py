@@ -35,7 +35,6 @@ from udfs.ranking import Int, Relevant, Similarity
 
 STEP = "evaluate"
 CHAMPION = "champion"
-COLUMNS = ("user_id", "event_id", "item_id", "action", "t_ms", "rating", "category", "held")
 SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}
 Batches = Iterable[pd.DataFrame]
 
@@ -87,9 +86,9 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read(tonight: Night) -> DataFrame:
-    from jobs.batch import lake
+    from jobs.batch import lake, popular
 
-    return lake.clicks(session(STEP, **SPARK), tonight.date)
+    return popular.placed(lake.clicks(session(STEP, **SPARK), tonight.date), load().night)
 
 
 def contestants(tonight: Night) -> Contest:
@@ -106,7 +105,8 @@ def contestants(tonight: Night) -> Contest:
 
 def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[str, Any]:
     """events: all of the night, with `held` -> the report, but for what only the night knows."""
-    kept = events.select(*COLUMNS).repartition("user_id").sortWithinPartitions("user_id", "t_ms", "event_id").persist()
+    kept = events.select(*trained.columns(events), "event_id", "category", "held").repartition("user_id")
+    kept = kept.sortWithinPartitions("user_id", "t_ms", "event_id").persist()
     expected = split.digest(kept.where(~F.col("held")))
     question = ask(kept, known_items(contest), users_max)
     cosines = ways.Cosines(question.R)

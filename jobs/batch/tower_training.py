@@ -1,13 +1,17 @@
 """The training of two towers, as each process of a TorchDistributor runs it; they meet in a folder and in gloo.
 
-    rows.npz           the users' rows (udfs.als.Rows)      content.npz    each item's hashed tokens, likewise
-    plan.json          Plan                                 checkpoint.pt  after each epoch, replaced at once
+    taken.npz          what each user took (udfs.als.Rows)  content.npz    each item's hashed tokens, likewise
+    told.npz           what is known of each, likewise      checkpoint.pt  after each epoch, replaced at once
+    plan.json          Plan
 
 A step takes some users, hides a random part of what each took, and asks for it: softmax over all items that the step's
-users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations") and some
-drawn evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling"). A score is corrected by the log of its
-item's chance to be there, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn: in closed form, where Yi et al. estimate it from a
-stream. What a user took is no negative for them. Some cells of some users are never trained on: they say when to stop.
+users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations"), some drawn
+evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling"), and some hard ones, drawn as often as the towers
+before the epoch list them for users who did not take them (Huang et al. 2020, "Embedding-based retrieval in Facebook
+search", section 6.1: not from the top, where what a user wants and has not seen stands). A score is corrected by the
+log of its item's chance to be there, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn (1 - h_i)^hard: in closed form, where Yi
+et al. estimate it from a stream. What a user took is no negative for them. Some cells of some users are never trained
+on: they say when to stop.
 
 An epoch is a function of the state before it and of its number, so a training that was killed goes on to the same end.
 """
@@ -27,11 +31,12 @@ from torch import Tensor, nn
 
 from infra import durable
 from jobs.batch import towers
-from jobs.batch.towers import Bags, Shape, Towers
+from jobs.batch.towers import Bags, Shape, Towers, Users
 from udfs.als import Float, Int, Real, Rows
 
-PLAN, ROWS, CONTENT, CHECKPOINT = "plan.json", "rows.npz", "content.npz", "checkpoint.pt"
+PLAN, TAKEN, TOLD, CONTENT, CHECKPOINT = "plan.json", "taken.npz", "told.npz", "content.npz", "checkpoint.pt"
 JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells say when to stop; share of cells; items of a list
+ASKED, HARD = 1000, (100, 500)  # users whose lists say what is hard; from which place to which
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     patience: int  # epochs without a better one
     users: int  # of a step, all processes together
     drawn: int  # items of a step drawn from the catalogue
+    hard: int  # items of a step drawn from what the towers list wrongly
     hide: float  # share of what a user took that a step asks for
     rate: float
     decay: float  # of weights
@@ -48,6 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Step(NamedTuple):
     bags: Bags  # what is shown of each user; columns are places in `items`
+    told: Bags
     items: Tensor  # all that are offered
     owners: Tensor  # of what is hidden: row of the user,
     wanted: Tensor  # and place in `items`
@@ -56,9 +63,9 @@ class Step(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Rows to list for, and the cells that the lists should hold."""
+    """Users to list for, and the cells that the lists should hold."""
 
-    rows: Rows
+    users: Users
     owners: Int
     columns: Int
 
@@ -79,19 +86,20 @@ def run(folder: str) -> None:
 
 
 def train(folder: Path, plan: Plan, rank: int, ranks: int) -> None:
-    rows, content = load(folder / ROWS), load(folder / CONTENT)
-    training, judged = apart(rows, plan.seed)
+    content = load(folder / CONTENT)
+    training, judged = apart(Users(load(folder / TAKEN), load(folder / TOLD)), plan.seed)
     torch.manual_seed(plan.seed)
     model = Towers(shape(plan))
     optimizer = torch.optim.Adam(model.parameters(), plan.rate, weight_decay=plan.decay)
     epoch, best, since = resume(folder, model, optimizer)
     shared = nn.parallel.DistributedDataParallel(model) if ranks > 1 else model
-    correction = chances(training, plan)
     while epoch < plan.epochs and since < plan.patience:
         torch.manual_seed(hash((plan.seed, epoch, rank)) % 2**31)
         began, pairs = time.monotonic(), 0
+        hard = mistaken(model, training, content, plan, epoch)
+        correction = chances(training.taken, plan, hard)
         model.train()
-        for step in steps(training, plan, epoch, rank, ranks):
+        for step in steps(training, plan, epoch, rank, ranks, hard):
             pairs += learn(shared, optimizer, step, content, correction)
         took_s = time.monotonic() - began
         found = ndcg(listed(model, content, judged), judged) if rank == 0 else 0.0
@@ -137,18 +145,18 @@ def keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch
     draft.replace(path)
 
 
-def apart(rows: Rows, seed: int) -> tuple[Rows, Judged]:
-    """(the rows without the judges' hidden cells, the judges)."""
-    rng = np.random.default_rng(seed)
+def apart(users: Users, seed: int) -> tuple[Users, Judged]:
+    """(the users without the judges' hidden cells, the judges)."""
+    rng, rows = np.random.default_rng(seed), users.taken
     lengths = np.diff(rows.indptr)
     able = np.flatnonzero(lengths >= 2)
     judges = np.sort(rng.choice(able, min(JUDGES, len(able) // 10), replace=False))
     owners = np.repeat(np.arange(len(lengths)), lengths)
     hidden = np.isin(owners, judges) & to_hide(rng.random(len(owners)), rows.indptr, JUDGED)
-    left = without(rows, hidden)
+    left = users._replace(taken=without(rows, hidden))
     row = np.full(len(lengths), -1)
     row[judges] = np.arange(len(judges))
-    return left, Judged(towers.chosen(left, judges), row[owners[hidden]], rows.columns[hidden])
+    return left, Judged(left.chosen(judges), row[owners[hidden]], rows.columns[hidden])
 
 
 def to_hide(drawn: Float, indptr: Int, share: float) -> Any:
@@ -167,38 +175,62 @@ def without(rows: Rows, hidden: Any) -> Rows:
     return Rows(rows.indptr - gone[rows.indptr], rows.columns[~hidden], rows.strengths[~hidden])
 
 
-def chances(rows: Rows, plan: Plan) -> Tensor:
+def mistaken(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int) -> Float:
+    """(m,): of the places HARD in the lists of ASKED users, the share that each item has; what they took is in none."""
+    items = int(plan.shape["items"])
+    first, last = (min(place, items // part) for place, part in zip(HARD, (10, 2), strict=True))
+    if not plan.hard or last <= first:
+        return np.zeros(items)
+    able = np.flatnonzero(np.diff(users.taken.indptr) >= 2)
+    asked = users.chosen(np.random.default_rng([plan.seed, epoch, HARD[0]]).choice(able, min(ASKED, len(able)), False))
+    offered, taken = towers.tables(model, content)
+    X = towers.vectors(model, taken, asked).astype(np.float32)
+    found = np.zeros(items, np.int64)
+    for user, x in enumerate(X):
+        scores = offered @ x
+        scores[asked.taken.columns[slice(*asked.taken.indptr[user : user + 2])]] = -np.inf
+        best = np.argpartition(-scores, last)[:last]
+        found[best[np.argpartition(-scores[best], first)[first:]]] += 1
+    return found / found.sum()
+
+
+def chances(rows: Rows, plan: Plan, hard: Float) -> Tensor:
     """log of each item's chance to be offered in a step, (m,)."""
     items = int(plan.shape["items"])
     taken = np.bincount(rows.columns, minlength=items) / max(1, np.count_nonzero(np.diff(rows.indptr) >= 2))
     absent = plan.users * np.log1p(-np.minimum(taken, 1 - 1e-9)) + plan.drawn * np.log1p(-1 / max(items, 2))
+    absent += plan.hard * np.log1p(-np.minimum(hard, 1 - 1e-9))
     return torch.from_numpy(np.log(-np.expm1(absent)).astype(np.float32))
 
 
-def steps(rows: Rows, plan: Plan, epoch: int, rank: int, ranks: int) -> Iterator[Step]:
+def steps(users: Users, plan: Plan, epoch: int, rank: int, ranks: int, hard: Float) -> Iterator[Step]:
     """This process's part of each step; all processes have equally many."""
-    able = np.flatnonzero(np.diff(rows.indptr) >= 2)
+    able = np.flatnonzero(np.diff(users.taken.indptr) >= 2)
     order = np.random.default_rng([plan.seed, epoch]).permutation(able)
     rng = np.random.default_rng([plan.seed, epoch, rank])
+    below = np.cumsum(hard)
     for at in range(0, len(order), plan.users):
-        users = order[at : at + plan.users][rank::ranks]
+        own = order[at : at + plan.users][rank::ranks]
         if len(order[at : at + plan.users]) >= ranks:
-            yield step(towers.chosen(rows, users), plan, rng)
+            yield step(users.chosen(own), plan, rng, below)
 
 
-def step(rows: Rows, plan: Plan, rng: np.random.Generator) -> Step:
+def step(users: Users, plan: Plan, rng: np.random.Generator, below: Float) -> Step:
+    """below: the cumulative chances of the hard items."""
+    rows = users.taken
     hidden = to_hide(rng.random(len(rows.columns)), rows.indptr, plan.hide)
     drawn = rng.integers(0, int(plan.shape["items"]), plan.drawn)
-    items, place = np.unique(np.concatenate([rows.columns, drawn]), return_inverse=True)
+    hard = np.searchsorted(below, below[-1] * rng.random(plan.hard if below[-1] else 0), "right")
+    items, place = np.unique(np.concatenate([rows.columns, drawn, hard]), return_inverse=True)
     place = place[: len(rows.columns)]
     owners = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
     shown = without(Rows(rows.indptr, place, rows.strengths), hidden)
     offered, asked, wanted, of = map(torch.from_numpy, (items, owners[hidden], place[hidden], owners[~hidden]))
-    return Step(towers.bags(shown), offered, asked, wanted, of, int(hidden.sum()))
+    return Step(towers.bags(shown), towers.bags(users.told), offered, asked, wanted, of, int(hidden.sum()))
 
 
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, step: Step, content: Rows, correction: Tensor) -> int:
-    scores = model(step.bags, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
+    scores = model(step.bags, step.told, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
     scores = scores - correction[step.items]
     scores[step.shown, step.bags.columns] = -torch.inf
     loss = -scores.log_softmax(dim=1)[step.owners, step.wanted].mean()
@@ -210,18 +242,19 @@ def learn(model: nn.Module, optimizer: torch.optim.Optimizer, step: Step, conten
 
 def listed(model: Towers, content: Rows, judged: Judged) -> Int:
     offered, taken = towers.tables(model, content)
-    X = towers.vectors(model, taken, judged.rows).astype(np.float32)
+    X = towers.vectors(model, taken, judged.users).astype(np.float32)
     return ranks_of(X, offered, judged)
 
 
 def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
     """The rank of each hidden cell among all items that were not shown."""
     ranks = np.empty(len(judged.columns), np.int64)
-    owners = np.repeat(np.arange(len(X)), np.diff(judged.rows.indptr))
+    rows = judged.users.taken
+    owners = np.repeat(np.arange(len(X)), np.diff(rows.indptr))
     for at in range(0, len(X), 64):
         part = X[at : at + 64] @ Y.T
         here = (owners >= at) & (owners < at + 64)
-        part[owners[here] - at, judged.rows.columns[here]] = -np.inf
+        part[owners[here] - at, rows.columns[here]] = -np.inf
         cells = np.flatnonzero((judged.owners >= at) & (judged.owners < at + 64))
         own = judged.owners[cells] - at
         ranks[cells] = (part[own] > part[own, judged.columns[cells]][:, None]).sum(axis=1)
@@ -230,7 +263,7 @@ def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
 
 def ndcg(ranks: Int, judged: Judged) -> float:
     """Mean over judges of NDCG@LISTED; 0 without judges."""
-    judges = len(judged.rows.indptr) - 1
+    judges = len(judged.users.taken.indptr) - 1
     if not judges:
         return 0.0
     gains = np.where(ranks < LISTED, 1 / np.log2(ranks + 2), 0.0)

@@ -1,9 +1,10 @@
 """Two towers: a user's vector from what they took, an item's from its id and content; score = their product.
 
 Items are offered as v_i = id_i + mean of the hashed content tokens of i, and taken likewise with other tables. A user
-is the mean of what they took, weighted by strength (udfs/confidence.py), through one hidden layer: no user has
-parameters, so a new user has a vector from the first event on. An item's id is dropped now and then in training, so
-that content alone says something too: that is what a new item has.
+is the mean of what they took, weighted by strength (udfs/confidence.py), plus the mean of what is known of them (place,
+age, device, hashed), through one hidden layer: no user has parameters, so a new user has a vector from the first event
+on. An item's id, and what is known of a user, are dropped now and then in training, so that content alone, and events
+alone, say something too: more a new item, or a stranger, does not have.
 """
 
 import zlib
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from udfs.als import Int, Rows
+from udfs.confidence import UNTOLD
 
 PRICE_STEPS = 4  # tokens in a doubling of the price
+TOLD = 1024  # buckets of what is known of users: few kinds of few values
 
 
 class Shape(NamedTuple):
@@ -26,7 +29,18 @@ class Shape(NamedTuple):
     factors: int
     hidden: int
     dropout: float  # share of what was taken that a training step leaves out
-    id_dropout: float  # share of ids that a training step leaves out
+    id_dropout: float  # share of ids, and of what is known of users, that a training step leaves out
+    told: int = 0  # buckets of what is known of users; 0: nothing is, of none
+
+
+class Users(NamedTuple):
+    """A row a user of each."""
+
+    taken: Rows
+    told: Rows  # buckets of what is known of them
+
+    def chosen(self, places: Int) -> "Users":
+        return Users(chosen(self.taken, places), chosen(self.told, places))
 
 
 class Bags(NamedTuple):
@@ -51,8 +65,7 @@ class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
         if self.tokens is None:
             return ids
         if self.training:
-            kept = torch.rand(len(places), 1) >= self.id_dropout
-            ids = ids * kept
+            ids = ids * kept(len(places), self.id_dropout)
         return ids + self.content(content)
 
     def content(self, content: Bags) -> Tensor:
@@ -68,18 +81,29 @@ class Towers(nn.Module):  # type: ignore[misc]
         self.shape = shape
         self.offered, self.taken = Items(shape), Items(shape)
         self.dropout = nn.Dropout(shape.dropout)
+        self.told = nn.EmbeddingBag(shape.told, shape.factors, mode="mean") if shape.told else None
+        if self.told is not None:
+            nn.init.zeros_(self.told.weight)  # what nobody is told of says nothing
         self.hidden = nn.Linear(shape.factors, shape.hidden)
         self.out = nn.Linear(shape.hidden, shape.factors)
 
-    def forward(self, bags: Bags, offered: Tensor, content: Bags) -> Tensor:
+    def forward(self, bags: Bags, told: Bags, offered: Tensor, content: Bags) -> Tensor:
         """Scores (users, offered); the columns of `bags` are places in `offered`, too."""
-        return self.users(self.taken(offered, content), bags) @ self.offered(offered, content).T
+        return self.users(self.taken(offered, content), bags, told) @ self.offered(offered, content).T
 
-    def users(self, taken: Tensor, bags: Bags) -> Tensor:
+    def users(self, taken: Tensor, bags: Bags, told: Bags) -> Tensor:
         """(bags, f) from the table that the bags' columns point into."""
         weights = self.dropout(bags.weights)
         summed = nn.functional.embedding_bag(bags.columns, taken, bags.offsets, mode="sum", per_sample_weights=weights)
+        if self.told is not None:
+            known = self.told(told.columns, told.offsets)
+            summed = summed + (known * kept(len(known), self.shape.id_dropout) if self.training else known)
         return self.out(torch.tanh(self.hidden(summed)))
+
+
+def kept(rows: int, dropout: float) -> Tensor:
+    """(rows, 1): which are not dropped."""
+    return torch.rand(rows, 1) >= dropout
 
 
 def bags(rows: Rows) -> Bags:
@@ -119,6 +143,13 @@ def chosen(rows: Rows, places: Int) -> Rows:
     return Rows(indptr, rows.columns[entries], rows.strengths[entries])
 
 
+def known(taken: Rows, told: Int, shape: Shape) -> Users:
+    """told (n, kinds): hashes or UNTOLD, as udfs/confidence.py gives them."""
+    says = (told != UNTOLD) & (shape.told > 0)
+    indptr = np.concatenate([[0], np.cumsum(says.sum(axis=1))]).astype(np.int64)
+    return Users(taken, Rows(indptr, told[says] % max(shape.told, 1), np.ones(indptr[-1])))
+
+
 def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
     """(item factors (m, f), the table that users are made from)."""
     towers.eval()
@@ -127,12 +158,13 @@ def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
         return towers.offered(every, contents).numpy(), towers.taken(every, contents)
 
 
-def vectors(towers: Towers, taken: Tensor, rows: Rows) -> NDArray[np.float64]:
-    """(n, f); zeros for a row without entries."""
+def vectors(towers: Towers, taken: Tensor, users: Users) -> NDArray[np.float64]:
+    """(n, f); zeros for a user who took nothing."""
     towers.eval()
     with torch.no_grad():
-        found: NDArray[np.float64] = towers.users(taken, bags(rows)).numpy().astype(np.float64)
-    found[np.diff(rows.indptr) == 0] = 0.0
+        made = towers.users(taken, bags(users.taken), bags(users.told))
+    found: NDArray[np.float64] = made.numpy().astype(np.float64)
+    found[np.diff(users.taken.indptr) == 0] = 0.0
     return found
 
 

@@ -12,6 +12,7 @@ of the vector and an item's factors.
 """
 
 import platform
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,13 +27,14 @@ from infra.errors import HeadraceError
 from infra.models import Contents
 from jobs.batch import split
 from jobs.batch.night import Night
+from schemas import redis_keys
 from udfs import als
 from udfs.als import Float, Int, Objective
-from udfs.confidence import ACTIONS, UNKNOWN, Events, histories
+from udfs.confidence import ACTIONS, UNKNOWN, UNTOLD, Events, histories, told
 
 T = TypeVar("T")
 MODEL, TOWERS = "model.json", "towers.pt"
-COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, that `events` reads
+COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, that every model is made of
 PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
 POPULAR = 200  # items of the list
 
@@ -72,7 +74,7 @@ class Als:
 
 
 class TwoTower:
-    """Users are what the tower says of what they took."""
+    """Users are what the tower says of what they took, and of what is known of them."""
 
     def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
         import torch  # only this kind of model needs it
@@ -82,12 +84,13 @@ class TwoTower:
         kept = torch.load(folder / TOWERS, weights_only=True)
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
         self._towers, _ = towers.restored(kept)
-        self._taken, self._vectors, self._bags = kept["taken"], towers.vectors, towers.bags
+        self._taken, self._vectors, self._known = kept["taken"], towers.vectors, towers.known
 
     def user_vectors(self, events: Events, users: int) -> Float:
         half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
-        known = histories(events, users, len(self.items), half_life_ms, rating_max)
-        return np.asarray(self._vectors(self._towers, self._taken, known.rows))
+        rows = histories(events, users, len(self.items), half_life_ms, rating_max).rows
+        known = self._known(rows, told(events, users), self._towers.shape)
+        return np.asarray(self._vectors(self._towers, self._taken, known))
 
 
 def of(night: Night) -> dict[str, Path]:
@@ -145,7 +148,21 @@ def events(lake: pd.DataFrame, places: dict[str, int]) -> Events:
     actions = pd.Categorical(lake["action"], categories=ACTIONS).codes.astype(np.int64)
     if (actions < 0).any():
         raise HeadraceError(f"action must be one of {', '.join(ACTIONS)}, got {lake['action'][actions < 0].iloc[0]!r}")
-    return Events(users, items, actions, lake["rating"].to_numpy(np.float64), lake["t_ms"].to_numpy(np.int64))
+    ratings, t_ms = lake["rating"].to_numpy(np.float64), lake["t_ms"].to_numpy(np.int64)
+    said = [_hashed(lake[name]) for name in redis_keys.PLACES if name in lake]
+    return Events(users, items, actions, ratings, t_ms, np.column_stack(said) if said else None)
+
+
+def _hashed(said: pd.Series) -> Int:
+    """Of each event what it says of the shopper."""
+    codes, values = pd.factorize(said)
+    hashes = [zlib.crc32(f"{said.name}:{value}".encode()) for value in values]
+    return np.array([*hashes, UNTOLD], np.int64)[codes]
+
+
+def columns(lake: DataFrame) -> list[str]:
+    """What `events` reads of it."""
+    return [*COLUMNS, *(name for name in redis_keys.PLACES if name in lake.columns)]
 
 
 def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any]:

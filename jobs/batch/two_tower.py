@@ -35,13 +35,14 @@ from jobs.batch import blocks, night, split, tower_training, towers, trained
 from jobs.batch.night import Night
 from jobs.batch.spark import session
 from jobs.batch.tower_training import Judged, Plan
-from jobs.batch.towers import Towers
+from jobs.batch.towers import Towers, Users
 from jobs.batch.trained import Trained
 from udfs import als
 from udfs.als import Objective, Real, Rows
+from udfs.confidence import UNTOLD
 
 STEP = "two_tower"
-COLUMNS = (*trained.COLUMNS, "event_id", "category", "price")
+CONTENT = ("event_id", "category", "price")
 UNOBSERVED, REGS = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)  # tried for the stream's fold-in
 
 
@@ -57,9 +58,10 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
-    from jobs.batch import lake
+    from jobs.batch import lake, popular
 
-    return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*COLUMNS)
+    clicks = split.trained_on(popular.placed(lake.clicks(spark, tonight.date), load().night), protocol)
+    return clicks.select(*trained.columns(clicks), *CONTENT)
 
 
 def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protocol: str, draft: Path) -> Trained:
@@ -68,17 +70,18 @@ def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protoco
     events = blocks.kept(events)
     lineage = trained.lineage(tonight, protocol, events)
     items, content = catalogue(events, s)
-    rows = blocks.gathered(events, items, how)
+    rows, told = blocks.gathered(events, items, how)
     events.unpersist()
     if len(rows.indptr) < 3:
         raise HeadraceError(f"training needs at least 2 users, got {len(rows.indptr) - 1}")
-    plan = planned(len(items), content, s)
+    plan = planned(len(items), content, s, is_told=bool((told != UNTOLD).any()))
+    users = towers.known(rows, told, tower_training.shape(plan))
     with durable.locked(tonight.folder / f".{STEP}"):
         work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan)
-        model = fit(rows, content, plan, s.processes, work)
+        model = fit(users, content, plan, s.processes, work)
         shutil.rmtree(work)
     factors, taken = towers.tables(model, content)
-    objective = fold_in(factors, tower_training.apart(rows, plan.seed)[1])
+    objective = fold_in(factors, tower_training.apart(users, plan.seed)[1])
     X = als.solve(als.basis(factors), rows, objective)
     popular = trained.popular(items, np.bincount(rows.columns, minlength=len(items)))
     parameters = how._replace(objective=objective, factors=s.factors, iterations=s.epochs, seed=s.seed).parameters()
@@ -132,26 +135,26 @@ def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]
         )
 
 
-def planned(items: int, content: Rows, s: Settings) -> Plan:
+def planned(items: int, content: Rows, s: Settings, is_told: bool = False) -> Plan:
     buckets = s.buckets if len(content.columns) else 0
-    shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout)
-    given = {
-        name: getattr(s, name) for name in ("epochs", "patience", "users", "drawn", "hide", "rate", "decay", "seed")
-    }
-    return Plan(shape=shape._asdict(), **given)
+    told = towers.TOLD if is_told else 0
+    shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, told)
+    names = ("epochs", "patience", "users", "drawn", "hard", "hide", "rate", "decay", "seed")
+    return Plan(shape=shape._asdict(), **{name: getattr(s, name) for name in names})
 
 
-def fit(rows: Rows, content: Rows, plan: Plan, processes: int, work: Path) -> Towers:
+def fit(users: Users, content: Rows, plan: Plan, processes: int, work: Path) -> Towers:
     """The towers as they were when they were best."""
     work.mkdir(parents=True, exist_ok=True)
-    tower_training.save(work / tower_training.ROWS, rows)
+    tower_training.save(work / tower_training.TAKEN, users.taken)
+    tower_training.save(work / tower_training.TOLD, users.told)
     tower_training.save(work / tower_training.CONTENT, content)
     (work / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     TorchDistributor(num_processes=processes, local_mode=True, use_gpu=False).run(tower_training.run, str(work))
     kept = torch.load(work / tower_training.CHECKPOINT, weights_only=True)
     model = Towers(tower_training.shape(plan))
     model.load_state_dict(kept["best_state"])
-    never = np.bincount(rows.columns, minlength=model.shape.items) == 0
+    never = np.bincount(users.taken.columns, minlength=model.shape.items) == 0
     with torch.no_grad():  # what nobody took has learnt of its id only that it was drawn
         for side in (model.offered, model.taken):
             side.ids[torch.from_numpy(never)] = 0
@@ -165,7 +168,7 @@ def fold_in(Y: Real, judged: Judged) -> Objective:
     basis = als.basis(Y)
 
     def quality(objective: Objective) -> float:
-        X = als.solve(basis, judged.rows, objective)
+        X = als.solve(basis, judged.users.taken, objective)
         return tower_training.ndcg(tower_training.ranks_of(X.astype(np.float32), Y, judged), judged)
 
     return max(tried, key=quality)
