@@ -119,6 +119,9 @@ def coordinator(
     at_most: Annotated[
         int, typer.Option(min=0, help="Finish so many, then end; exit 1 at one that is aborted. 0: all that are left.")
     ] = 0,
+    first: Annotated[
+        int, typer.Option(min=1, help="Number of the first round, if Kafka has none: above all that it ever lost.")
+    ] = 1,
     initial: Annotated[
         Path | None, typer.Option(help="Version 0: a .npz of named arrays, or a .npy of item factors.")
     ] = None,
@@ -134,9 +137,9 @@ def coordinator(
     of = settings.federated.model_copy(update=given | _given(rule=rule, rate=rate))
     step = None if rate is None and of.rule != settings.federated.rule else of.rate
     terms = (of.model, of.rounds, of.clip, of.quorum, of.rule, step, sample, buckets, of.deadline_s * 1000)
-    wish = rounds_of.Wish(*terms, epsilon=of.epsilon or None, at_most=at_most)
-    first = rounds_of.initial(of.model, initial) if initial else None
-    over = rounds_of.serve(settings.kafka, wish, provisioning.read(federation.public()), first)
+    wish = rounds_of.Wish(*terms, epsilon=of.epsilon or None, at_most=at_most, first=first)
+    version = rounds_of.initial(of.model, initial) if initial else None
+    over = rounds_of.serve(settings.kafka, wish, provisioning.read(federation.public()), version)
     print(f"{over} of {of.rounds} rounds of {of.model} are over")
 
 

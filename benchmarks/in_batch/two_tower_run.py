@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.in_batch import asked
 from infra.settings import load
 from jobs.batch import tower_training, two_tower
-from jobs.batch.towers import Towers
+from jobs.batch.towers import Towers, Users
 from udfs.als import Rows
 
 
@@ -23,22 +23,26 @@ def main(path: str, rounds: str) -> None:
     items = given.size[1]
     content = Rows(np.zeros(items + 1, np.int64), np.empty(0, np.int64), np.empty(0))
     plan = two_tower.planned(items, content, s)
-    training, judged = tower_training.apart(rows(given), plan.seed)
+    users = rows(given)
+    nothing = Rows(np.zeros(len(users.indptr), np.int64), np.empty(0, np.int64), np.empty(0))
+    training, judged = tower_training.apart(Users(users, nothing), plan.seed)
     model = Towers(tower_training.shape(plan))
     optimizer = torch.optim.Adam(model.parameters(), plan.rate)
-    correction = tower_training.chances(training, plan)
     found: dict[str, list[float]] = {"ours": [], "ours, with validation and checkpoint": [], "bare torch": []}
     for epoch in range(int(rounds)):
         began, pairs = time.perf_counter(), 0
+        hard = tower_training.mistaken(model, training, content, plan, epoch)
+        correction = tower_training.chances(training.taken, plan, hard)
         model.train()
-        for step in tower_training.steps(training, plan, epoch, 0, 1):
+        for step in tower_training.steps(training, plan, epoch, 0, 1, hard):
             pairs += tower_training.learn(model, optimizer, step, content, correction)
         found["ours"].append(pairs / (time.perf_counter() - began))
         with tempfile.TemporaryDirectory() as folder:
             tower_training.ndcg(tower_training.listed(model, content, judged), judged)
             tower_training.keep(Path(folder), model, optimizer, epoch, 0.0, 0)
         found["ours, with validation and checkpoint"].append(pairs / (time.perf_counter() - began))
-        found["bare torch"].append(bare(list(tower_training.steps(training, plan, epoch, 0, 1)), plan, pairs))
+        steps = list(tower_training.steps(training, plan, epoch, 0, 1, hard))
+        found["bare torch"].append(bare(steps, plan, pairs))
     medians = {name: sorted(each)[len(each) // 2] for name, each in found.items()}
     print(json.dumps(medians | {"epoch_s": pairs / medians["ours"]}))
 

@@ -29,6 +29,7 @@ from udfs.plan import Plan, plan
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
 QUORUM = 0.8  # of those invited, where the wish does not say
 ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
+TELL_S = 5.0  # at least between two lines of progress
 
 
 class Wish(NamedTuple):
@@ -47,6 +48,7 @@ class Wish(NamedTuple):
     epsilon: float | None = None  # to be spent by all the rounds; None: no noise
     inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/plan.py
     at_most: int = 0  # rounds of this run, one that is open at its start with them; 0: all that are left
+    first: int = 1  # number of the first round that Kafka ever saw
 
 
 class Coordinator:
@@ -71,6 +73,20 @@ class Coordinator:
         """Why a round of this run has no result. Without at_most there is none: it is tried until it has one."""
         aborted = [each for each in self._tried() if each["status"] == "aborted"] if self.wish.at_most else []
         return f"round {aborted[0]['round']} was aborted: {aborted[0]['reason']}" if aborted else ""
+
+    def standing(self) -> str:
+        """What the rounds wait for, in a line."""
+        of, known = f"{self.rounds.over(self.wish.model)} of {self.wish.rounds} rounds are over", self.rounds
+        round_ = known.current(self.wish.model)
+        if round_ is None:
+            return of
+        number = round_["round"]
+        if number in known.opened:
+            return f"{of}; round {number} is opened, Flink has yet to fold it"
+        if cohorts := known.cohorts[number]:
+            count = sum(len(record["nodes"]) for record in cohorts[max(cohorts)])
+            return f"{of}; round {number} has a cohort of {count}: Flink has yet to sum it, the key holder to open it"
+        return f"{of}; round {number} has {len(known.receipts[number])} of {len(round_['invited'])} nodes"
 
     def _tried(self) -> list[Record]:
         return [self.rounds.rounds[number] for number in sorted(self._ended() - self._before)]
@@ -104,7 +120,7 @@ class Coordinator:
         planned = self._planned(model["length"], len(invited))
         done = planned.done
         record = {
-            "round": max(self.rounds.rounds, default=0) + 1, "status": "open", "model": wish.model,
+            "round": max(self.rounds.rounds, default=wish.first - 1) + 1, "status": "open", "model": wish.model,
             "version": model["version"], "population": population.name, "length": done.dimension,
             "chunks": planned.layout.chunks(done.dimension), "clip": done.clip, "scale": done.scale,
             "node_sigma": done.node_sigma, "quorum": done.quorum, "width": planned.layout.width,
@@ -227,11 +243,15 @@ class Running:
 
 
 def serve(kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None) -> int:
-    """Rounds that are over, of all; HeadraceError if one of this run has no result."""
+    """Rounds that are over, of all; HeadraceError if one of this run has no result. Tells how far they are."""
     running = Running(kafka, wish, population, initial)
+    told, next_s = "", 0.0
     try:
         while not running.coordinator.is_done():
             running.step()
+            if time.monotonic() >= next_s and (standing := running.coordinator.standing()) != told:
+                print(standing, flush=True)
+                told, next_s = standing, time.monotonic() + TELL_S
     finally:
         running.close()
     if why := running.coordinator.failure():

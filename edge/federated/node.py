@@ -49,7 +49,7 @@ class Node:
     def frames(self, round_: Record, model: NDArray[np.float32], now_ms: int) -> list[bytes]:
         """Of an open round, the same however often it is asked; none if it takes no part or has sent them."""
         number = round_["round"]
-        if number not in self._taken:
+        if not self._is_taken(round_):
             if number in self._refused or self.name not in round_["invited"] or now_ms > round_["deadline_ms"]:
                 return []
             try:
@@ -60,6 +60,10 @@ class Node:
                 return []
         sealed = self._folder.of(number)
         return [] if sealed is None or sealed.is_sent else sealed.frames
+
+    def _is_taken(self, round_: Record) -> bool:
+        taken = self._taken.get(round_["round"])
+        return taken is not None and taken.opened_ms == round_["opened_ms"]
 
     def _take(self, round_: Record, model: NDArray[np.float32]) -> None:
         layout = rounds.layout(round_)
@@ -72,7 +76,7 @@ class Node:
             raise Refusal(f"app: {describe(error)}") from error
         update = flat(after) - flat(before)
         frames = self.encrypted(round_, layout, update)
-        taken = Taken(round_["round"], round_["population"], rounds.mechanism(round_))
+        taken = Taken(round_["round"], round_["population"], rounds.mechanism(round_), round_["opened_ms"])
         self._folder.seal(taken, frames)
         self._taken[taken.round] = taken
 
@@ -91,6 +95,8 @@ class Node:
 
     def _check(self, round_: Record, layout: packing.Layout) -> None:
         public, population = federation.public_key(round_["key_id"]), self._population
+        if round_["round"] in self._taken:
+            raise Refusal(f"round: must be above {max(self._taken)}, got {round_['round']}: begin with --first")
         if round_["population"] != population.name:
             raise Refusal(f"population: must be {population.name}, got {round_['population']}")
         if not public.is_file() or homomorphic.key_id(public.read_bytes()).hex() != round_["key_id"]:

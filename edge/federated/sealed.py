@@ -24,6 +24,7 @@ class Taken(msgspec.Struct, frozen=True):
     round: int
     population: str
     mechanism: DiscreteGaussianSum
+    opened_ms: int = 0  # tells the round from another of its number, after Kafka was lost
 
 
 class Sealed(NamedTuple):

@@ -4,6 +4,7 @@ The key holder is a process of its own, as it must be; the coordinator runs here
 another, each with a few made-up users who like the items of one of four tastes.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -88,10 +89,11 @@ def _watch(running: coordinator.Running, nodes: node.Running, population: Popula
 
 
 def _population(nodes: int, k: int, epsilon: float, delta: float) -> Population:
-    """A new one each time, so that each has a budget."""
+    """A new one each time, so that each has a budget, and nothing left of the one before."""
     known = federation.holder() / provisioning.POPULATION
     if known.is_file() and not provisioning.read(federation.holder()).name.startswith("simulation-"):
         raise HeadraceError(f"{federation.root()} has a real population: simulate with another HEADRACE_HOME")
+    shutil.rmtree(federation.root(), ignore_errors=True)
     return provisioning.provision(nodes, f"simulation-{int(time.time())}", k, epsilon, delta)
 
 

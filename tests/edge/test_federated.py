@@ -119,19 +119,23 @@ def test_the_coordinator_goes_through_a_round(population: Population, nodes: lis
     for node in population.nodes[:4]:
         coordinator.rounds.hear(Told(topics.RECEIPTS, {"round": 1, "node": node, "chunks": 1, "as_of_ms": NOW_MS}))
     assert coordinator.next(NOW_MS + 1) == []  # one may come yet
+    assert coordinator.standing() == "0 of 2 rounds are over; round 1 has 4 of 5 nodes"
     late_ms = round_["deadline_ms"] + WISH.grace_ms
     (cohort,) = coordinator.next(late_ms)
     assert cohort.record["nodes"] == population.nodes[:4]
     coordinator.rounds.hear(cohort)
     assert coordinator.next(late_ms) == []
+    assert "round 1 has a cohort of 4: Flink has yet to sum it" in coordinator.standing()
     _, (aggregate,) = judged(round_, made.sums(round_, frames_of(nodes, round_), population.nodes[:4]))
     coordinator.rounds.hear(Told(topics.AGGREGATES, aggregate))
     assert coordinator.next(late_ms) == []  # not folded yet
+    assert "round 1 is opened, Flink has yet to fold it" in coordinator.standing()
     for told in first_version(made.MODEL, np.ones(made.LENGTH, np.float32), made.LAYERS):
         coordinator.rounds.hear(Told(told.topic, told.record | {"version": 1, "round": 1}))
     (closed,) = coordinator.next(late_ms)
     assert closed.record["status"] == "closed"
     coordinator.rounds.hear(closed)
+    assert coordinator.standing() == "1 of 2 rounds are over"
     (second,) = coordinator.next(late_ms)
     assert (second.record["round"], second.record["version"]) == (2, 1)
 

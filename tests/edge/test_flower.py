@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("flwr")
-from edge.federated import flower
+from edge.federated import flower, provisioning, simulation
 from edge.federated.layers import Arrays, flat, shaped
-from infra import places
+from infra import federation, places
 from infra.errors import HeadraceError
 from udfs import als
 from udfs.factor_gradient import descent
@@ -169,3 +169,19 @@ def test_a_node_needs_little_memory(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200, "MB"
+
+
+def test_nothing_is_left_of_a_simulation_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kafka may have been begun anew since: what nodes and key holder remember is of rounds that are gone."""
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    first = simulation._population(5, 3, 8.0, 1e-5)
+    sealed = federation.node(first.nodes[0]) / "sealed" / "1"
+    sealed.mkdir(parents=True)
+    second = simulation._population(4, 3, 8.0, 1e-5)
+    assert federation.nodes() == second.nodes
+    assert not sealed.exists()
+    assert first.key_id != second.key_id
+    provisioning.provision(5, "real", 3, 8.0, 1e-5)
+    with pytest.raises(HeadraceError, match="has a real population"):
+        simulation._population(4, 3, 8.0, 1e-5)
+    assert provisioning.read(federation.holder()).name == "real"

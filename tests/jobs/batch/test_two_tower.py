@@ -22,6 +22,7 @@ from infra.settings import TwoTower, load
 from infra.training import Training
 from jobs.batch import tower_training, trained, two_tower
 from jobs.batch.night import Night
+from jobs.batch.towers import Towers, Users
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, frame
 from udfs import als
 from udfs.als import Rows
@@ -79,6 +80,7 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path
     assert (scores[0:side:2, side] > scores[0:side:2, 1:side:2].max(axis=1)).all()
 
 
+NOTHING_TOLD = Rows(np.zeros(61, np.int64), np.empty(0, np.int64), np.empty(0))
 NO_CONTENT = Rows(np.zeros(31, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
@@ -91,9 +93,10 @@ def some_rows() -> Rows:
 
 def prepared(folder: Path, epochs: int) -> Path:
     folder.mkdir()
-    tower_training.save(folder / tower_training.ROWS, some_rows())
+    tower_training.save(folder / tower_training.TAKEN, some_rows())
+    tower_training.save(folder / tower_training.TOLD, NOTHING_TOLD)
     tower_training.save(folder / tower_training.CONTENT, NO_CONTENT)
-    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs))
+    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs, hard=4))
     (folder / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     return folder
 
@@ -131,13 +134,54 @@ def test_what_is_hidden_leaves_something_shown() -> None:
 
 
 def test_the_chance_to_be_offered_is_how_often_an_item_is(tmp_path: Path) -> None:
-    plan = two_tower.planned(30, NO_CONTENT, settings(users=12, drawn=2))
-    rows, offered = some_rows(), np.zeros(30)
-    for epoch in range(400):
-        for step in tower_training.steps(rows, plan, epoch, 0, 1):
+    plan = two_tower.planned(30, NO_CONTENT, settings(users=2, drawn=2, hard=3))
+    users, offered = Users(some_rows(), NOTHING_TOLD), np.zeros(30)
+    hard = np.repeat([0.3, 0.0], [3, 27]) + np.repeat([0.0, 0.1], [29, 1])
+    for epoch in range(100):
+        for step in tower_training.steps(users, plan, epoch, 0, 1, hard):
             offered[step.items.numpy()] += 1
-    expected = np.exp(tower_training.chances(rows, plan).numpy())
-    np.testing.assert_allclose(offered / (400 * 60 / 12), expected, atol=0.06)
+    expected = np.exp(tower_training.chances(users.taken, plan, hard).numpy())
+    np.testing.assert_allclose(offered / (100 * 60 / 2), expected, atol=0.06)
+
+
+def test_what_is_hard_is_listed_and_was_not_taken() -> None:
+    """40 users who took one of 400 items each; the towers list by the item's number, 400 first for everyone."""
+    items = 400
+    plan = two_tower.planned(items, NO_CONTENT, settings(hard=4))
+    model = Towers(tower_training.shape(plan))
+    with torch.no_grad():
+        model.offered.ids[:] = torch.arange(items)[:, None].float()
+        model.out.weight[:], model.out.bias[:] = 0, 1
+    content = Rows(np.zeros(items + 1, np.int64), np.empty(0, np.int64), np.empty(0))
+    columns = np.tile([350, 399], 40)
+    nothing = Rows(np.zeros(41, np.int64), np.empty(0, np.int64), np.empty(0))
+    users = Users(Rows(np.arange(0, 81, 2), columns, np.ones(80)), nothing)
+    hard = tower_training.mistaken(model, users, content, plan, 0)
+    first, last = items // 10, items // 2  # of so few items
+    expected = np.setdiff1d(np.arange(items), columns)[::-1][first:last]
+    assert sorted(np.flatnonzero(hard)) == sorted(expected)
+    np.testing.assert_allclose(hard[expected], 1 / len(expected))
+    assert not tower_training.mistaken(model, users, content, msgspec.structs.replace(plan, hard=0), 0).any()
+
+
+def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
+    """Everyone took the two items that all take, and one of their device's; who took only what all take wants their own."""
+    common = [{"user_id": f"u{user:03}", "item_id": item} for user in range(80) for item in ("all-1", "all-2")]
+    own = [{"user_id": f"u{user:03}", "item_id": f"{('even', 'odd')[user % 2]}-{user % 6}"} for user in range(60)]
+    events = frame(common + own).sort_values(["user_id", "item_id"], ignore_index=True)
+    device = events.user_id.str[1:].astype(int).map(lambda user: ("phone", "desktop")[user % 2])
+    events = events.assign(category=None, price=None, device=device)
+    with NIGHT.writing("two_tower") as draft:
+        two_tower.build(spark.createDataFrame(events, f"{FIELDS}, device STRING"), HOW, settings(), NIGHT, "days:1", draft)
+    scorer = trained.load(NIGHT.folder / "two_tower")
+    places = {item: n for n, item in enumerate(scorer.items)}
+    strangers = events[events.user_id >= "u060"].reset_index(drop=True)
+    scores = scorer.user_vectors(trained.events(strangers, places), 20) @ scorer.item_factors.T
+    even, odd = ([places[item] for item in scorer.items if item.startswith(side)] for side in ("even", "odd"))
+    assert (scores[0::2][:, even].min(axis=1) > scores[0::2][:, odd].max(axis=1)).all()
+    assert (scores[1::2][:, odd].min(axis=1) > scores[1::2][:, even].max(axis=1)).all()
+    unknown = scorer.user_vectors(trained.events(strangers.drop(columns="device"), places), 20)
+    assert np.ptp(unknown, axis=0).max() < 1e-5
 
 
 def test_one_user_is_too_few(spark: Any, tmp_path: Path) -> None:
