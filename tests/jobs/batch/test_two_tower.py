@@ -165,17 +165,23 @@ def test_what_is_hard_is_listed_and_was_not_taken() -> None:
 
 
 def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
-    """Everyone took the two items that all take, and one of their device's; who took only what all take wants their own."""
-    common = [{"user_id": f"u{user:03}", "item_id": item} for user in range(80) for item in ("all-1", "all-2")]
-    own = [{"user_id": f"u{user:03}", "item_id": f"{('even', 'odd')[user % 2]}-{user % 6}"} for user in range(60)]
+    """Everyone took what all take; u000 to u119 some items of their device's, which all others want, too."""
+    rng = np.random.default_rng(1)
+    common = [{"user_id": f"u{user:03}", "item_id": item} for user in range(140) for item in ("all-1", "all-2")]
+    own = [
+        {"user_id": f"u{user:03}", "item_id": f"{('even', 'odd')[user % 2]}-{item}"}
+        for user in range(120)
+        for item in rng.choice(15, 4, replace=False)
+    ]
     events = frame(common + own).sort_values(["user_id", "item_id"], ignore_index=True)
     device = events.user_id.str[1:].astype(int).map(lambda user: ("phone", "desktop")[user % 2])
     events = events.assign(category=None, price=None, device=device)
     with NIGHT.writing("two_tower") as draft:
-        two_tower.build(spark.createDataFrame(events, f"{FIELDS}, device STRING"), HOW, settings(), NIGHT, "days:1", draft)
+        given = spark.createDataFrame(events, f"{FIELDS}, device STRING")
+        two_tower.build(given, HOW, settings(patience=25), NIGHT, "days:1", draft)
     scorer = trained.load(NIGHT.folder / "two_tower")
     places = {item: n for n, item in enumerate(scorer.items)}
-    strangers = events[events.user_id >= "u060"].reset_index(drop=True)
+    strangers = events[events.user_id >= "u120"].reset_index(drop=True)
     scores = scorer.user_vectors(trained.events(strangers, places), 20) @ scorer.item_factors.T
     even, odd = ([places[item] for item in scorer.items if item.startswith(side)] for side in ("even", "odd"))
     assert (scores[0::2][:, even].min(axis=1) > scores[0::2][:, odd].max(axis=1)).all()
