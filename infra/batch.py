@@ -55,6 +55,7 @@ def environment(spark: Spark) -> dict[str, str]:
     java = f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -Dheadrace.log={level}"
     submit = ["--master", spark.master, "--driver-memory", spark.driver_memory, "--jars", jars]
     variables = {
+        "OPENBLAS_NUM_THREADS": "1",  # its threads spin, and take the cores from Spark's tasks
         "PYTHONPATH": str(places.CHECKOUT),
         "PYSPARK_PYTHON": str(_python()),
         "PYSPARK_SUBMIT_ARGS": shlex.join([*submit, "--driver-java-options", java, "pyspark-shell"]),

@@ -11,6 +11,8 @@ OURS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.ansi.enabled": "true",
+    # TCP between JVM and Python waits 40 ms for an acknowledgement in each task.
+    "spark.python.unix.domain.socket.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas",

@@ -13,14 +13,15 @@ from infra.settings import load
 from tests.jobs.batch.lakes import T0_MS
 
 pytest.importorskip("pyspark")
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.soak]  # a minute, most of it executors that start
 DATE = "2026-01-31"
 CLUSTER = "local-cluster[2,1,1024]"
 
 
 def run(home: Path, job: str, *arguments: str, master: str = "local[2]") -> str:
     spark = load().spark.model_copy(update={"master": master, "driver_memory": "1g"})
-    small = {"HEADRACE_HOME": str(home), "HEADRACE_NIGHT__ALS__FACTORS": "8", "HEADRACE_NIGHT__ALS__ITERATIONS": "2"}
+    small = {"HEADRACE_HOME": str(home), "HEADRACE_NIGHT__PROTOCOL": "leave_one_out"}
+    small |= {"HEADRACE_NIGHT__ALS__FACTORS": "8", "HEADRACE_NIGHT__ALS__ITERATIONS": "2"}
     done = subprocess.run(
         [sys.executable, "-m", f"jobs.batch.{job}", *arguments],
         env=os.environ | batch.environment(spark) | small,
