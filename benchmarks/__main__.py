@@ -13,8 +13,9 @@ NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "star
 NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
 NAMES += ("faiss", "precompute")
-NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale", "federated_quality")
-NAMES += ("quality", "als", "two_tower", "growth")
+NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale")
+NAMES += ("federated_quality",)
+NAMES += ("quality", "als", "two_tower", "hard_negatives", "growth")
 NAMES += ("airflow_overhead", "night")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

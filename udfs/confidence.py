@@ -33,7 +33,9 @@ class Events(NamedTuple):
     told: Int | None = None  # (n, kinds) what each says of the user, hashed, or UNTOLD
 
     def where(self, chosen: NDArray[np.bool_] | Int) -> "Events":
-        return Events(*(column if column is None else column[chosen] for column in self))
+        users, items, actions, ratings, t_ms, told = self
+        said = None if told is None else told[chosen]
+        return Events(users[chosen], items[chosen], actions[chosen], ratings[chosen], t_ms[chosen], said)
 
 
 class Histories(NamedTuple):

@@ -42,7 +42,6 @@ def ours(spark: Any, given: Asked, factors: int, iterations: int, tolerance: flo
     items = job.item_ids(events)
     count = blocks.count(len(given.users), spark.sparkContext.defaultParallelism)
     strengths = blocks.matrix(events, items, how, count)
-    strengths.by_item.blocks.count()
     prepared_s, took_s = time.perf_counter() - began, []
     start, began = als.initial(len(items), factors, np.random.default_rng(1)), time.perf_counter()
     for fitted in job.iterations(strengths, start, how, tolerance):  # noqa: B007

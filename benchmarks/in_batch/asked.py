@@ -50,6 +50,19 @@ def yoochoose(data: Path, asked: int = 20_000) -> Asked:
     return Asked(users[kept], items[kept], drawn, candidates)
 
 
+def beauty(data: Path) -> Asked:
+    """The last item of each user, in the order of the file; negatives drawn evenly."""
+    lines = [line.split() for line in (data / "amazon-beauty" / "Beauty.txt").read_text().splitlines()]
+    items = [np.array(line[1:], np.int64) for line in lines]
+    size = max(int(each.max()) for each in items) + 1
+    last = np.array([each[-1] for each in items])
+    candidates = np.random.default_rng(1).integers(0, size, (len(items), 100))
+    candidates[:, 0] = last
+    who = np.arange(len(items))
+    users, before = np.repeat(who, [len(each) - 1 for each in items]), np.concatenate([each[:-1] for each in items])
+    return Asked(users, before, who, candidates)
+
+
 def save(path: Path, asked: Asked) -> None:
     np.savez(path, **asked._asdict())
 

@@ -127,11 +127,8 @@ def iterations(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOL
 
 def _half(side: Side, other: Basis, objective: Objective, tolerance: float) -> als_sweep.Half:
     """The best factors of one side, in the basis of the other."""
-    shared = side.blocks.context.broadcast(other)
-    try:
-        halves = side.blocks.map(lambda rows: als_sweep.sweep(shared.value, rows, objective, tolerance)).collect()
-    finally:
-        shared.destroy()
+    with side.shared(other) as there:
+        halves = side.map(lambda rows: als_sweep.sweep(there(), rows, objective, tolerance))
     return als_sweep.Half(np.concatenate([half.X for half in halves]), sum(half.objective for half in halves))
 
 

@@ -1,14 +1,15 @@
 """Events -> the sparse matrix of strengths, twice: users in blocks, items in blocks, each block an element of an RDD.
 
 Rows keep their order whatever the number of blocks: users by user_id, items by their place. A block holds consecutive
-rows, so a side's factors are those of its blocks one after the other.
+rows, so a side's factors are those of its blocks one after the other. On one machine the blocks end in the driver.
 """
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,27 +17,54 @@ from pyspark import RDD, Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 
 from infra.training import Training
-from jobs.batch import trained
+from jobs.batch import forked, trained
+from jobs.batch.spark import on_one_machine
 from udfs import als
 from udfs.als import Int, Rows
 from udfs.confidence import histories, told
 
+T = TypeVar("T")
 KEPT = StorageLevel.MEMORY_AND_DISK
 LARGEST = 5_000_000  # events of a block, 40 MB
 
 
 class Side(NamedTuple):
-    blocks: Any  # RDD of Rows
+    blocks: Any  # RDD of Rows; on one machine a list of them
     lengths: Int  # entries of each row of the side
+
+    @contextmanager
+    def shared(self, value: T) -> Iterator[Callable[[], T]]:
+        """What gives the value where the blocks lie."""
+        if isinstance(self.blocks, list):
+            yield lambda: value
+            return
+        broadcast = self.blocks.context.broadcast(value)
+        try:
+            yield partial(getattr, broadcast, "value")
+        finally:
+            broadcast.destroy()
+
+    def map(self, solve: Callable[[Rows], T]) -> list[T]:
+        """Of each block."""
+        if isinstance(self.blocks, list):
+            return forked.each(solve, self.blocks)
+        return list(self.blocks.map(solve).collect())
 
 
 class Matrix(NamedTuple):
     by_user: Side
     by_item: Side
 
+    def here(self) -> "Matrix":
+        """With its blocks in the driver."""
+        found = Matrix(*(side._replace(blocks=side.blocks.collect()) for side in self))
+        self.unpersist()
+        return found
+
     def unpersist(self) -> None:
         for side in self:
-            side.blocks.unpersist()
+            if not isinstance(side.blocks, list):
+                side.blocks.unpersist()
 
 
 def count(events: int, cores: int) -> int:
@@ -56,7 +84,8 @@ def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> M
     user_lengths = [lengths for _, lengths in sorted(found, key=lambda each: each[0])]
     item_lengths = users.map(partial(_counted, items=len(items))).reduce(np.add)
     by_item = _transposed(users, user_lengths, item_lengths, blocks)
-    return Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
+    found = Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
+    return found.here() if on_one_machine(events.sparkSession) else found
 
 
 def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, Int]:

@@ -130,7 +130,8 @@ def _caps(found: Rules, categories: dict[str, str]) -> dict[str, int]:
 def write_recs(clicks: DataFrame, plan: Plan) -> None:
     """A file for each part of the users."""
     done = [int(path.stem) for path in lists.files_in(plan.home) if path.stem.isdigit()]
-    rows = clicks.select(*trained.columns(clicks), "event_id").where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
+    columns = [*trained.columns(clicks), "event_id"]
+    rows = clicks.select(*columns).where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
     rows = rows.repartition(plan.parts, "user_id").sortWithinPartitions("user_id", "t_ms", "event_id")
     rows.mapInPandas(lambda batches: _recs(batches, plan), DONE).collect()
 

@@ -3,6 +3,7 @@
 `headrace run JOB` and `spark-submit jobs/batch/JOB.py` choose the former; the latter is set here for both.
 """
 
+import re
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -20,12 +21,17 @@ OURS = {
 LOCAL_PARTITIONS = 4  # a core
 
 
+def on_one_machine(spark: SparkSession) -> bool:
+    """Whether driver and workers are one machine's."""
+    return bool(re.fullmatch(r"local(\[.*\])?", spark.sparkContext.master))
+
+
 def session(name: str, **more: Any) -> SparkSession:
     builder = SparkSession.builder.appName(f"headrace {name}")
     for key, value in (OURS | more).items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
-    if spark.sparkContext.master.startswith("local") and "spark.sql.shuffle.partitions" not in more:
+    if on_one_machine(spark) and "spark.sql.shuffle.partitions" not in more:
         # Spark's own 200 are for a cluster: on two cores most of a small night's time went into starting tasks.
         spark.conf.set("spark.sql.shuffle.partitions", LOCAL_PARTITIONS * spark.sparkContext.defaultParallelism)
     return spark

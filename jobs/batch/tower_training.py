@@ -5,13 +5,13 @@
     plan.json          Plan
 
 A step takes some users, hides a random part of what each took, and asks for it: softmax over all items that the step's
-users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations"), some drawn
-evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling"), and some hard ones, drawn as often as the towers
-before the epoch list them for users who did not take them (Huang et al. 2020, "Embedding-based retrieval in Facebook
-search", section 6.1: not from the top, where what a user wants and has not seen stands). A score is corrected by the
-log of its item's chance to be there, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn (1 - h_i)^hard: in closed form, where Yi
-et al. estimate it from a stream. What a user took is no negative for them. Some cells of some users are never trained
-on: they say when to stop.
+users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations"), some
+drawn evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling"), and some hard ones, drawn as often as the
+towers before the epoch list them for users who did not take them (Huang et al. 2020, "Embedding-based retrieval in
+Facebook search": not from the top, where what a user wants and has not seen stands). A score is corrected by the log of
+its item's chance to be there, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn (1 - h_i)^hard: in closed form, where Yi et al.
+estimate it from a stream. What a user took is no negative for them. Some cells of some users are never trained on: they
+say when to stop.
 
 An epoch is a function of the state before it and of its number, so a training that was killed goes on to the same end.
 """
@@ -191,7 +191,7 @@ def mistaken(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int)
         scores[asked.taken.columns[slice(*asked.taken.indptr[user : user + 2])]] = -np.inf
         best = np.argpartition(-scores, last)[:last]
         found[best[np.argpartition(-scores[best], first)[first:]]] += 1
-    return found / found.sum()
+    return np.asarray(found / found.sum())
 
 
 def chances(rows: Rows, plan: Plan, hard: Float) -> Tensor:

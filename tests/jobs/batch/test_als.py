@@ -89,14 +89,16 @@ def test_equals_dense_solves(spark: Any, objective: Objective) -> None:
     assert described.dims == {"items": len(items), "factors": how.factors, "users": len(R)}
 
 
-def test_blocks_do_not_change_the_result(spark: Any) -> None:
-    """Nor do more of them than users, nor the order of the events."""
+def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do more of them than users, nor the order of the events, nor whether they lie in the driver."""
     events = some_events(2, users=7)
     items = sorted(events[events.action != "search"].item_id.unique())
     fitted = []
-    for count, seed in ((1, 1), (3, 2), (9, 3)):
+    for count, seed, is_here in ((1, 1, True), (3, 2, True), (3, 1, False), (9, 3, False)):
+        monkeypatch.setattr(blocks, "on_one_machine", lambda _, is_here=is_here: is_here)
         shuffled = spark.createDataFrame(events.sample(frac=1, random_state=seed), SCHEMA)
         strengths = blocks.matrix(shuffled, items, HOW, count)
+        assert isinstance(strengths.by_user.blocks, list) == is_here
         fitted.append(job.fit(strengths, als.initial(len(items), 4, np.random.default_rng(1)), HOW))
     for other in fitted[1:]:
         np.testing.assert_array_equal(other.X, fitted[0].X)

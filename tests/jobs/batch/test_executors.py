@@ -1,4 +1,4 @@
-"""Executors in processes of their own, on a Spark cluster of two that this machine plays, give what one process gives."""
+"""Executors in processes of their own, on a Spark cluster that this machine plays, give what one process gives."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ DATE = "2026-01-31"
 CLUSTER = "local-cluster[2,1,1024]"
 
 
-def run(home: Path, job: str, *arguments: str, master: str = "local[2]") -> str:
+def run(home: Path, job: str, *arguments: str, master: str = "local[2]") -> None:
     spark = load().spark.model_copy(update={"master": master, "driver_memory": "1g"})
     small = {"HEADRACE_HOME": str(home), "HEADRACE_NIGHT__PROTOCOL": "leave_one_out"}
     small |= {"HEADRACE_NIGHT__ALS__FACTORS": "8", "HEADRACE_NIGHT__ALS__ITERATIONS": "2"}
@@ -26,12 +26,10 @@ def run(home: Path, job: str, *arguments: str, master: str = "local[2]") -> str:
         [sys.executable, "-m", f"jobs.batch.{job}", *arguments],
         env=os.environ | batch.environment(spark) | small,
         cwd=places.CHECKOUT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_als_is_the_same_bits_on_two_executors(tmp_path: Path) -> None:
