@@ -120,7 +120,7 @@ def coordinator(
         int, typer.Option(min=0, help="Finish so many, then end; exit 1 at one that is aborted. 0: all that are left.")
     ] = 0,
     first: Annotated[
-        int, typer.Option(min=1, help="Number of the first round, if Kafka has none: above all that it ever lost.")
+        int, typer.Option(min=1, help="No new round has a lower number: one above all that a lost Kafka had.")
     ] = 1,
     initial: Annotated[
         Path | None, typer.Option(help="Version 0: a .npz of named arrays, or a .npy of item factors.")

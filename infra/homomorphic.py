@@ -29,7 +29,7 @@ from udfs.packing import MODULUS, SLOTS, Layout
 Int = NDArray[np.int64]
 
 COEFFICIENT_BITS = (60, 49)
-NODES_MAX = 10_000
+NODES_MAX = 10_000  # of a sum: beyond, its noise could spoil what opens (docs/privacy.md)
 # SEAL's hash of t, q and degree.
 _LEVEL = bytes.fromhex("3dde650951477bb756c1f4750ff713acd21141fbb84f1f96d34185f6679751b6")
 

@@ -27,7 +27,7 @@ ALPHA, REG = 1.0, 10.0
 
 def main(system: str, path: str, factors: str, iterations: str, tolerance: str) -> None:
     given = asked.read(Path(path))
-    spark = session("als", **job.SPARK)
+    spark = session("als")
     if system == "ours":
         found = ours(spark, given, int(factors), int(iterations), float(tolerance))
     else:

@@ -24,7 +24,7 @@ SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rati
 
 def main(kind: str, path: str, factors: str) -> None:
     given, settings = asked.read(Path(path)), load()
-    spark = session("quality", **als_job.SPARK)
+    spark = session("quality")
     events = spark.createDataFrame(lake(given), SCHEMA)
     night = Night(date(2000, 1, 1))
     how = als_job.training(settings.night.als, settings.session.history)._replace(factors=int(factors))

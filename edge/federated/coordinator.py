@@ -48,7 +48,7 @@ class Wish(NamedTuple):
     epsilon: float | None = None  # to be spent by all the rounds; None: no noise
     inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/plan.py
     at_most: int = 0  # rounds of this run, one that is open at its start with them; 0: all that are left
-    first: int = 1  # number of the first round that Kafka ever saw
+    first: int = 1  # no new round has a lower number
 
 
 class Coordinator:
@@ -119,12 +119,16 @@ class Coordinator:
         invited = sorted(self._chance.sample(population.nodes, min(count, len(population.nodes))))
         planned = self._planned(model["length"], len(invited))
         done = planned.done
+        buckets = len(invited) // done.quorum if wish.buckets else 1
+        if len(invited) // buckets > homomorphic.NODES_MAX:
+            most = f"nodes of a sum must be <= {homomorphic.NODES_MAX}"
+            raise HeadraceError(f"{most}, got {len(invited) // buckets}: --sample invites fewer")
         record = {
-            "round": max(self.rounds.rounds, default=wish.first - 1) + 1, "status": "open", "model": wish.model,
+            "round": max([wish.first - 1, *self.rounds.rounds]) + 1, "status": "open", "model": wish.model,
             "version": model["version"], "population": population.name, "length": done.dimension,
             "chunks": planned.layout.chunks(done.dimension), "clip": done.clip, "scale": done.scale,
             "node_sigma": done.node_sigma, "quorum": done.quorum, "width": planned.layout.width,
-            "buckets": len(invited) // done.quorum if wish.buckets else 1,
+            "buckets": buckets,
             "parameters": homomorphic.parameters(planned.layout).hex(), "key_id": population.key_id, "rule": wish.rule,
             "rate": wish.rate, "invited": invited, "layers": model["layers"],
             "opened_ms": now_ms, "deadline_ms": now_ms + wish.deadline_ms,

@@ -124,6 +124,8 @@ class KeyHolder:
             raise Refusal("disjoint: a node must be in one bucket, once")
         if unknown := set(everybody) - (self._tags.keys() & set(round_["invited"])):
             raise Refusal(f"nodes: must be known and invited, got {min(unknown)}")
+        if many := [len(nodes) for nodes in cohorts if len(nodes) > homomorphic.NODES_MAX]:
+            raise Refusal(f"size: a cohort must have <= {homomorphic.NODES_MAX} nodes, got {many[0]}")
         if few := [len(nodes) for nodes in cohorts if len(nodes) < least]:
             raise Refusal(f"size: a cohort must have >= {least} nodes, got {few[0]}")
 

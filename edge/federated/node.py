@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.federated.channel import Follower, Told
 from edge.federated.layers import Layers, Train, flat, shaped
 from edge.federated.provisioning import Population
-from edge.federated.sealed import Folder, Taken
+from edge.federated.sealed import UNKNOWN_MS, Folder, Taken
 from infra import federation, homomorphic
 from infra.errors import describe
 from infra.settings import Kafka
@@ -63,7 +63,7 @@ class Node:
 
     def _is_taken(self, round_: Record) -> bool:
         taken = self._taken.get(round_["round"])
-        return taken is not None and taken.opened_ms == round_["opened_ms"]
+        return taken is not None and taken.opened_ms in (UNKNOWN_MS, round_["opened_ms"])
 
     def _take(self, round_: Record, model: NDArray[np.float32]) -> None:
         layout = rounds.layout(round_)
@@ -96,7 +96,7 @@ class Node:
     def _check(self, round_: Record, layout: packing.Layout) -> None:
         public, population = federation.public_key(round_["key_id"]), self._population
         if round_["round"] in self._taken:
-            raise Refusal(f"round: must be above {max(self._taken)}, got {round_['round']}: begin with --first")
+            raise Refusal(f"round: must be one not taken before, got {round_['round']}: --first begins above it")
         if round_["population"] != population.name:
             raise Refusal(f"population: must be {population.name}, got {round_['population']}")
         if not public.is_file() or homomorphic.key_id(public.read_bytes()).hex() != round_["key_id"]:

@@ -18,13 +18,14 @@ from infra import durable
 from udfs.mechanisms import DiscreteGaussianSum
 
 SENT = "sent"
+UNKNOWN_MS = 0  # in lines of before this was kept
 
 
 class Taken(msgspec.Struct, frozen=True):
     round: int
     population: str
     mechanism: DiscreteGaussianSum
-    opened_ms: int = 0  # tells the round from another of its number, after Kafka was lost
+    opened_ms: int = UNKNOWN_MS  # tells the round from another of its number, after Kafka was lost
 
 
 class Sealed(NamedTuple):

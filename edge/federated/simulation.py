@@ -91,9 +91,10 @@ def _watch(running: coordinator.Running, nodes: node.Running, population: Popula
 def _population(nodes: int, k: int, epsilon: float, delta: float) -> Population:
     """A new one each time, so that each has a budget, and nothing left of the one before."""
     known = federation.holder() / provisioning.POPULATION
-    if known.is_file() and not provisioning.read(federation.holder()).name.startswith("simulation-"):
-        raise HeadraceError(f"{federation.root()} has a real population: simulate with another HEADRACE_HOME")
-    shutil.rmtree(federation.root(), ignore_errors=True)
+    if federation.root().exists():
+        if not (known.is_file() and provisioning.read(federation.holder()).name.startswith("simulation-")):
+            raise HeadraceError(f"{federation.root()} is not of a simulation: simulate with another HEADRACE_HOME")
+        shutil.rmtree(federation.root())
     return provisioning.provision(nodes, f"simulation-{int(time.time())}", k, epsilon, delta)
 
 

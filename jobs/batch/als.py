@@ -6,8 +6,9 @@ sink       {home}/nights/{date}/als/, as jobs/batch/trained.py says
 
 Run: headrace run als --date 2026-01-31
 
-Each half of an iteration broadcasts the factors of one side and collects those of the other. So the factors of the
-larger side, rows x factors x 4 bytes, must fit the driver and each Python worker: 2 GB are 8 million users at 64.
+Each half of an iteration broadcasts the factors of one side and collects those of the other; on one machine, children
+of the driver inherit and send them. So the factors of the larger side, rows x factors x 4 bytes, must fit the driver
+and each Python worker: 2 GB are 8 million users at 64.
 """
 
 import argparse
@@ -34,8 +35,6 @@ from udfs.als import Basis, Objective, Real
 from udfs.als_sweep import TOLERANCE, Float32
 
 STEP = "als"
-# BLAS threads of several tasks would take each other's cores; what is collected may exceed the default 1 GB.
-SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}
 
 
 class Fitted(NamedTuple):
@@ -50,7 +49,7 @@ def main(options: argparse.Namespace) -> None:
         return
     how = training(settings.night.als, settings.session.history)
     with tonight.writing(STEP) as draft:
-        events = read(session(STEP, **SPARK), tonight, settings.night.protocol)
+        events = read(session(STEP), tonight, settings.night.protocol)
         contents, described = build(events, how, tonight, settings.night.protocol, settings.night.als.tolerance)
         trained.write(draft, contents, described)
     print(f"{STEP} of {tonight.date}: {described.dims} in {described.seconds:.1f} s: {tonight.folder / STEP}")

@@ -1,7 +1,8 @@
 """Events -> the sparse matrix of strengths, twice: users in blocks, items in blocks, each block an element of an RDD.
 
 Rows keep their order whatever the number of blocks: users by user_id, items by their place. A block holds consecutive
-rows, so a side's factors are those of its blocks one after the other. On one machine the blocks end in the driver.
+rows, so a side's factors are those of its blocks one after the other. On one machine the blocks end in the driver,
+unless there are more than HERE_MAX events.
 """
 
 import pickle
@@ -26,6 +27,7 @@ from udfs.confidence import histories, told
 T = TypeVar("T")
 KEPT = StorageLevel.MEMORY_AND_DISK
 LARGEST = 5_000_000  # events of a block, 40 MB
+HERE_MAX = 100_000_000  # events whose blocks, of both sides, the driver holds: 1.6 GB, and as much again on their way
 
 
 class Side(NamedTuple):
@@ -68,7 +70,7 @@ class Matrix(NamedTuple):
 
 
 def count(events: int, cores: int) -> int:
-    """Blocks of a side: one a core, as a task costs 40 ms, the time of 300,000 entries; more if they would be large."""
+    """Blocks of a side: one a core, as a task costs as much as some 100,000 entries; more if they would be large."""
     return cores * max(1, -(-events // (cores * LARGEST)))
 
 
@@ -85,7 +87,7 @@ def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> M
     item_lengths = users.map(partial(_counted, items=len(items))).reduce(np.add)
     by_item = _transposed(users, user_lengths, item_lengths, blocks)
     found = Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
-    return found.here() if on_one_machine(events.sparkSession) else found
+    return found.here() if on_one_machine(events.sparkSession) and item_lengths.sum() <= HERE_MAX else found
 
 
 def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, Int]:

@@ -35,7 +35,6 @@ from udfs.ranking import Int, Relevant, Similarity
 
 STEP = "evaluate"
 CHAMPION = "champion"
-SPARK = {"spark.executorEnv.OPENBLAS_NUM_THREADS": "1", "spark.driver.maxResultSize": "0"}
 Batches = Iterable[pd.DataFrame]
 
 
@@ -88,7 +87,7 @@ def main(options: argparse.Namespace) -> None:
 def read(tonight: Night) -> DataFrame:
     from jobs.batch import lake, popular
 
-    return popular.placed(lake.clicks(session(STEP, **SPARK), tonight.date), load().night)
+    return popular.placed(lake.clicks(session(STEP), tonight.date), load().night)
 
 
 def contestants(tonight: Night) -> Contest:

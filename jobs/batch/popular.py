@@ -30,10 +30,13 @@ def placed(clicks: DataFrame, settings: Night) -> DataFrame:
     """Clicks with all of redis_keys.PLACES: what the shop's own file says of a shopper stands before the click's."""
     known = _shoppers(clicks, settings.shoppers) if settings.shoppers else None
     told = [] if known is None else [name for name in redis_keys.PLACES if name in known.columns]
-    if known is not None:
-        renamed = known.select("user_id", *(F.col(name).cast("string").alias(f"_{name}") for name in told))
-        clicks = clicks.join(renamed.dropDuplicates(["user_id"]), "user_id", "left")
-    both = {name: [F.col(each) for each in (f"_{name}", name) if each in clicks.columns] for name in redis_keys.PLACES}
+    if known is not None and told:  # of a shopper who is there twice, the last value in their order: always the same
+        of_each = known.groupBy("user_id").agg(*(F.max(F.col(name).cast("string")).alias(f"_{name}") for name in told))
+        clicks = clicks.join(of_each, "user_id", "left")
+    both = {
+        name: [F.nullif(F.col(each), F.lit("")) for each in (f"_{name}", name) if each in clicks.columns]
+        for name in redis_keys.PLACES
+    }
     columns = {name: F.coalesce(*found) if found else F.lit(None).cast("string") for name, found in both.items()}
     return clicks.withColumns(columns).drop(*(f"_{name}" for name in told))
 

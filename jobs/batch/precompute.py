@@ -146,7 +146,7 @@ def _recs(batches: Iterator[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]
 
 
 def user_lists(rows: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
-    """The list of each user of whom something is known. rows: of trained.COLUMNS, sorted by user, then time."""
+    """The list of each user of whom something is known. rows: of trained.columns, sorted by user, then time."""
     known, scorer, places = _ready(plan)
     events = trained.events(rows, places)
     users = rows["user_id"].to_numpy()[np.flatnonzero(np.diff(events.users, prepend=-1))].tolist()

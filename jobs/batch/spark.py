@@ -15,6 +15,9 @@ OURS = {
     # TCP between JVM and Python waits 40 ms for an acknowledgement in each task.
     "spark.python.unix.domain.socket.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
+    # BLAS threads of several tasks would take each other's cores; what is collected may exceed the default 1 GB.
+    "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
+    "spark.driver.maxResultSize": "0",
     "spark.sql.adaptive.enabled": "true",
     "spark.sql.redaction.options.regex": "(?i)url|secret|password|token|jaas",
 }

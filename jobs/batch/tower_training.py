@@ -44,8 +44,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int
     patience: int  # epochs without a better one
     users: int  # of a step, all processes together
-    drawn: int  # items of a step drawn from the catalogue
-    hard: int  # items of a step drawn from what the towers list wrongly
+    drawn: int  # items of a process's step drawn from the catalogue
+    hard: int  # likewise, from what the towers list wrongly
     hide: float  # share of what a user took that a step asks for
     rate: float
     decay: float  # of weights
@@ -97,7 +97,7 @@ def train(folder: Path, plan: Plan, rank: int, ranks: int) -> None:
         torch.manual_seed(hash((plan.seed, epoch, rank)) % 2**31)
         began, pairs = time.monotonic(), 0
         hard = mistaken(model, training, content, plan, epoch)
-        correction = chances(training.taken, plan, hard)
+        correction = chances(training.taken, plan, hard, ranks)
         model.train()
         for step in steps(training, plan, epoch, rank, ranks, hard):
             pairs += learn(shared, optimizer, step, content, correction)
@@ -176,7 +176,7 @@ def without(rows: Rows, hidden: Any) -> Rows:
 
 
 def mistaken(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int) -> Float:
-    """(m,): of the places HARD in the lists of ASKED users, the share that each item has; what they took is in none."""
+    """(m,): the share that each item has of the places HARD in the lists of ASKED users, without what they took."""
     items = int(plan.shape["items"])
     first, last = (min(place, items // part) for place, part in zip(HARD, (10, 2), strict=True))
     if not plan.hard or last <= first:
@@ -190,15 +190,16 @@ def mistaken(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int)
         scores = offered @ x
         scores[asked.taken.columns[slice(*asked.taken.indptr[user : user + 2])]] = -np.inf
         best = np.argpartition(-scores, last)[:last]
-        found[best[np.argpartition(-scores[best], first)[first:]]] += 1
-    return np.asarray(found / found.sum())
+        best = best[np.argpartition(-scores[best], first)[first:]]
+        found[best[scores[best] > -np.inf]] += 1
+    return np.asarray(found / max(1, found.sum()))
 
 
-def chances(rows: Rows, plan: Plan, hard: Float) -> Tensor:
-    """log of each item's chance to be offered in a step, (m,)."""
+def chances(rows: Rows, plan: Plan, hard: Float, ranks: int = 1) -> Tensor:
+    """log of each item's chance to be offered in a process's step, (m,)."""
     items = int(plan.shape["items"])
     taken = np.bincount(rows.columns, minlength=items) / max(1, np.count_nonzero(np.diff(rows.indptr) >= 2))
-    absent = plan.users * np.log1p(-np.minimum(taken, 1 - 1e-9)) + plan.drawn * np.log1p(-1 / max(items, 2))
+    absent = plan.users / ranks * np.log1p(-np.minimum(taken, 1 - 1e-9)) + plan.drawn * np.log1p(-1 / max(items, 2))
     absent += plan.hard * np.log1p(-np.minimum(hard, 1 - 1e-9))
     return torch.from_numpy(np.log(-np.expm1(absent)).astype(np.float32))
 

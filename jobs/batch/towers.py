@@ -4,7 +4,7 @@ Items are offered as v_i = id_i + mean of the hashed content tokens of i, and ta
 is the mean of what they took, weighted by strength (udfs/confidence.py), plus the mean of what is known of them (place,
 age, device, hashed), through one hidden layer: no user has parameters, so a new user has a vector from the first event
 on. An item's id, and what is known of a user, are dropped now and then in training, so that content alone, and events
-alone, say something too: more a new item, or a stranger, does not have.
+alone, say something too: a new item, or a stranger, has no more.
 """
 
 import zlib
@@ -20,7 +20,7 @@ from udfs.als import Int, Rows
 from udfs.confidence import UNTOLD
 
 PRICE_STEPS = 4  # tokens in a doubling of the price
-TOLD = 1024  # buckets of what is known of users: few kinds of few values
+TOLD_BUCKETS = 1024  # for what is known of users: few kinds of few values
 
 
 class Shape(NamedTuple):
@@ -65,7 +65,7 @@ class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
         if self.tokens is None:
             return ids
         if self.training:
-            ids = ids * kept(len(places), self.id_dropout)
+            ids = ids * undropped(len(places), self.id_dropout)
         return ids + self.content(content)
 
     def content(self, content: Bags) -> Tensor:
@@ -97,12 +97,13 @@ class Towers(nn.Module):  # type: ignore[misc]
         summed = nn.functional.embedding_bag(bags.columns, taken, bags.offsets, mode="sum", per_sample_weights=weights)
         if self.told is not None:
             known = self.told(told.columns, told.offsets)
-            summed = summed + (known * kept(len(known), self.shape.id_dropout) if self.training else known)
+            known = known * undropped(len(known), self.shape.id_dropout) if self.training else known
+            summed = summed + known
         return self.out(torch.tanh(self.hidden(summed)))
 
 
-def kept(rows: int, dropout: float) -> Tensor:
-    """(rows, 1): which are not dropped."""
+def undropped(rows: int, dropout: float) -> Tensor:
+    """(rows, 1)."""
     return torch.rand(rows, 1) >= dropout
 
 
@@ -143,7 +144,7 @@ def chosen(rows: Rows, places: Int) -> Rows:
     return Rows(indptr, rows.columns[entries], rows.strengths[entries])
 
 
-def known(taken: Rows, told: Int, shape: Shape) -> Users:
+def users(taken: Rows, told: Int, shape: Shape) -> Users:
     """told (n, kinds): hashes or UNTOLD, as udfs/confidence.py gives them."""
     says = (told != UNTOLD) & (shape.told > 0)
     indptr = np.concatenate([[0], np.cumsum(says.sum(axis=1))]).astype(np.int64)

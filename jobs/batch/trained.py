@@ -84,12 +84,12 @@ class TwoTower:
         kept = torch.load(folder / TOWERS, weights_only=True)
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
         self._towers, _ = towers.restored(kept)
-        self._taken, self._vectors, self._known = kept["taken"], towers.vectors, towers.known
+        self._taken, self._vectors, self._users = kept["taken"], towers.vectors, towers.users
 
     def user_vectors(self, events: Events, users: int) -> Float:
         half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
         rows = histories(events, users, len(self.items), half_life_ms, rating_max).rows
-        known = self._known(rows, told(events, users), self._towers.shape)
+        known = self._users(rows, told(events, users), self._towers.shape)
         return np.asarray(self._vectors(self._towers, self._taken, known))
 
 

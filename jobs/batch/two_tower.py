@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
         return
     how = als_job.training(settings.night.als, settings.session.history)
     with tonight.writing(STEP) as draft:
-        events = read(session(STEP, **als_job.SPARK), tonight, settings.night.protocol)
+        events = read(session(STEP), tonight, settings.night.protocol)
         build(events, how, settings.night.two_tower, tonight, settings.night.protocol, draft)
     print(f"{STEP} of {tonight.date}: {tonight.folder / STEP}")
 
@@ -75,9 +75,9 @@ def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protoco
     if len(rows.indptr) < 3:
         raise HeadraceError(f"training needs at least 2 users, got {len(rows.indptr) - 1}")
     plan = planned(len(items), content, s, is_told=bool((told != UNTOLD).any()))
-    users = towers.known(rows, told, tower_training.shape(plan))
+    users = towers.users(rows, told, tower_training.shape(plan))
     with durable.locked(tonight.folder / f".{STEP}"):
-        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan)
+        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan, users.told, content)
         model = fit(users, content, plan, s.processes, work)
         shutil.rmtree(work)
     factors, taken = towers.tables(model, content)
@@ -137,7 +137,7 @@ def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]
 
 def planned(items: int, content: Rows, s: Settings, is_told: bool = False) -> Plan:
     buckets = s.buckets if len(content.columns) else 0
-    told = towers.TOLD if is_told else 0
+    told = towers.TOLD_BUCKETS if is_told else 0
     shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, told)
     names = ("epochs", "patience", "users", "drawn", "hard", "hide", "rate", "decay", "seed")
     return Plan(shape=shape._asdict(), **{name: getattr(s, name) for name in names})
@@ -174,8 +174,11 @@ def fold_in(Y: Real, judged: Judged) -> Objective:
     return max(tried, key=quality)
 
 
-def _fingerprint(digest: str, plan: Plan) -> str:
-    return hashlib.sha256(digest.encode() + msgspec.json.encode(plan)).hexdigest()[:16]
+def _fingerprint(digest: str, plan: Plan, *features: Rows) -> str:
+    """Of all that the training reads."""
+    parts = [digest.encode(), msgspec.json.encode(plan)]
+    parts += [column.tobytes() for rows in features for column in (rows.indptr, rows.columns)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Stock Flower apps, unchanged, in a node's process; runs where Flower is installed."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -182,6 +183,9 @@ def test_nothing_is_left_of_a_simulation_before(monkeypatch: pytest.MonkeyPatch,
     assert not sealed.exists()
     assert first.key_id != second.key_id
     provisioning.provision(5, "real", 3, 8.0, 1e-5)
-    with pytest.raises(HeadraceError, match="has a real population"):
+    with pytest.raises(HeadraceError, match="is not of a simulation"):
         simulation._population(4, 3, 8.0, 1e-5)
-    assert provisioning.read(federation.holder()).name == "real"
+    shutil.rmtree(federation.holder())  # as on a device, which has its own folder and what is public
+    with pytest.raises(HeadraceError, match="is not of a simulation"):
+        simulation._population(4, 3, 8.0, 1e-5)
+    assert provisioning.read(federation.public()).name == "real"

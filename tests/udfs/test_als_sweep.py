@@ -22,6 +22,22 @@ def test_equals_direct_solves(f: int, objective: Objective) -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
+def test_rows_of_one_niche_are_solved_as_well(objective: Objective) -> None:
+    """Their items are as unlike all items as can be, which the preconditioner takes them to be like."""
+    rng = np.random.default_rng(5)
+    Y = rng.normal(size=(600, 16)).astype(np.float32)
+    Y[:100, :14], Y[100:, 14:] = 0, 0
+    Y[:100] *= 5
+    R = np.zeros((40, 600))
+    R[:20, :100], R[20:, 100:] = rng.random((20, 100)) < 0.5, rng.random((20, 500)) < 0.5
+    other = als.basis(Y)
+    got = als_sweep.sweep(other, rows_of(R), objective).X @ other.rotation.T
+    for x, r in zip(got, R, strict=True):
+        expected = np.linalg.solve(*direct(Y.astype(np.float64), r, objective))
+        assert np.linalg.norm(x - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_objective_is_that_of_the_equation(objective: Objective) -> None:
     rng = np.random.default_rng(2)
     R = random_R(rng, [int(n) for n in rng.integers(0, 30, 40)], 50)

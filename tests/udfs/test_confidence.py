@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from udfs.confidence import ACTIONS, UNKNOWN, Events, Histories, histories
+from udfs.confidence import ACTIONS, UNKNOWN, UNTOLD, Events, Histories, histories, told
 
 DAY_MS = 86_400_000
 Did = tuple[int, int, str, float, int]  # user, item, action, rating, t_ms
@@ -137,3 +137,11 @@ def test_wrong_parameters() -> None:
         histories(events(), 1, 1, 0)
     with pytest.raises(ValueError, match="rating_max must be > 0, got -1"):
         histories(events(), 1, 1, 1, -1)
+
+
+def test_of_a_user_the_last_that_an_event_says_is_known() -> None:
+    given = events(*((user, 0, "view", math.nan, n) for n, user in enumerate([0, 0, 0, 2, 2])))
+    said = np.array([[7, UNTOLD], [8, 5], [UNTOLD, UNTOLD], [UNTOLD, 3], [UNTOLD, 4]])
+    assert told(given._replace(told=said), 3).tolist() == [[8, 5], [UNTOLD, UNTOLD], [UNTOLD, 4]]
+    assert told(given._replace(told=said).where(np.arange(3)), 1).tolist() == [[8, 5]]
+    assert told(given, 3).shape == (3, 0)

@@ -81,6 +81,7 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path
 
 
 NOTHING_TOLD = Rows(np.zeros(61, np.int64), np.empty(0, np.int64), np.empty(0))
+DEVICES = Rows(np.arange(61), np.arange(60) % 3, np.ones(60))
 NO_CONTENT = Rows(np.zeros(31, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
@@ -94,9 +95,9 @@ def some_rows() -> Rows:
 def prepared(folder: Path, epochs: int) -> Path:
     folder.mkdir()
     tower_training.save(folder / tower_training.TAKEN, some_rows())
-    tower_training.save(folder / tower_training.TOLD, NOTHING_TOLD)
+    tower_training.save(folder / tower_training.TOLD, DEVICES)
     tower_training.save(folder / tower_training.CONTENT, NO_CONTENT)
-    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs, hard=4))
+    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs, hard=4), is_told=True)
     (folder / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     return folder
 
@@ -133,19 +134,20 @@ def test_what_is_hidden_leaves_something_shown() -> None:
     assert (of_row < np.maximum(lengths, 1)).all()
 
 
-def test_the_chance_to_be_offered_is_how_often_an_item_is(tmp_path: Path) -> None:
-    plan = two_tower.planned(30, NO_CONTENT, settings(users=2, drawn=2, hard=3))
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_chance_to_be_offered_is_how_often_an_item_is(ranks: int) -> None:
+    plan = two_tower.planned(30, NO_CONTENT, settings(users=2 * ranks, drawn=2, hard=3))
     users, offered = Users(some_rows(), NOTHING_TOLD), np.zeros(30)
     hard = np.repeat([0.3, 0.0], [3, 27]) + np.repeat([0.0, 0.1], [29, 1])
     for epoch in range(100):
-        for step in tower_training.steps(users, plan, epoch, 0, 1, hard):
+        for step in tower_training.steps(users, plan, epoch, 0, ranks, hard):
             offered[step.items.numpy()] += 1
-    expected = np.exp(tower_training.chances(users.taken, plan, hard).numpy())
-    np.testing.assert_allclose(offered / (100 * 60 / 2), expected, atol=0.06)
+    expected = np.exp(tower_training.chances(users.taken, plan, hard, ranks).numpy())
+    np.testing.assert_allclose(offered / (100 * 60 / plan.users), expected, atol=0.06)
 
 
 def test_what_is_hard_is_listed_and_was_not_taken() -> None:
-    """40 users who took one of 400 items each; the towers list by the item's number, 400 first for everyone."""
+    """40 users who took the same two of 400 items; the towers list by the item's number, the highest first."""
     items = 400
     plan = two_tower.planned(items, NO_CONTENT, settings(hard=4))
     model = Towers(tower_training.shape(plan))
