@@ -95,7 +95,7 @@ def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyP
     items = sorted(events[events.action != "search"].item_id.unique())
     fitted = []
     for count, seed, is_here in ((1, 1, True), (3, 2, True), (3, 1, False), (9, 3, False)):
-        monkeypatch.setattr(blocks, "on_one_machine", lambda _, is_here=is_here: is_here)
+        monkeypatch.setattr(blocks, "HERE_MAX", len(events) if is_here else 0)
         shuffled = spark.createDataFrame(events.sample(frac=1, random_state=seed), SCHEMA)
         strengths = blocks.matrix(shuffled, items, HOW, count)
         assert isinstance(strengths.by_user.blocks, list) == is_here

@@ -166,6 +166,16 @@ def test_what_is_hard_is_listed_and_was_not_taken() -> None:
     assert not tower_training.mistaken(model, users, content, msgspec.structs.replace(plan, hard=0), 0).any()
 
 
+def test_a_training_goes_on_from_one_that_read_the_same() -> None:
+    plan = two_tower.planned(30, NO_CONTENT, settings())
+    read: list[Any] = ["1f", plan, NOTHING_TOLD, NO_CONTENT]
+    others = [["2f", *read[1:]], ["1f", two_tower.planned(30, NO_CONTENT, settings(seed=2)), *read[2:]]]
+    others += [["1f", plan, DEVICES, NO_CONTENT], ["1f", plan, NOTHING_TOLD, DEVICES]]
+    names = [two_tower._fingerprint(*each) for each in (read, *others)]
+    assert len({*names}) == 5
+    assert two_tower._fingerprint(*read) == names[0]
+
+
 def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
     """Everyone took what all take; u000 to u119 some items of their device's, which all others want, too."""
     rng = np.random.default_rng(1)
