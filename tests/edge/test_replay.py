@@ -48,18 +48,37 @@ def test_shifted_moves_every_time_alike() -> None:
     assert [c["ts_ms"] for c in shifted(iter([click(0), click(5)]), -START_MS)] == [0, 500]
 
 
-def test_paced_keeps_the_clock_of_the_clicks() -> None:
-    began_s = time.time()
+class Clock:
+    """Time that passes while somebody sleeps, and 3 ms at each look."""
+
+    now_s = 1000.0
+
+    def time(self) -> float:
+        self.now_s += 0.003
+        return self.now_s
+
+    def sleep(self, s: float) -> None:
+        self.now_s += s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("edge.replay.time", clock)
+    return clock
+
+
+def test_paced_keeps_the_clock_of_the_clicks(clock: Clock) -> None:
     arrivals_s = []
     for record in paced([click(n) for n in range(5)], speedup=2):
-        arrivals_s.append(time.time() - began_s)
+        arrivals_s.append(clock.now_s - 1000.0)
         assert record["ts_ms"] >= START_MS
-    assert arrivals_s == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=0.045)
+    assert arrivals_s == pytest.approx([0, 0.05, 0.1, 0.15, 0.2], abs=0.007)
 
 
-def test_paced_and_retimed_each_click_is_now() -> None:
+def test_paced_and_retimed_each_click_is_now(clock: Clock) -> None:
     for record in paced([click(n) for n in range(5)], speedup=2, retime=True):
-        assert abs(record["ts_ms"] / 1000 - time.time()) < 0.1
+        assert record["ts_ms"] / 1000 == pytest.approx(clock.now_s, abs=0.007)
 
 
 def test_the_meter_prints_plain_lines_without_a_terminal() -> None:
