@@ -1,20 +1,47 @@
 """Files that survive a power cut whole: written, synced, and only then given their name."""
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def write(path: Path, content: bytes) -> None:
     """The whole content or what was there before: also for a reader at the same moment."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
+    try:
+        with _named(path):
+            draft.write_bytes(content)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
     sync(draft)
     draft.replace(path)
     sync(path.parent)
+
+
+def save(path: Path, array: "NDArray[Any]") -> None:
+    import numpy as np  # most commands save no array
+
+    with _named(path):
+        np.save(path, array)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """A write that fails names no file; numpy's says only how many numbers a full disk took."""
+    try:
+        yield
+    except OSError as error:
+        code = error.errno or errno.ENOSPC
+        raise OSError(code, os.strerror(code), str(path)) from None
 
 
 def sync(path: Path) -> None:

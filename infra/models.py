@@ -125,8 +125,8 @@ def write(contents: Contents, **described: Any) -> Manifest:
 
 
 def _write_files(folder: Path, contents: Contents) -> dict[str, str]:
-    np.save(folder / FACTORS, contents.item_factors)
-    np.save(folder / GRAM, contents.user_gram)
+    durable.save(folder / FACTORS, contents.item_factors)
+    durable.save(folder / GRAM, contents.user_gram)
     for name in (FACTORS, GRAM):
         durable.sync(folder / name)
     durable.write(folder / ITEMS, msgspec.json.encode(contents.items))

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from infra import federation, topics
+from infra import durable, federation, topics
 from infra.errors import HeadraceError
 from infra.settings import Kafka, load
 from jobs.batch import night
@@ -105,7 +105,7 @@ def write(folder: Path, base: Path, found: Global, items: list[str], model: str)
     fused = fuse(factors[known], theirs, described["dims"]["users"], found.nodes, found.noise)
     factors[known] = fused.factors
     shutil.copytree(base, folder, dirs_exist_ok=True)
-    np.save(folder / FACTORS, factors.astype(np.float32))
+    durable.save(folder / FACTORS, factors.astype(np.float32))
     lineage = {
         "model": model,
         "version": found.version,

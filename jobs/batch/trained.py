@@ -127,8 +127,8 @@ def item_ids(folder: Path) -> list[str]:
 
 
 def write(folder: Path, contents: Contents, trained: Trained) -> None:
-    np.save(folder / models.FACTORS, contents.item_factors)
-    np.save(folder / models.GRAM, contents.user_gram)
+    durable.save(folder / models.FACTORS, contents.item_factors)
+    durable.save(folder / models.GRAM, contents.user_gram)
     durable.write(folder / models.ITEMS, msgspec.json.encode(contents.items))
     durable.write(folder / models.POPULAR, msgspec.json.encode(contents.popular))
     durable.write(folder / MODEL, msgspec.json.format(msgspec.json.encode(trained)))

@@ -55,7 +55,8 @@ def test_its_command_line_is_one_that_the_coordinator_takes(tmp_path: Path) -> N
     command, options = parsed(arguments)
     assert (schedule, command) == (None, "coordinator")
     assert {name: value for name, value in options.items() if value} == {
-        "model": "items", "rounds": 20, "at_most": 1, "clip": 0.3, "epsilon": 4.5, "rule": "fedadam", "rate": 0.3,
+        "model": "items", "rounds": 20, "at_most": 1, "first": 1, "clip": 0.3, "epsilon": 4.5, "rule": "fedadam",
+        "rate": 0.3,
     }  # fmt: skip
 
 
