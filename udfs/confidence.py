@@ -19,7 +19,7 @@ RATE_WITHOUT_RATING = 3.0
 REFUSALS = ("dislike", "block")
 UNSEEN = ("search", "ignore")  # what does not make an item seen
 UNKNOWN = -1  # index of an item that the model does not know
-UNTOLD = -1  # what an event that does not say says of a user
+NO_FEATURE = -1  # what an event that does not say says of a user
 
 
 class Events(NamedTuple):
@@ -30,11 +30,11 @@ class Events(NamedTuple):
     actions: Int  # index in ACTIONS
     ratings: Float  # NaN where there is none
     t_ms: Int
-    told: Int | None = None  # (n, kinds) what each says of the user, hashed, or UNTOLD
+    features: Int | None = None  # (n, kinds) what each says of the user, hashed, or NO_FEATURE
 
     def where(self, chosen: NDArray[np.bool_] | Int) -> "Events":
-        users, items, actions, ratings, t_ms, told = self
-        said = None if told is None else told[chosen]
+        users, items, actions, ratings, t_ms, features = self
+        said = None if features is None else features[chosen]
         return Events(users[chosen], items[chosen], actions[chosen], ratings[chosen], t_ms[chosen], said)
 
 
@@ -60,12 +60,12 @@ def histories(events: Events, users: int, items: int, half_life_ms: float, ratin
     return Histories(_rows(cells, strengths, users, items), Excluded(*np.divmod(cells[seen], items)))
 
 
-def told(events: Events, users: int) -> Int:
-    """(users, kinds): of each kind what a user's events say last, UNTOLD where none says."""
-    columns = np.empty((len(events.users), 0), np.int64) if events.told is None else events.told
-    found = np.full((users, columns.shape[1]), UNTOLD, np.int64)
+def user_features(events: Events, users: int) -> Int:
+    """(users, kinds): of each kind what a user's events say last, NO_FEATURE where none says."""
+    columns = np.empty((len(events.users), 0), np.int64) if events.features is None else events.features
+    found = np.full((users, columns.shape[1]), NO_FEATURE, np.int64)
     for kind, column in enumerate(columns.T):
-        says = column != UNTOLD
+        says = column != NO_FEATURE
         found[events.users[says], kind] = column[says]
     return found
 

@@ -31,7 +31,7 @@ def main(path: str, rounds: str) -> None:
     found: dict[str, list[float]] = {"ours": [], "ours, with validation and checkpoint": [], "bare torch": []}
     for epoch in range(int(rounds)):
         began, pairs = time.perf_counter(), 0
-        hard = tower_training.mistaken(model, training, content, plan, epoch)
+        hard = tower_training.hard_negatives(model, training, content, plan, epoch)
         correction = tower_training.chances(training.taken, plan, hard)
         model.train()
         for step in tower_training.steps(training, plan, epoch, 0, 1, hard):

@@ -22,7 +22,7 @@ from jobs.batch import forked, trained
 from jobs.batch.spark import on_one_machine
 from udfs import als
 from udfs.als import Int, Rows
-from udfs.confidence import histories, told
+from udfs.confidence import histories, user_features
 
 T = TypeVar("T")
 KEPT = StorageLevel.MEMORY_AND_DISK
@@ -91,7 +91,7 @@ def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> M
 
 
 def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, Int]:
-    """The users' rows, all of them here, and what is told of each (udfs/confidence.py)."""
+    """The users' rows, all of them here, and each user's features (udfs/confidence.py)."""
     found = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
     parts, said = zip(*found, strict=True)
     lengths = np.concatenate([np.diff(rows.indptr) for rows in parts])
@@ -109,13 +109,13 @@ def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) ->
 
 
 def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Training) -> Iterator[Any]:
-    """One record: the rows of a partition's users, and what is told of them."""
+    """One record: the rows of a partition's users, and their features."""
     lake = pd.concat(list(frames) or [pd.DataFrame()], ignore_index=True)
     if len(lake):
         events = trained.events(lake, places.value)
         users = int(events.users[-1]) + 1
         rows = histories(events, users, len(places.value), how.half_life_ms, how.rating_max).rows
-        yield pd.DataFrame({"rows": [pickle.dumps((_small(rows), told(events, users)))]})
+        yield pd.DataFrame({"rows": [pickle.dumps((_small(rows), user_features(events, users)))]})
 
 
 def _small(rows: Rows) -> Rows:

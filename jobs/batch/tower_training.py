@@ -1,7 +1,7 @@
 """The training of two towers, as each process of a TorchDistributor runs it; they meet in a folder and in gloo.
 
     taken.npz          what each user took (udfs.als.Rows)  content.npz    each item's hashed tokens, likewise
-    told.npz           what is known of each, likewise      checkpoint.pt  after each epoch, replaced at once
+    features.npz       each user's features, likewise        checkpoint.pt  after each epoch, replaced at once
     plan.json          Plan
 
 A step takes some users, hides a random part of what each took, and asks for it: softmax over all items that the step's
@@ -34,7 +34,7 @@ from jobs.batch import towers
 from jobs.batch.towers import Bags, Shape, Towers, Users
 from udfs.als import Float, Int, Real, Rows
 
-PLAN, TAKEN, TOLD, CONTENT, CHECKPOINT = "plan.json", "taken.npz", "told.npz", "content.npz", "checkpoint.pt"
+PLAN, TAKEN, FEATURES, CONTENT, CHECKPOINT = "plan.json", "taken.npz", "features.npz", "content.npz", "checkpoint.pt"
 JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells say when to stop; share of cells; items of a list
 ASKED, HARD = 1000, (100, 500)  # users whose lists say what is hard; from which place to which
 
@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Step(NamedTuple):
     bags: Bags  # what is shown of each user; columns are places in `items`
-    told: Bags
+    features: Bags
     items: Tensor  # all that are offered
     owners: Tensor  # of what is hidden: row of the user,
     wanted: Tensor  # and place in `items`
@@ -87,7 +87,7 @@ def run(folder: str) -> None:
 
 def train(folder: Path, plan: Plan, rank: int, ranks: int) -> None:
     content = load(folder / CONTENT)
-    training, judged = apart(Users(load(folder / TAKEN), load(folder / TOLD)), plan.seed)
+    training, judged = apart(Users(load(folder / TAKEN), load(folder / FEATURES)), plan.seed)
     torch.manual_seed(plan.seed)
     model = Towers(shape(plan))
     optimizer = torch.optim.Adam(model.parameters(), plan.rate, weight_decay=plan.decay)
@@ -96,7 +96,7 @@ def train(folder: Path, plan: Plan, rank: int, ranks: int) -> None:
     while epoch < plan.epochs and since < plan.patience:
         torch.manual_seed(hash((plan.seed, epoch, rank)) % 2**31)
         began, pairs = time.monotonic(), 0
-        hard = mistaken(model, training, content, plan, epoch)
+        hard = hard_negatives(model, training, content, plan, epoch)
         correction = chances(training.taken, plan, hard, ranks)
         model.train()
         for step in steps(training, plan, epoch, rank, ranks, hard):
@@ -119,9 +119,9 @@ def agreed(best: float, since: int, ranks: int) -> tuple[float, int]:
     """What the first process found."""
     if ranks == 1:
         return best, since
-    told = torch.tensor([best, since], dtype=torch.float64)
-    dist.broadcast(told, 0)
-    return float(told[0]), int(told[1])
+    first = torch.tensor([best, since], dtype=torch.float64)
+    dist.broadcast(first, 0)
+    return float(first[0]), int(first[1])
 
 
 def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float, int]:
@@ -175,7 +175,7 @@ def without(rows: Rows, hidden: Any) -> Rows:
     return Rows(rows.indptr - gone[rows.indptr], rows.columns[~hidden], rows.strengths[~hidden])
 
 
-def mistaken(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int) -> Float:
+def hard_negatives(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int) -> Float:
     """(m,): the share that each item has of the places HARD in the lists of ASKED users, without what they took."""
     items = int(plan.shape["items"])
     first, last = (min(place, items // part) for place, part in zip(HARD, (10, 2), strict=True))
@@ -227,11 +227,11 @@ def step(users: Users, plan: Plan, rng: np.random.Generator, below: Float) -> St
     owners = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
     shown = without(Rows(rows.indptr, place, rows.strengths), hidden)
     offered, asked, wanted, of = map(torch.from_numpy, (items, owners[hidden], place[hidden], owners[~hidden]))
-    return Step(towers.bags(shown), towers.bags(users.told), offered, asked, wanted, of, int(hidden.sum()))
+    return Step(towers.bags(shown), towers.bags(users.features), offered, asked, wanted, of, int(hidden.sum()))
 
 
 def learn(model: nn.Module, optimizer: torch.optim.Optimizer, step: Step, content: Rows, correction: Tensor) -> int:
-    scores = model(step.bags, step.told, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
+    scores = model(step.bags, step.features, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
     scores = scores - correction[step.items]
     scores[step.shown, step.bags.columns] = -torch.inf
     loss = -scores.log_softmax(dim=1)[step.owners, step.wanted].mean()

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from udfs.als import Int, Rows
-from udfs.confidence import UNTOLD
+from udfs.confidence import NO_FEATURE
 
 PRICE_STEPS = 4  # tokens in a doubling of the price
-TOLD_BUCKETS = 1024  # for what is known of users: few kinds of few values
+FEATURE_BUCKETS = 1024  # for what is known of users: few kinds of few values
 
 
 class Shape(NamedTuple):
@@ -30,17 +30,17 @@ class Shape(NamedTuple):
     hidden: int
     dropout: float  # share of what was taken that a training step leaves out
     id_dropout: float  # share of ids, and of what is known of users, that a training step leaves out
-    told: int = 0  # buckets of what is known of users; 0: nothing is, of none
+    features: int = 0  # buckets of what is known of users; 0: nothing is, of none
 
 
 class Users(NamedTuple):
     """A row a user of each."""
 
     taken: Rows
-    told: Rows  # buckets of what is known of them
+    features: Rows  # buckets of what is known of them
 
     def chosen(self, places: Int) -> "Users":
-        return Users(chosen(self.taken, places), chosen(self.told, places))
+        return Users(chosen(self.taken, places), chosen(self.features, places))
 
 
 class Bags(NamedTuple):
@@ -81,22 +81,22 @@ class Towers(nn.Module):  # type: ignore[misc]
         self.shape = shape
         self.offered, self.taken = Items(shape), Items(shape)
         self.dropout = nn.Dropout(shape.dropout)
-        self.told = nn.EmbeddingBag(shape.told, shape.factors, mode="mean") if shape.told else None
-        if self.told is not None:
-            nn.init.zeros_(self.told.weight)  # what nobody is told of says nothing
+        self.features = nn.EmbeddingBag(shape.features, shape.factors, mode="mean") if shape.features else None
+        if self.features is not None:
+            nn.init.zeros_(self.features.weight)  # a feature that nobody has says nothing
         self.hidden = nn.Linear(shape.factors, shape.hidden)
         self.out = nn.Linear(shape.hidden, shape.factors)
 
-    def forward(self, bags: Bags, told: Bags, offered: Tensor, content: Bags) -> Tensor:
+    def forward(self, bags: Bags, features: Bags, offered: Tensor, content: Bags) -> Tensor:
         """Scores (users, offered); the columns of `bags` are places in `offered`, too."""
-        return self.users(self.taken(offered, content), bags, told) @ self.offered(offered, content).T
+        return self.users(self.taken(offered, content), bags, features) @ self.offered(offered, content).T
 
-    def users(self, taken: Tensor, bags: Bags, told: Bags) -> Tensor:
+    def users(self, taken: Tensor, bags: Bags, features: Bags) -> Tensor:
         """(bags, f) from the table that the bags' columns point into."""
         weights = self.dropout(bags.weights)
         summed = nn.functional.embedding_bag(bags.columns, taken, bags.offsets, mode="sum", per_sample_weights=weights)
-        if self.told is not None:
-            known = self.told(told.columns, told.offsets)
+        if self.features is not None:
+            known = self.features(features.columns, features.offsets)
             known = known * undropped(len(known), self.shape.id_dropout) if self.training else known
             summed = summed + known
         return self.out(torch.tanh(self.hidden(summed)))
@@ -144,11 +144,11 @@ def chosen(rows: Rows, places: Int) -> Rows:
     return Rows(indptr, rows.columns[entries], rows.strengths[entries])
 
 
-def users(taken: Rows, told: Int, shape: Shape) -> Users:
-    """told (n, kinds): hashes or UNTOLD, as udfs/confidence.py gives them."""
-    says = (told != UNTOLD) & (shape.told > 0)
+def users(taken: Rows, features: Int, shape: Shape) -> Users:
+    """features (n, kinds): hashes or NO_FEATURE, as udfs/confidence.py gives them."""
+    says = (features != NO_FEATURE) & (shape.features > 0)
     indptr = np.concatenate([[0], np.cumsum(says.sum(axis=1))]).astype(np.int64)
-    return Users(taken, Rows(indptr, told[says] % max(shape.told, 1), np.ones(indptr[-1])))
+    return Users(taken, Rows(indptr, features[says] % max(shape.features, 1), np.ones(indptr[-1])))
 
 
 def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
@@ -163,7 +163,7 @@ def vectors(towers: Towers, taken: Tensor, users: Users) -> NDArray[np.float64]:
     """(n, f); zeros for a user who took nothing."""
     towers.eval()
     with torch.no_grad():
-        made = towers.users(taken, bags(users.taken), bags(users.told))
+        made = towers.users(taken, bags(users.taken), bags(users.features))
     found: NDArray[np.float64] = made.numpy().astype(np.float64)
     found[np.diff(users.taken.indptr) == 0] = 0.0
     return found

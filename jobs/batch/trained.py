@@ -30,7 +30,7 @@ from jobs.batch.night import Night
 from schemas import redis_keys
 from udfs import als
 from udfs.als import Float, Int, Objective
-from udfs.confidence import ACTIONS, UNKNOWN, UNTOLD, Events, histories, told
+from udfs.confidence import ACTIONS, NO_FEATURE, UNKNOWN, Events, histories, user_features
 
 T = TypeVar("T")
 MODEL, TOWERS = "model.json", "towers.pt"
@@ -89,7 +89,7 @@ class TwoTower:
     def user_vectors(self, events: Events, users: int) -> Float:
         half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
         rows = histories(events, users, len(self.items), half_life_ms, rating_max).rows
-        known = self._users(rows, told(events, users), self._towers.shape)
+        known = self._users(rows, user_features(events, users), self._towers.shape)
         return np.asarray(self._vectors(self._towers, self._taken, known))
 
 
@@ -157,7 +157,7 @@ def _hashed(said: pd.Series) -> Int:
     """Of each event what it says of the shopper."""
     codes, values = pd.factorize(said)
     hashes = [zlib.crc32(f"{said.name}:{value}".encode()) for value in values]
-    return np.array([*hashes, UNTOLD], np.int64)[codes]
+    return np.array([*hashes, NO_FEATURE], np.int64)[codes]
 
 
 def columns(lake: DataFrame) -> list[str]:

@@ -39,7 +39,7 @@ from jobs.batch.towers import Towers, Users
 from jobs.batch.trained import Trained
 from udfs import als
 from udfs.als import Objective, Real, Rows
-from udfs.confidence import UNTOLD
+from udfs.confidence import NO_FEATURE
 
 STEP = "two_tower"
 CONTENT = ("event_id", "category", "price")
@@ -70,14 +70,14 @@ def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protoco
     events = blocks.kept(events)
     lineage = trained.lineage(tonight, protocol, events)
     items, content = catalogue(events, s)
-    rows, told = blocks.gathered(events, items, how)
+    rows, features = blocks.gathered(events, items, how)
     events.unpersist()
     if len(rows.indptr) < 3:
         raise HeadraceError(f"training needs at least 2 users, got {len(rows.indptr) - 1}")
-    plan = planned(len(items), content, s, is_told=bool((told != UNTOLD).any()))
-    users = towers.users(rows, told, tower_training.shape(plan))
+    plan = planned(len(items), content, s, has_features=bool((features != NO_FEATURE).any()))
+    users = towers.users(rows, features, tower_training.shape(plan))
     with durable.locked(tonight.folder / f".{STEP}"):
-        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan, users.told, content)
+        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan, users.features, content)
         model = fit(users, content, plan, s.processes, work)
         shutil.rmtree(work)
     factors, taken = towers.tables(model, content)
@@ -135,10 +135,10 @@ def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]
         )
 
 
-def planned(items: int, content: Rows, s: Settings, is_told: bool = False) -> Plan:
+def planned(items: int, content: Rows, s: Settings, has_features: bool = False) -> Plan:
     buckets = s.buckets if len(content.columns) else 0
-    told = towers.TOLD_BUCKETS if is_told else 0
-    shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, told)
+    features = towers.FEATURE_BUCKETS if has_features else 0
+    shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, features)
     names = ("epochs", "patience", "users", "drawn", "hard", "hide", "rate", "decay", "seed")
     return Plan(shape=shape._asdict(), **{name: getattr(s, name) for name in names})
 
@@ -147,7 +147,7 @@ def fit(users: Users, content: Rows, plan: Plan, processes: int, work: Path) -> 
     """The towers as they were when they were best."""
     work.mkdir(parents=True, exist_ok=True)
     tower_training.save(work / tower_training.TAKEN, users.taken)
-    tower_training.save(work / tower_training.TOLD, users.told)
+    tower_training.save(work / tower_training.FEATURES, users.features)
     tower_training.save(work / tower_training.CONTENT, content)
     (work / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     TorchDistributor(num_processes=processes, local_mode=True, use_gpu=False).run(tower_training.run, str(work))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from udfs.confidence import ACTIONS, UNKNOWN, UNTOLD, Events, Histories, histories, told
+from udfs.confidence import ACTIONS, NO_FEATURE, UNKNOWN, Events, Histories, histories, user_features
 
 DAY_MS = 86_400_000
 Did = tuple[int, int, str, float, int]  # user, item, action, rating, t_ms
@@ -141,7 +141,11 @@ def test_wrong_parameters() -> None:
 
 def test_of_a_user_the_last_that_an_event_says_is_known() -> None:
     given = events(*((user, 0, "view", math.nan, n) for n, user in enumerate([0, 0, 0, 2, 2])))
-    said = np.array([[7, UNTOLD], [8, 5], [UNTOLD, UNTOLD], [UNTOLD, 3], [UNTOLD, 4]])
-    assert told(given._replace(told=said), 3).tolist() == [[8, 5], [UNTOLD, UNTOLD], [UNTOLD, 4]]
-    assert told(given._replace(told=said).where(np.arange(3)), 1).tolist() == [[8, 5]]
-    assert told(given, 3).shape == (3, 0)
+    said = np.array([[7, NO_FEATURE], [8, 5], [NO_FEATURE, NO_FEATURE], [NO_FEATURE, 3], [NO_FEATURE, 4]])
+    assert user_features(given._replace(features=said), 3).tolist() == [
+        [8, 5],
+        [NO_FEATURE, NO_FEATURE],
+        [NO_FEATURE, 4],
+    ]
+    assert user_features(given._replace(features=said).where(np.arange(3)), 1).tolist() == [[8, 5]]
+    assert user_features(given, 3).shape == (3, 0)

@@ -80,7 +80,7 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path
     assert (scores[0:side:2, side] > scores[0:side:2, 1:side:2].max(axis=1)).all()
 
 
-NOTHING_TOLD = Rows(np.zeros(61, np.int64), np.empty(0, np.int64), np.empty(0))
+NO_FEATURES = Rows(np.zeros(61, np.int64), np.empty(0, np.int64), np.empty(0))
 DEVICES = Rows(np.arange(61), np.arange(60) % 3, np.ones(60))
 NO_CONTENT = Rows(np.zeros(31, np.int64), np.empty(0, np.int64), np.empty(0))
 
@@ -95,9 +95,9 @@ def some_rows() -> Rows:
 def prepared(folder: Path, epochs: int) -> Path:
     folder.mkdir()
     tower_training.save(folder / tower_training.TAKEN, some_rows())
-    tower_training.save(folder / tower_training.TOLD, DEVICES)
+    tower_training.save(folder / tower_training.FEATURES, DEVICES)
     tower_training.save(folder / tower_training.CONTENT, NO_CONTENT)
-    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs, hard=4), is_told=True)
+    plan = two_tower.planned(30, NO_CONTENT, settings(epochs=epochs, patience=epochs, hard=4), has_features=True)
     (folder / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     return folder
 
@@ -137,7 +137,7 @@ def test_what_is_hidden_leaves_something_shown() -> None:
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_chance_to_be_offered_is_how_often_an_item_is(ranks: int) -> None:
     plan = two_tower.planned(30, NO_CONTENT, settings(users=2 * ranks, drawn=2, hard=3))
-    users, offered = Users(some_rows(), NOTHING_TOLD), np.zeros(30)
+    users, offered = Users(some_rows(), NO_FEATURES), np.zeros(30)
     hard = np.repeat([0.3, 0.0], [3, 27]) + np.repeat([0.0, 0.1], [29, 1])
     for epoch in range(100):
         for step in tower_training.steps(users, plan, epoch, 0, ranks, hard):
@@ -158,19 +158,19 @@ def test_what_is_hard_is_listed_and_was_not_taken() -> None:
     columns = np.tile([350, 399], 40)
     nothing = Rows(np.zeros(41, np.int64), np.empty(0, np.int64), np.empty(0))
     users = Users(Rows(np.arange(0, 81, 2), columns, np.ones(80)), nothing)
-    hard = tower_training.mistaken(model, users, content, plan, 0)
+    hard = tower_training.hard_negatives(model, users, content, plan, 0)
     first, last = items // 10, items // 2  # of so few items
     expected = np.setdiff1d(np.arange(items), columns)[::-1][first:last]
     assert sorted(np.flatnonzero(hard)) == sorted(expected)
     np.testing.assert_allclose(hard[expected], 1 / len(expected))
-    assert not tower_training.mistaken(model, users, content, msgspec.structs.replace(plan, hard=0), 0).any()
+    assert not tower_training.hard_negatives(model, users, content, msgspec.structs.replace(plan, hard=0), 0).any()
 
 
 def test_a_training_goes_on_from_one_that_read_the_same() -> None:
     plan = two_tower.planned(30, NO_CONTENT, settings())
-    read: list[Any] = ["1f", plan, NOTHING_TOLD, NO_CONTENT]
+    read: list[Any] = ["1f", plan, NO_FEATURES, NO_CONTENT]
     others = [["2f", *read[1:]], ["1f", two_tower.planned(30, NO_CONTENT, settings(seed=2)), *read[2:]]]
-    others += [["1f", plan, DEVICES, NO_CONTENT], ["1f", plan, NOTHING_TOLD, DEVICES]]
+    others += [["1f", plan, DEVICES, NO_CONTENT], ["1f", plan, NO_FEATURES, DEVICES]]
     names = [two_tower._fingerprint(*each) for each in (read, *others)]
     assert len({*names}) == 5
     assert two_tower._fingerprint(*read) == names[0]
