@@ -3,7 +3,6 @@
 .PHONY: demo test test-pure test-flink test-spark test-edge test-dags check up down bench soak package batch edge airflow lock help
 .DELETE_ON_ERROR:
 
-UV_VERSION := 0.13.9
 export HEADRACE_CACHE ?= $(CURDIR)/.headrace
 UV := $(HEADRACE_CACHE)/uv/bin/uv
 ENV := $(HEADRACE_CACHE)/env/streaming
@@ -26,7 +25,7 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 
 test soak: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: first those that share a machine, two at a time, then the whole stack
-	@$(PYTHON) -m infra.stack.prerequisites
+	@$(PYTHON) -m headrace.infra.stack.prerequisites
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-spark test-pure test-dags test-edge test-flink
 	$(PYTHON) -m pytest -m stack --durations=15
 
@@ -40,7 +39,7 @@ test-spark:
 	$(BATCH_PYTHON) -m pytest -m "spark and not stack"
 
 test-edge:
-	$(EDGE_PYTHON) -m pytest tests/edge/test_flower.py tests/infra/test_continuous_gaussian.py
+	$(EDGE_PYTHON) -m pytest tests/edge/federated/test_flower.py tests/edge/federated/test_continuous_gaussian.py
 
 test-dags:
 	$(AIRFLOW_PYTHON) -m pytest -m "airflow and not stack" tests/dags
@@ -62,7 +61,7 @@ bench: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## one benchmark: make bench NAME=sessi
 soak: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) # every test, also those too long for CI, and 20 seeded crash schedules
 	$(PYTHON) -m pytest --soak -m "not flink and not spark and not airflow and not stack"
 	$(BATCH_PYTHON) -m pytest --soak -m "spark and not stack"
-	$(EDGE_PYTHON) -m pytest --soak tests/edge/test_flower.py tests/infra/test_continuous_gaussian.py
+	$(EDGE_PYTHON) -m pytest --soak tests/edge/federated/test_flower.py tests/edge/federated/test_continuous_gaussian.py
 	$(AIRFLOW_PYTHON) -m pytest --soak -m "airflow and not stack" tests/dags
 	$(PYTHON) -m pytest --soak -m stack
 
@@ -81,9 +80,9 @@ help: ## this list
 # Debian ships venv apart from python3; root installs it.
 $(UV):
 	python3 -m venv $(HEADRACE_CACHE)/uv || { apt-get update -qq && apt-get install -qq -y python3-venv && python3 -m venv $(HEADRACE_CACHE)/uv; }
-	$(HEADRACE_CACHE)/uv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(HEADRACE_CACHE)/uv/bin/pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)/uv.txt
 
-$(READY): $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt setup.py | $(UV)
+$(READY): $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python 3.11 $(ENV)
 	$(UV) pip sync --quiet --python $(PYTHON) $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt
 	$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
@@ -93,18 +92,14 @@ $(READY): $(REQUIREMENTS)/streaming.txt $(REQUIREMENTS)/dev.txt setup.py | $(UV)
 batch edge airflow: %: $(HEADRACE_CACHE)/env/%/.ready
 batch: $(SPARK_JARS)
 
-$(HEADRACE_CACHE)/env/%/.ready: $(REQUIREMENTS)/%.txt $(REQUIREMENTS)/test.in setup.py | $(UV)
-	$(UV) venv --quiet --allow-existing --python 3.11 $(@D)
-	$(UV) pip sync --quiet --python $(@D)/bin/python $(REQUIREMENTS)/$*.txt
-	$(UV) pip install --quiet --python $(@D)/bin/python -c $(REQUIREMENTS)/$*.txt -r $(REQUIREMENTS)/test.in
-	$(UV) pip install --quiet --python $(@D)/bin/python --no-deps --editable .
-	@touch $@
+$(HEADRACE_CACHE)/env/%/.ready: $(REQUIREMENTS)/%.txt $(REQUIREMENTS)/test.in pyproject.toml | $(READY)
+	@$(HEADRACE) install $*
 
 $(SPARK_JARS): infra/jars/spark/pom.xml | $(READY)
-	@$(PYTHON) -m infra.stack.jars spark
+	@$(PYTHON) -m headrace.infra.stack.jars spark
 
 $(KAFKA_JARS): infra/jars/broker/pom.xml | $(READY)
-	@$(PYTHON) -m infra.stack.jars kafka
+	@$(PYTHON) -m headrace.infra.stack.jars kafka
 
 $(JOB_JAR): udfs/jvm/pom.xml $(wildcard udfs/jvm/*.java) | $(READY)
-	@$(PYTHON) -m infra.stack.jars flink
+	@$(PYTHON) -m headrace.infra.stack.jars flink

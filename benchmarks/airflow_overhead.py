@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks import airflow_runs
 from benchmarks.harness import Result, show_round, table
-from infra import places
+from headrace.infra import paths
 from tests.dags.checkout import STEPS, Checkout
 
 LOAD_MAX_S = 5.0  # the aim
@@ -56,16 +56,16 @@ def _round(checkout: Checkout, number: int) -> tuple[float, ...]:
 
 def _load(checkout: Checkout) -> tuple[float, float]:
     environment = checkout.environment() | {"AIRFLOW_HOME": str(checkout.home / "airflow")}
-    command = [str(places.python("airflow")), "-c", LOAD, str(checkout.folder / "dags")]
+    command = [str(paths.python("airflow")), "-c", LOAD, str(checkout.folder / "dags")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     wall_s, cpu_s = json.loads(done.stdout.splitlines()[-1])
     return wall_s, cpu_s
 
 
 def _scheduled(checkout: Checkout, night: str) -> airflow_runs.Run:
-    headrace = [sys.executable, "-m", "infra", "airflow"]
+    headrace = [sys.executable, "-m", "headrace", "airflow"]
     environment = checkout.environment() | {"AIRFLOW_HOME": str(checkout.home / "airflow")}
-    airflow = str(places.python("airflow").with_name("airflow"))
+    airflow = str(paths.python("airflow").with_name("airflow"))
     subprocess.run(headrace, env=environment, cwd=checkout.folder, check=True)
     try:
         for command in (["unpause"], ["trigger", "--conf", json.dumps({"date": night})]):
@@ -91,6 +91,6 @@ def _ended(checkout: Checkout) -> airflow_runs.Run:
 def _job_alone(checkout: Checkout) -> float:
     """What a task's process costs without Airflow."""
     began_s = time.monotonic()
-    command = [str(places.python("airflow")), "-m", "jobs.batch.land", "--date", "2025-12-31"]
+    command = [str(paths.python("airflow")), "-m", "headrace.jobs.batch.land", "--date", "2025-12-31"]
     subprocess.run(command, env=checkout.environment(), cwd=checkout.folder, check=True)
     return time.monotonic() - began_s

@@ -17,7 +17,7 @@ from benchmarks.clicks import DATA
 from benchmarks.harness import Result, console, table
 from benchmarks.in_batch import asked
 from benchmarks.peers import environment
-from infra.settings import load
+from headrace.infra.settings import load
 
 CASES = {"MovieLens 1M": (asked.ncf, (64, 128)), "YooChoose": (asked.yoochoose, (64, 128))}
 ITERATIONS, SLOW = 10, 5  # of those whose iterations take long

@@ -16,16 +16,19 @@ import numpy as np
 
 from benchmarks import stack
 from benchmarks.harness import Result, console, show_round, table
-from edge.replay import bulk_producer
-from infra import places
-from infra.settings import Settings
-from schemas import redis_keys, topics
-from udfs.arms import unpack_posterior
-from udfs.context import SHOPPER, Encoder, Hashed
+from headrace.edge.shoppers.replay import bulk_producer
+from headrace.infra import paths
+from headrace.infra.settings import Settings
+from headrace.schemas import redis_keys, topics
+from headrace.udfs.bandit.arms import unpack_posterior
+from headrace.udfs.bandit.context import SHOPPER, Encoder, Hashed
 
 JOB = "bandit"
 WIDE = Encoder((*SHOPPER.columns, Hashed("user", "segment", buckets=16)))
-ENCODERS = {f"d = {SHOPPER.d}": ("udfs.context:SHOPPER", SHOPPER), f"d = {WIDE.d}": ("benchmarks.bandit:WIDE", WIDE)}
+ENCODERS = {
+    f"d = {SHOPPER.d}": ("headrace.udfs.bandit.context:SHOPPER", SHOPPER),
+    f"d = {WIDE.d}": ("benchmarks.bandit:WIDE", WIDE),
+}
 ARMS = (10, 1_000, 10_000)
 IMPRESSIONS = 400_000
 CLICKED = 0.2  # share of impressions
@@ -52,7 +55,7 @@ def main(rounds: int) -> Result:
     for number in range(1, rounds + 1):
         for case, (arms, (place, encoder)) in cases.items():
             # Flink's client must find the encoder.
-            os.environ |= {"HEADRACE_BANDIT__ENCODER": place, "PYTHONPATH": str(places.CHECKOUT)}
+            os.environ |= {"HEADRACE_BANDIT__ENCODER": place, "PYTHONPATH": str(paths.PACKAGE)}
             messages, figures = list(stream(arms, number, encoder)), rates[case]
             begin_s = time.perf_counter()
             expected = loop(messages)

@@ -1,10 +1,10 @@
 """Impressions per CPU-second of the bandit learner's maths, against a Sherman-Morrison loop in numpy.
 
-Ours are the batches of the job: sums per arm (udfs.arms.partials), merged with what stood (merge), and the posteriors
-of the arms that changed, solved and packed for Redis (solve, pack_posterior). In the job the JVM does the first two
-steps (udfs/jvm/ArmSums), so this is numpy's time, not the job's. The loop keeps A^-1, b and theta of each arm at every
-impression, in O(d^2), and packs nothing: it ends as floats in memory, with rounding errors that grow, and cannot take
-an impression back exactly. Each impression is one row; in the job one that is corrected later makes three.
+Ours are the batches of the job: sums per arm (headrace.udfs.bandit.arms.partials), merged with what stood (merge), and
+the posteriors of the arms that changed, solved and packed for Redis (solve, pack_posterior). In the job the JVM does
+the first two steps (udfs/jvm/ArmSums), so this is numpy's time, not the job's. The loop keeps A^-1, b and theta of each
+arm at every impression, in O(d^2), and packs nothing: it ends as floats in memory, with rounding errors that grow, and
+cannot take an impression back exactly. Each impression is one row; in the job one that is corrected later makes three.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Result, show_round, table
-from infra.settings import load
-from udfs import arms
-from udfs.arms import Floats, Posterior
+from headrace.infra.settings import load
+from headrace.udfs.bandit import arms
+from headrace.udfs.bandit.arms import Floats, Posterior
 
 ARMS, DIMENSIONS = (10, 1_000, 10_000), (16, 32)
 IMPRESSIONS = 40_000

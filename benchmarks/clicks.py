@@ -16,15 +16,15 @@ import msgspec
 from benchmarks import stack
 from benchmarks.harness import console
 from benchmarks.peers import environment
-from edge import datasets
-from edge.simulator import Shop
-from infra import places
-from schemas import redis_keys
-from udfs.contract import Contract, ContractError
+from headrace.edge import datasets
+from headrace.edge.shoppers.simulator import Shop
+from headrace.infra import paths
+from headrace.schemas import redis_keys
+from headrace.udfs.contract import Contract, ContractError
 
 MARKS = 320
 MARK_KEYS = [redis_keys.session(f"~mark-{index}") for index in range(MARKS)]
-DATA = Path(os.environ.get("HEADRACE_DATA", places.CHECKOUT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("HEADRACE_DATA", paths.PACKAGE.parent / "shared" / "data"))
 PREFERRED = ("yoochoose", "online-retail")
 SHOPPERS, FIRST_MS, SHOP_CLICKS_PER_S = 100_000, 1_700_000_000_000, 100.0  # of the simulation
 
@@ -86,7 +86,7 @@ def load(events: int) -> None:
     process = environment.start("load", path(events))
     with console.status(f"sending {events:,} clicks to Kafka"):
         if process.wait():
-            raise RuntimeError(f"the load ended with {process.returncode}: see {places.logs()}/load.log")
+            raise RuntimeError(f"the load ended with {process.returncode}: see {paths.logs()}/load.log")
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def sending(events: int, clicks_per_s: float) -> Iterator[None]:
     try:
         yield
         if process.poll() is not None:
-            raise RuntimeError(f"the load ended early, with {process.returncode}: see {places.logs()}/load.log")
+            raise RuntimeError(f"the load ended early, with {process.returncode}: see {paths.logs()}/load.log")
     finally:
         process.terminate()
         process.wait()

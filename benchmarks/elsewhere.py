@@ -9,15 +9,16 @@ from typing import Any
 
 import psutil
 
-from infra import batch, places
-from infra.settings import load
+from headrace.infra import paths
+from headrace.infra.launch import batch
+from headrace.infra.settings import load
 
 SAMPLED_S = 0.2
 
 
 def ours(module: str, *arguments: Any) -> dict[str, Any]:
     """benchmarks.in_batch.MODULE in the batch environment, with Spark as a night has it."""
-    return _run(places.python("batch"), f"benchmarks.in_batch.{module}", arguments, batch.environment(load().spark))
+    return _run(paths.python("batch"), f"benchmarks.in_batch.{module}", arguments, batch.environment(load().spark))
 
 
 def peer(python: str, module: str, *arguments: Any) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def peer(python: str, module: str, *arguments: Any) -> dict[str, Any]:
 def _run(python: Path, module: str, arguments: tuple[Any, ...], environment: dict[str, str]) -> dict[str, Any]:
     """What the module printed last, and the highest memory of it with all its processes."""
     command = [str(python), "-m", module, *map(str, arguments)]
-    process = subprocess.Popen(command, env=environment, cwd=places.CHECKOUT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, cwd=paths.PACKAGE, stdout=subprocess.PIPE, text=True)
     peak = [0]
     watching = threading.Thread(target=_watch, args=(process, peak), daemon=True)
     watching.start()

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Result, console, table
-from infra.models import Contents, Manifest, Model
-from infra.settings import load
-from jobs.batch import index
-from jobs.batch.index import Index
+from headrace.infra.settings import load
+from headrace.infra.versions.store import Contents, Manifest, Model
+from headrace.jobs.batch import index
+from headrace.jobs.batch.index import Index
 
 SIZES = (50_000, 500_000, 5_000_000)
 FACTORS, CLUSTERS, SPREAD = 64, 500, 0.7

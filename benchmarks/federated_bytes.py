@@ -1,8 +1,9 @@
 """What a federated round costs on the wire and in time, by parameters, epsilon and nodes; against CKKS.
 
-udfs.plan chooses scale, noise and field width. A node's `protect` is measured as it is; encryption, sum and opening are
-measured by the chunk and multiplied, since chunks are alike. The sum is one core's, for all nodes. CKKS is TenSEAL's
-8192, [60, 40, 60], 2^40, as it is often set; no noise or room is chosen there, so it is the size that is compared.
+headrace.udfs.federated.plan chooses scale, noise and field width. A node's `protect` is measured as it is; encryption,
+sum and opening are measured by the chunk and multiplied, since chunks are alike. The sum is one core's, for all nodes.
+CKKS is TenSEAL's 8192, [60, 40, 60], 2^40, as it is often set; no noise or room is chosen there, so it is the size that
+is compared.
 """
 
 import os
@@ -15,12 +16,13 @@ import numpy as np
 import tenseal
 
 from benchmarks.harness import Result, table
-from infra import homomorphic
-from infra.homomorphic import Decryptor, Encryptor
-from udfs import ciphertext, federated, frame, packing
-from udfs.accountant import Budget
-from udfs.frame import Frame
-from udfs.plan import Plan, plan
+from headrace.edge.federated import bfv
+from headrace.edge.federated.bfv import Decryptor, Encryptor
+from headrace.udfs.federated import ciphertext, frame, packing
+from headrace.udfs.federated import update as federated
+from headrace.udfs.federated.accountant import Budget
+from headrace.udfs.federated.frame import Frame
+from headrace.udfs.federated.plan import Plan, plan
 
 DIMENSIONS, NODES, EPSILONS = (10_000, 100_000, 1_000_000), (50, 1_000), (0.1, 1.0, 8.0, 10.0)
 DELTA, ROUNDS = 1e-5, 10
@@ -89,7 +91,7 @@ def protect_seconds(planned: Plan) -> float:
 
 def chunk_seconds() -> Seconds:
     """Three fields of 15 bits; packing and unpacking are in it."""
-    public, secret = homomorphic.generate()
+    public, secret = bfv.generate()
     encryptor, decryptor, layout = Encryptor(public), Decryptor(secret), packing.layout(15)
     values, tag = np.random.default_rng(1).integers(-100, 100, layout.values()), np.zeros((1, packing.TAGS), np.int64)
     bodies = [encryptor.encrypt(packing.pack(values, layout, tag)[0]) for _ in range(500)]

@@ -19,15 +19,15 @@ from kafka import KafkaProducer
 from benchmarks import stack
 from benchmarks.federated_sum import encrypted
 from benchmarks.harness import Result, show_round, table
-from edge.federated import provisioning
-from edge.federated.channel import Follower, Told, Writer
-from infra import federation, homomorphic
-from infra.homomorphic import Adder
-from infra.settings import Settings
-from infra.topics import admin
-from schemas import topics
-from udfs import frame, packing
-from udfs.ciphertext import Q
+from headrace.edge.federated import bfv, provisioning
+from headrace.edge.federated.bfv import Adder
+from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.infra import federated_files
+from headrace.infra.clients.kafka_topics import admin
+from headrace.infra.settings import Settings
+from headrace.schemas import topics
+from headrace.udfs.federated import frame, packing
+from headrace.udfs.federated.ciphertext import Q
 
 JOB, NODES, CHUNKS, BODIES = "federated", 64, 192, 256
 FRAMES = NODES * CHUNKS
@@ -110,7 +110,7 @@ def terms(number: int, population: provisioning.Population) -> dict[str, Any]:
     return {
         "round": number, "status": "open", "model": "job", "version": 0, "population": population.name,
         "length": layout.values() * CHUNKS, "chunks": CHUNKS, "clip": 1.0, "scale": 1.0, "node_sigma": 1,
-        "quorum": NODES, "width": 9, "buckets": 1, "parameters": homomorphic.parameters(layout).hex(),
+        "quorum": NODES, "width": 9, "buckets": 1, "parameters": bfv.parameters(layout).hex(),
         "key_id": population.key_id, "rule": "fedavg", "invited": population.nodes, "opened_ms": now_ms,
         "deadline_ms": now_ms + 600_000,
     }  # fmt: skip
@@ -119,9 +119,11 @@ def terms(number: int, population: provisioning.Population) -> dict[str, Any]:
 def frames(number: int, population: provisioning.Population, seed: int) -> Iterator[tuple[bytes, bytes]]:
     """Random ciphertexts: a sum takes as long whatever they hold."""
     rng = np.random.default_rng(seed)
-    parameters = homomorphic.parameters(packing.layout(9))
+    parameters = bfv.parameters(packing.layout(9))
     for name in population.nodes:
-        secret = msgspec.json.decode((federation.node(name) / federation.SECRET).read_bytes(), type=dict[str, str])
+        secret = msgspec.json.decode(
+            (federated_files.node(name) / federated_files.SECRET).read_bytes(), type=dict[str, str]
+        )
         for chunk in range(CHUNKS):
             body = rng.integers(0, Q, 2 * packing.SLOTS, dtype=np.uint64).astype("<u8").tobytes()
             made = frame.Frame(number, chunk, CHUNKS, name, bytes.fromhex(population.key_id), parameters, body)

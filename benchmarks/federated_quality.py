@@ -1,10 +1,10 @@
 """NDCG@10 of federated collaborative filtering by epsilon and rounds, beside central ALS and popularity.
 
-Each user is a node; the terms are those of [federated] in infra/settings.toml. In this process, with the rounds' maths:
-users' vectors solved on the node, updates clipped, the sum noised as much as the plan says, folded by the rule. Where
-it differs from a real round: the sum is taken in float64, with the rounding's and the noise's variance drawn as one
-Gaussian. Held out are, on MovieLens 100K, each user's newest fifth; on MovieLens 1M the item of the NCF split. Lists
-are of all items that the user has not rated before. Seeds change the start and the noise.
+Each user is a node; the terms are those of [federated] in infra/config/settings.toml. In this process, with the rounds'
+maths: users' vectors solved on the node, updates clipped, the sum noised as much as the plan says, folded by the rule.
+Where it differs from a real round: the sum is taken in float64, with the rounding's and the noise's variance drawn as
+one Gaussian. Held out are, on MovieLens 100K, each user's newest fifth; on MovieLens 1M the item of the NCF split.
+Lists are of all items that the user has not rated before. Seeds change the start and the noise.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,14 @@ from benchmarks import plot
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, console, table
 from benchmarks.in_batch import asked
-from edge import datasets
-from edge.federated.coordinator import QUORUM
-from infra import places
-from infra.settings import Federated, load
-from udfs import als, federated, rounds
-from udfs.accountant import Budget
-from udfs.plan import plan
+from headrace.edge import datasets
+from headrace.edge.federated.coordinator import QUORUM
+from headrace.infra import paths
+from headrace.infra.settings import Federated, load
+from headrace.udfs.factors import als
+from headrace.udfs.federated import rounds, update
+from headrace.udfs.federated.accountant import Budget
+from headrace.udfs.federated.plan import plan
 
 Float = NDArray[np.float64]
 EPSILONS = (0.1, 1.0, 8.0, 10.0, None)
@@ -84,7 +85,7 @@ def _measured(name: str, split: Split, terms: Federated) -> dict[str, Any]:
     ]
     title = f"{name}: {len(split.held):,} nodes, mean and deviation of {SEEDS} seeds"
     picture = plot.svg(title, "rounds", "NDCG@10", at, lines)
-    (places.CHECKOUT / "docs" / f"federated-{name.split()[-1].lower()}.svg").write_text(picture)
+    (paths.PACKAGE / "docs" / f"federated-{name.split()[-1].lower()}.svg").write_text(picture)
     return {
         "ours": {each: m[-1] for each, m in means.items()},
         "peers": {each: round(value, 4) for each, value in peers.items()},
@@ -137,10 +138,10 @@ def learn(split: Split, epsilon: float | None, seed: int, terms: Federated) -> I
     done = plan(length, terms.clip, nodes, int(QUORUM * nodes), budget, terms.rounds).done
     noise = np.sqrt(nodes * (done.node_sigma**2 + 0.25)) / done.scale
     start = als.initial(split.items, FACTORS, rng).astype(np.float64)
-    state = federated.new_state(start.ravel(), rule)
+    state = update.new_state(start.ravel(), rule)
     for number in range(1, terms.rounds + 1):
         total = clipped_sum(split, state.model.reshape(-1, FACTORS), terms.clip).ravel()
-        state = federated.fold(state, (total + noise * rng.standard_normal(length)) / nodes, rule)
+        state = update.fold(state, (total + noise * rng.standard_normal(length)) / nodes, rule)
         if number in marks(terms.rounds):
             yield quality(split, state.model.reshape(-1, FACTORS))
 

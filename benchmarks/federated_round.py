@@ -21,19 +21,19 @@ from numpy.typing import NDArray
 
 from benchmarks import stack
 from benchmarks.harness import Result, show_round, table
-from edge.federated import coordinator, key_holder, provisioning
-from edge.federated.channel import Follower, Told, Writer
-from edge.federated.coordinator import Wish
-from edge.federated.layers import Arrays, flat
-from edge.federated.ledger import Ledger
-from edge.federated.node import Node
-from edge.federated.provisioning import Population
-from infra import federation, homomorphic
-from infra.settings import Settings
-from schemas import topics
-from udfs import frame
-from udfs.ciphertext import Q
-from udfs.packing import SLOTS
+from headrace.edge.federated import bfv, coordinator, key_holder, provisioning
+from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.layers import Arrays, flat
+from headrace.edge.federated.ledger import Ledger
+from headrace.edge.federated.node import Node
+from headrace.edge.federated.provisioning import Population
+from headrace.infra import federated_files
+from headrace.infra.settings import Settings
+from headrace.schemas import topics
+from headrace.udfs.federated import frame
+from headrace.udfs.federated.ciphertext import Q
+from headrace.udfs.federated.packing import SLOTS
 
 JOB, NODES, LENGTH = "federated", 50, 100_000
 CHECKPOINT_S = 1
@@ -54,7 +54,9 @@ class Lasted(NamedTuple):
 
 
 class Plain:
-    """In the place of both classes of infra.homomorphic: slots as they are, where the first polynomial would be."""
+    """In the place of both classes of headrace.edge.federated.bfv: slots as they are, where the first polynomial would
+    be.
+    """
 
     def __init__(self, key: bytes) -> None:
         pass
@@ -90,7 +92,7 @@ def main(rounds: int) -> Result:
 
 def play(settings: Settings, kind: str, nodes: int = NODES, length: int = LENGTH) -> Lasted:
     """One round of a model and a population of its own, whose nodes remember no other."""
-    shutil.rmtree(federation.root(), ignore_errors=True)
+    shutil.rmtree(federated_files.root(), ignore_errors=True)
     name = f"bench-{kind}-{time.time_ns()}"
     quorum = int(coordinator.QUORUM * nodes)
     population = provisioning.provision(nodes, name, quorum, EPSILON, DELTA)
@@ -108,13 +110,13 @@ def play(settings: Settings, kind: str, nodes: int = NODES, length: int = LENGTH
 
 @contextmanager
 def encryption(kind: str) -> Iterator[None]:
-    before = homomorphic.Encryptor, homomorphic.Decryptor
+    before = bfv.Encryptor, bfv.Decryptor
     if kind == "plaintext":
-        homomorphic.Encryptor, homomorphic.Decryptor = Plain, Plain  # type: ignore[assignment, misc]
+        bfv.Encryptor, bfv.Decryptor = Plain, Plain  # type: ignore[assignment, misc]
     try:
         yield
     finally:
-        homomorphic.Encryptor, homomorphic.Decryptor = before  # type: ignore[misc]
+        bfv.Encryptor, bfv.Decryptor = before  # type: ignore[misc]
 
 
 def made(name: str, population: Population) -> Node:
@@ -122,16 +124,16 @@ def made(name: str, population: Population) -> Node:
         before = flat(arrays).astype(np.float32)
         return {"a": before + np.random.default_rng(1).standard_normal(len(before), np.float32)}
 
-    return Node(name, population, train, federation.node(name))
+    return Node(name, population, train, federated_files.node(name))
 
 
 class Holder:
     """The key holder, step by step in this process."""
 
     def __init__(self, settings: Settings, population: Population) -> None:
-        folder = federation.holder()
+        folder = federated_files.holder()
         secrets = {path.stem: path.read_bytes() for path in folder.glob("*.secret")}
-        tags = federation.Keys(folder / federation.TAGS).current()
+        tags = federated_files.Keys(folder / federated_files.TAGS).current()
         ledger = Ledger(Path(folder / f"{population.name}.jsonl"))
         self._holder = key_holder.KeyHolder(population, tags, secrets, ledger)
         self._follower = Follower(settings.kafka, key_holder.EVERYTHING)

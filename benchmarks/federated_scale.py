@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks import stack
 from benchmarks.federated_round import CHECKPOINT_S, EPSILON, JOB, ROUNDS, play
 from benchmarks.harness import Result, console, table
-from infra import flink
-from infra.settings import Settings
+from headrace.infra.clients import flink
+from headrace.infra.settings import Settings
 
 NODES, LENGTH = (10, 100, 1_000, 10_000), 10_000
 MB = 1e6

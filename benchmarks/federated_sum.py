@@ -1,4 +1,5 @@
-"""Ciphertexts summed per second: the job's numpy (udfs.ciphertext) against TenSEAL's deserialise + add loop.
+"""Ciphertexts summed per second: the job's numpy (headrace.udfs.federated.ciphertext) against TenSEAL's deserialise +
+add loop.
 
 Both start from the bytes that nodes send and end in the bytes of the sum, which are equal. "checked" is all that the
 job does with a frame: parse, HMAC, check and add. One core; the ciphertexts differ, so the core's cache does not hold
@@ -12,10 +13,10 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.harness import Result, show_round, table
-from infra import homomorphic
-from infra.homomorphic import Adder, Encryptor
-from udfs import ciphertext, frame, packing
-from udfs.frame import Frame
+from headrace.edge.federated import bfv
+from headrace.edge.federated.bfv import Adder, Encryptor
+from headrace.udfs.federated import ciphertext, frame, packing
+from headrace.udfs.federated.frame import Frame
 
 CIPHERTEXTS, SEED = 1_000, 1
 MAC_KEY = bytes(32)
@@ -50,7 +51,7 @@ def main(rounds: int) -> Result:
 
 
 def encrypted(count: int) -> list[bytes]:
-    encryptor, rng = Encryptor(homomorphic.generate()[0]), np.random.default_rng(SEED)
+    encryptor, rng = Encryptor(bfv.generate()[0]), np.random.default_rng(SEED)
     return [encryptor.encrypt(rng.integers(-(1 << 40), 1 << 40, packing.SLOTS)) for _ in range(count)]
 
 

@@ -3,9 +3,10 @@
 Only MovieLens 100K has times. Beauty's lines are each user's purchases in order. MovieLens 1M comes in the order of the
 official file, which is no time: it lists films in much the same order for everyone, so that the last fifth of each user
 are films that few have among their first four fifths. It is run as it stands, to show that, and with a random fifth
-held out. Every event counts 1, whatever its rating. Factors are those of udfs/als.py, users are folded in from all that
-is not held out, and lists and metrics are those of `headrace run evaluate`, without Spark. Hyperparameters: the best of
-three on a fifth of MovieLens 1M's rest; the best of four on Beauty's last but one items, which `last:0.5` holds out.
+held out. Every event counts 1, whatever its rating. Factors are those of udfs/factors/als.py, users are folded in from
+all that is not held out, and lists and metrics are those of `headrace run evaluate`, without Spark. Hyperparameters:
+the best of three on a fifth of MovieLens 1M's rest; the best of four on Beauty's last but one items, which `last:0.5`
+holds out.
 
 Published figures on such data hold out one event a user: on Beauty that protocol is run, too, beside them.
 """
@@ -20,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from infra import places
-from udfs import als
-from udfs.als import Float, Int, Objective, Real
-from udfs.confidence import ACTIONS, Events, histories
+from headrace.infra import paths
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Float, Int, Objective, Real
+from headrace.udfs.factors.confidence import ACTIONS, Events, histories
 
 METRICS = ("precision", "recall", "ndcg", "coverage", "diversity")
 K, SEED, USERS_AT_A_TIME = 10, 1, 512
@@ -74,10 +75,10 @@ def main() -> Any:
     from benchmarks.clicks import DATA
     from benchmarks.harness import Result, table
 
-    command = [str(places.python("batch")), "-m", "benchmarks.floors", str(DATA)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=places.CHECKOUT)
+    command = [str(paths.python("batch")), "-m", "benchmarks.floors", str(DATA)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=paths.PACKAGE)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    floors = tomllib.loads((places.CHECKOUT / "infra" / "gates.toml").read_text())["production"]["floors"]["last"]
+    floors = tomllib.loads((paths.CONFIG / "gates.toml").read_text())["production"]["floors"]["last"]
     rows = [["floor", *(floors[name] for name in METRICS)]]
     for case, each in found.items():
         rows += [[f"{case}, {way}", *(values[name] for name in METRICS)] for way, values in each["ways"].items()]
@@ -94,7 +95,7 @@ def main() -> Any:
 
 
 def measure(case: Case, data: Path) -> dict[str, Any]:
-    from jobs.batch import evaluation
+    from headrace.jobs.batch.judging import figures as evaluation
 
     events, items = read(data / case.dataset, case.shuffled)
     lists, about, cosines = contest(events, newest(events.users, case.share), items, case.how)
@@ -107,23 +108,23 @@ def measure(case: Case, data: Path) -> dict[str, Any]:
 
 def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict[str, Any], Any, Any]:
     """(lists of the users with a relevant item, what they are judged by, the items' cosines)."""
-    from jobs.batch import ways
-    from jobs.batch.evaluation import About
-    from udfs.ranking import Relevant
+    from headrace.jobs.batch.judging import recommenders
+    from headrace.jobs.batch.judging.figures import About
+    from headrace.udfs.evaluation.ranking import Relevant
 
     users, before = int(events.users.max()) + 1, events.where(~held)
-    known = ways.plain(before, users, len(items))
-    wanted = ways.plain(events.where(held), users, len(items)).rows
+    known = recommenders.plain(before, users, len(items))
+    wanted = recommenders.plain(events.where(held), users, len(items)).rows
     owners = np.repeat(np.arange(users), np.diff(wanted.indptr))
     fresh = ~np.isin(owners * len(items) + wanted.columns, known.seen.users * len(items) + known.seen.items)
     chosen, n = np.unique(owners[fresh], return_counts=True)
-    R = ways.matrix(known.rows, len(items))
-    cosines, item_users = ways.Cosines(R), np.asarray(R.sum(axis=0)).ravel().astype(np.int64)
-    places = {item: place for place, item in enumerate(items)}
-    asked: dict[str, ways.Way] = {
-        "als": ways.Factors(Folded(items, fit(known.rows, len(items), how), how.objective), places),
-        "popularity": ways.Popularity(item_users),
-        "item_item": ways.ItemItem(cosines.neighbours(), item_users),
+    R = recommenders.matrix(known.rows, len(items))
+    cosines, item_users = recommenders.Cosines(R), np.asarray(R.sum(axis=0)).ravel().astype(np.int64)
+    paths = {item: place for place, item in enumerate(items)}
+    asked: dict[str, recommenders.Way] = {
+        "als": recommenders.Factors(Folded(items, fit(known.rows, len(items), how), how.objective), paths),
+        "popularity": recommenders.Popularity(item_users),
+        "item_item": recommenders.ItemItem(cosines.neighbours(), item_users),
     }
     history = np.bincount(known.seen.users, minlength=users)[chosen]
     about = About(Relevant(np.concatenate([[0], np.cumsum(n)]), wanted.columns[fresh]), history, item_users, users)
@@ -132,7 +133,7 @@ def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict
 
 def listed(way: Any, before: Events, chosen: Int) -> Any:
     """Some users at a time; events are sorted by user."""
-    from jobs.batch.ways import Lists
+    from headrace.jobs.batch.judging.recommenders import Lists
 
     found = []
     for at in range(0, len(chosen), USERS_AT_A_TIME):
@@ -162,9 +163,9 @@ def read(folder: Path, shuffled: bool = False) -> tuple[Events, list[str]]:
     order = np.random.default_rng(SEED).permutation(len(users)) if shuffled else np.arange(len(users))
     order = order[np.argsort(users[order], kind="stable")]
     names = sorted(pairs["item"].unique())
-    places = pairs["item"].map({item: place for place, item in enumerate(names)}).to_numpy(np.int64)
+    paths = pairs["item"].map({item: place for place, item in enumerate(names)}).to_numpy(np.int64)
     action, none = np.full(len(users), ACTIONS.index("view")), np.full(len(users), np.nan)
-    return Events(users[order], places[order], action, none, np.arange(len(users))), names
+    return Events(users[order], paths[order], action, none, np.arange(len(users))), names
 
 
 def _movielens_100k(folder: Path) -> pd.DataFrame:

@@ -1,9 +1,9 @@
 """Fold-ins per CPU-second with the 20 best of 2,000 to 500,000 items, against the plain scan: X Y', argpartition, sort.
 
-Both fold the users in by the same solve (udfs.als) and leave out what was seen; ours takes the list from
-udfs.top_n, whose order is that of float64 scores. The plain scan ranks by float32 scores, so it may swap near equals;
-how many of its items ours holds too is measured. `job` is ours to the end, as the stream does it: packed histories in,
-JSON with a reason for each item out (udfs.live.lists).
+Both fold the users in by the same solve (headrace.udfs.factors.als) and leave out what was seen; ours takes the list
+from headrace.udfs.factors.top_n, whose order is that of float64 scores. The plain scan ranks by float32 scores, so it
+may swap near equals; how many of its items ours holds too is measured. `job` is ours to the end, as the stream does it:
+packed histories in, JSON with a reason for each item out (headrace.udfs.factors.live_lists.lists).
 
 FAISS is asked for 70 items, of which the seen ones are left out: by IndexFlatIP, which is exact in float32, and by
 IndexIVFFlat, which looks at some cells only. Item factors are random, of uneven lengths as trained ones are; an
@@ -20,11 +20,11 @@ import faiss
 import numpy as np
 
 from benchmarks.harness import Result, show_round, table
-from udfs import als, live
-from udfs.als import Int, Rows
-from udfs.history import EVENT
-from udfs.live import Serving
-from udfs.top_n import Excluded, top_n
+from headrace.udfs.factors import als, live_lists
+from headrace.udfs.factors.als import Int, Rows
+from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.factors.top_n import Excluded, top_n
+from headrace.udfs.history import EVENT
 
 SIZES, FACTORS, HISTORY, N = (2_000, 50_000, 500_000), 64, 50, 20
 BATCHES = {1: 30, 64: 3}  # users at a time -> times in a round
@@ -91,7 +91,7 @@ def catalogue(size: int) -> Serving:
     rng = np.random.default_rng(SEED)
     Y = rng.standard_normal((size, FACTORS), np.float32) * rng.lognormal(-2.0, 0.5, (size, 1)).astype(np.float32)
     parameters = {"objective": als.ials()._asdict(), "half_life_ms": HALF_LIFE_MS, "rating_max": 5.0}
-    return live.serving("benchmark", [f"item-{n}" for n in range(size)], Y, parameters)
+    return live_lists.serving("benchmark", [f"item-{n}" for n in range(size)], Y, parameters)
 
 
 def batch(serving: Serving, users: int, seed: int) -> Batch:
@@ -106,8 +106,8 @@ def batch(serving: Serving, users: int, seed: int) -> Batch:
 
 
 def _packed(serving: Serving, items: Int, t_ms: Int) -> bytes:
-    view = live.ACTIONS.index("view")
-    named = [live.named(serving.items[item], None).encode() for item in items.tolist()]
+    view = live_lists.ACTIONS.index("view")
+    named = [live_lists.named(serving.items[item], None).encode() for item in items.tolist()]
     return b"".join(
         EVENT.pack(EVENT.size - 2 + len(item), event, t, 1, 0, view) + item
         for event, (item, t) in enumerate(zip(named, t_ms.tolist(), strict=True))
@@ -147,7 +147,7 @@ def searched(index: Any, serving: Serving, batch: Batch) -> Int:
 
 
 def listed(serving: Serving, batch: Batch) -> list[bytes | None]:
-    return live.lists(serving, batch.packed, [T_MS] * len(batch.packed), N)
+    return live_lists.lists(serving, batch.packed, [T_MS] * len(batch.packed), N)
 
 
 def agreement(left: Int, right: Int) -> float:

@@ -13,7 +13,7 @@ from benchmarks import clicks, stack
 from benchmarks.harness import Result, console, earlier, table
 from benchmarks.probes import Probes
 from benchmarks.session_features import HEAP
-from infra.settings import Settings
+from headrace.infra.settings import Settings
 
 PROBES = 400
 PAUSE_MAX_S = 0.05  # between probes, at random, so that they fall anywhere in a bundle

@@ -18,7 +18,7 @@ from benchmarks.clicks import DATA
 from benchmarks.harness import Result, console, table
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
-from infra.settings import load
+from headrace.infra.settings import load
 
 FACTORS, ITERATIONS, EPOCHS = 64, 4, 1
 SEED = 1

@@ -14,7 +14,7 @@ from benchmarks import elsewhere
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, console, table
 from benchmarks.in_batch import asked
-from infra.settings import load
+from headrace.infra.settings import load
 
 HARD = (0, 64, 128, 256)  # of 256
 SEEDS = (1, 2)

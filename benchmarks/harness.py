@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from infra import places
+from headrace.infra import paths
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("apache-flink", "apache-beam", "kafka-python", "redis", "numpy", "pandas", "pyarrow")
@@ -43,7 +43,7 @@ def _first_line(*command: str) -> str:
 
 def commit() -> str:
     """Of the checkout, with `+` if it has changes."""
-    git = ["git", "-C", str(places.CHECKOUT)]
+    git = ["git", "-C", str(paths.PACKAGE)]
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
     return (head.stdout.strip() or "none") + "+" * bool(changes.stdout)

@@ -14,9 +14,9 @@ from kafka import KafkaProducer
 
 from benchmarks import clicks, freshness, stack
 from benchmarks.harness import Result, console
-from infra.models import Follower
-from infra.settings import Settings
-from schemas import redis_keys, topics
+from headrace.infra.settings import Settings
+from headrace.infra.versions.store import Follower
+from headrace.schemas import redis_keys, topics
 
 JOB = "collaborative"
 TRAINED_ON = 300_000  # clicks

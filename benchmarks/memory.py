@@ -4,8 +4,8 @@ from typing import Any
 
 from benchmarks import clicks, stack
 from benchmarks.harness import Result, table
-from infra import flink
-from infra.settings import Settings
+from headrace.infra.clients import flink
+from headrace.infra.settings import Settings
 
 MB = 1e6
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from benchmarks import airflow_runs, gantt, stack
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, table
-from infra import places
-from infra.errors import HeadraceError
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
 
 COPIES = (1, 4)
 DAYS, DAY_MS, BEGIN_MS = 30, 86_400_000, 1_767_225_600_000  # 2026-01-01, so that the last day is NIGHT
 NIGHT = "2026-01-30"
-PICTURE = places.CHECKOUT / "docs" / "night.svg"
+PICTURE = paths.PACKAGE / "docs" / "night.svg"
 
 
 def main(only: str) -> Result:

@@ -24,7 +24,7 @@ from rich.progress import track
 
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, console, table
-from udfs import ope
+from headrace.udfs.bandit import ope
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

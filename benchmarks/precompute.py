@@ -19,8 +19,9 @@ import psutil
 from redis import Redis
 
 from benchmarks.harness import Result, console, table
-from infra import batch, places
-from infra.settings import load
+from headrace.infra import paths
+from headrace.infra.launch import batch
+from headrace.infra.settings import load
 from tests.edge.broker import free_port
 from tests.stack.running import wait
 
@@ -44,9 +45,9 @@ def main() -> Result:
 
 def measure(users: int, items: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as port:
-        home = {"HEADRACE_HOME": folder, "HEADRACE_CACHE": str(places.cache()), "HEADRACE_REDIS__PORT": str(port)}
+        home = {"HEADRACE_HOME": folder, "HEADRACE_CACHE": str(paths.cache()), "HEADRACE_REDIS__PORT": str(port)}
         _batch(home, "benchmarks.peers.nightly", "prepare", str(users), str(items))
-        took_s, peak_gb = _batch(home, "jobs.batch.precompute", "--date", DATE)
+        took_s, peak_gb = _batch(home, "headrace.jobs.batch.precompute", "--date", DATE)
         said = json.loads((Path(folder) / "nights" / DATE / "precompute" / "precompute.json").read_text())
         Redis(port=port).flushall()
         _, plain_gb = _batch(home, "benchmarks.peers.nightly", "plain")
@@ -66,10 +67,10 @@ def measure(users: int, items: int) -> dict[str, Any]:
 def _batch(home: dict[str, str], module: str, *arguments: str) -> tuple[float, float]:
     """Seconds, and the most memory that it and its processes had at a time, pages they share counted once."""
     environment = batch.environment(load().spark) | home
-    command = [str(places.python("batch")), "-m", module, *arguments]
+    command = [str(paths.python("batch")), "-m", module, *arguments]
     began_s, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile() as said:
-        process = psutil.Popen(command, env=environment, cwd=places.CHECKOUT, stdout=said, stderr=said)
+        process = psutil.Popen(command, env=environment, cwd=paths.PACKAGE, stdout=said, stderr=said)
         while process.poll() is None:
             peak = max(peak, _resident(process))
             time.sleep(SAMPLE_S)

@@ -3,7 +3,7 @@
 A version is trained on the first half of a data set, as `headrace train` does. Over the second half, before each event
 (or each of at most ASKED, evenly spread) every way names 20 items that the user's history does not hold:
 
-live        what the job writes to Redis: udfs.live.lists on the user's last 50 events
+live        what the job writes to Redis: headrace.udfs.factors.live_lists.lists on the user's last 50 events
 sequential  the same algorithm, one event after another, with a direct solve each: shares no code with udfs
 nightly     the user's vector as of training, never folded in anew
 popular     the items that most events so far were about
@@ -27,15 +27,15 @@ from rich.progress import track
 
 from benchmarks.clicks import DATA, sound
 from benchmarks.harness import Result, console, table
-from edge import datasets
-from infra import training
-from infra.training import Training
-from tests.oracle_collaborative import Acted, Version, strengths, weight
-from udfs import als, live
-from udfs.als import Float
-from udfs.confidence import histories
-from udfs.history import EVENT
-from udfs.live import Serving
+from headrace.edge import datasets
+from headrace.jobs.batch.training import local
+from headrace.jobs.batch.training.local import Training
+from headrace.udfs.factors import als, live_lists
+from headrace.udfs.factors.als import Float
+from headrace.udfs.factors.confidence import histories
+from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.history import EVENT
+from tests.oracles.collaborative import Acted, Version, strengths, weight
 
 DATASETS = ("movielens", "online-retail")
 ASKED = 50_000
@@ -104,10 +104,10 @@ def measure(clicks: list[dict[str, Any]], how: Training, asked: int = ASKED) -> 
 
 
 def train(clicks: list[dict[str, Any]], how: Training) -> Nightly:
-    log = training.read(clicks)
-    contents = training.train(log, how, lambda: None)
+    log = local.read(clicks)
+    contents = local.train(log, how, lambda: None)
     parameters = {"objective": how.objective._asdict(), "half_life_ms": how.half_life_ms, "rating_max": how.rating_max}
-    serving = live.serving("first-half", contents.items, contents.item_factors, parameters)
+    serving = live_lists.serving("first-half", contents.items, contents.item_factors, parameters)
     rows = histories(log.events, log.users, len(log.items), how.half_life_ms, how.rating_max).rows
     users = dict.fromkeys(click["user_id"] for click in clicks)
     vectors = dict(zip(users, als.solve(serving.basis, rows, how.objective), strict=True))
@@ -136,16 +136,18 @@ def answers(nightly: Nightly, asks: list[Ask], history: int) -> Iterator[list[st
     """Each list depends on its own history alone, so that batches change nothing."""
     for at in range(0, len(asks), BATCH):
         part = asks[at : at + BATCH]
-        found = live.lists(nightly.serving, [packed(ask.events[-history:]) for ask in part], [0] * len(part), N)
+        found = live_lists.lists(nightly.serving, [packed(ask.events[-history:]) for ask in part], [0] * len(part), N)
         for ask, each in zip(part, found, strict=True):
             yield [entry["item"] for entry in msgspec.json.decode(each)["items"]] if each else _popular(nightly, ask)
 
 
 def packed(events: tuple[Acted, ...]) -> bytes:
     """As the JVM keeps them."""
-    names = [live.named(event.item, event.rating if event.action == "rate" else None).encode() for event in events]
+    names = [
+        live_lists.named(event.item, event.rating if event.action == "rate" else None).encode() for event in events
+    ]
     heads = (
-        EVENT.pack(EVENT.size - 2 + len(name), n, event.t, 1, 0, live.ACTIONS.index(event.action))
+        EVENT.pack(EVENT.size - 2 + len(name), n, event.t, 1, 0, live_lists.ACTIONS.index(event.action))
         for n, (event, name) in enumerate(zip(events, names, strict=True))
     )
     return b"".join(chain.from_iterable(zip(heads, names, strict=True)))

@@ -7,8 +7,8 @@ from kafka import KafkaProducer
 from redis import RedisError
 
 from benchmarks import stack
-from infra.settings import Settings
-from schemas import redis_keys, topics
+from headrace.infra.settings import Settings
+from headrace.schemas import redis_keys, topics
 
 USER = "~probe"
 KEY = redis_keys.session(USER)

@@ -1,8 +1,8 @@
 """HR@10 and NDCG@10 of the night's models on the NCF split of MovieLens 1M, beside published figures.
 
 Ranked are one held-out item and 99 sampled ones, as published; beside it all items that a user did not take. Settings
-are those of infra/settings.toml. They were chosen on a validation split of the training part (one random item of each
-user, 99 sampled), never on the test items: docs/night.md.
+are those of infra/config/settings.toml. They were chosen on a validation split of the training part (one random item of
+each user, 99 sampled), never on the test items: docs/night.md.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ from benchmarks import elsewhere
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, table
 from benchmarks.in_batch import asked
-from infra.settings import load
+from headrace.infra.settings import load
 
 PUBLISHED = {  # HR@10, NDCG@10
     "most popular": (0.4531, 0.2542),

@@ -14,8 +14,8 @@ from kafka.errors import KafkaError
 from benchmarks import clicks, stack
 from benchmarks.harness import Result, console, table
 from benchmarks.probes import Probes
-from infra import flink
-from infra.settings import Settings
+from headrace.infra.clients import flink
+from headrace.infra.settings import Settings
 
 CLICKS_PER_S = 3_000.0
 LOAD_S = 900  # more than all kills should need

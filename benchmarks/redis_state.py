@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from schemas import redis_keys
+from headrace.schemas import redis_keys
 
 BATCH = 2000
 State = dict[bytes, bytes]  # key -> its fields and expiry, marshalled to keep many of them small

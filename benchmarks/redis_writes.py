@@ -14,11 +14,11 @@ import msgspec
 
 from benchmarks import stack
 from benchmarks.harness import Result, show_round, table
-from infra.redis_writer import RedisWriter
-from infra.settings import Settings
-from schemas import redis_keys
-from udfs import session
-from udfs.resp import HashWriter
+from headrace.infra.clients.redis_writer import RedisWriter
+from headrace.infra.settings import Settings
+from headrace.schemas import redis_keys
+from headrace.udfs import session
+from headrace.udfs.resp import HashWriter
 
 HASHES = 200_000
 BATCH = 10_000  # of one Arrow batch

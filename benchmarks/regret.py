@@ -2,11 +2,11 @@
 
 Shoppers browse the simulated shop (benchmarks/shoppers). Beside each page that they view one of all its items is shown;
 the regret of a choice is the click probability of the item they would most likely have clicked, less that of the item
-shown. Rewards are those of udfs.reward, for a click and the like or purchase after it, or a dislike. Who comes, their
-contexts and their dice are the same for every policy with the same seed.
+shown. Rewards are those of headrace.udfs.bandit.reward, for a click and the like or purchase after it, or a dislike.
+Who comes, their contexts and their dice are the same for every policy with the same seed.
 
-Choices are those of the product's Chooser with the settings of infra/settings.toml, exploration and the guard of new
-items included. Statistics are exact, and kept by Sherman-Morrison, since one arm changes at a time; an impression
+Choices are those of the product's Chooser with the settings of infra/config/settings.toml, exploration and the guard of
+new items included. Statistics are exact, and kept by Sherman-Morrison, since one arm changes at a time; an impression
 counts at once, with reward 0, and feedback corrects it when it comes (docs/bandit.md).
 
 Two references: the best item for everybody, and the best choice that is linear in the context; both know the hidden
@@ -25,13 +25,13 @@ from rich.progress import track
 from benchmarks import plot
 from benchmarks.harness import Result, console, table
 from benchmarks.shoppers import ITEMS, SHOPPERS, World, world
-from edge import bandits
-from infra import places
-from infra.settings import Bandit, load
-from udfs import hybrid_linucb
-from udfs.arms import Floats, Posterior
-from udfs.context import SHOPPER
-from udfs.slate import Chooser
+from headrace.edge import policies
+from headrace.infra import paths
+from headrace.infra.settings import Bandit, load
+from headrace.udfs.bandit import hybrid_linucb
+from headrace.udfs.bandit.arms import Floats, Posterior
+from headrace.udfs.bandit.context import SHOPPER
+from headrace.udfs.bandit.slate import Chooser
 
 SEEDS, T_975 = 10, 2.262  # Student's t, nine degrees of freedom: 95 % of the mean of ten
 CHOICES = 2_000
@@ -41,7 +41,7 @@ REFIT = 25  # choices after which a reader fits again what hybrid arms share
 DRAWS = 500  # of hybrid_thompson; 10,000 would take 20 times as long
 POINTS = 60  # of a curve
 ALPHAS, VS = (0.25, 0.5, 1.0, 2.0, 4.0), (0.25, 0.5, 1.0, 2.0)
-PLOT = places.CHECKOUT / "docs" / "regret.svg"
+PLOT = paths.PACKAGE / "docs" / "regret.svg"
 COLOURS = {
     "uniform": "#6b7280", "epsilon_greedy": "#d97706", "linucb": "#2563eb",
     "thompson": "#059669", "hybrid_linucb": "#7c3aed", "hybrid_thompson": "#dc2626",
@@ -158,12 +158,12 @@ def regret(seed: int, world: World, run: Run, rules: Bandit) -> Floats:
 def _chooser(run: Run, rules: Bandit) -> Chooser:
     exploration = rules.exploration if run.exploration is None else run.exploration
     highest = rules.exploration_max if exploration else 0.0
-    policy = bandits.policy(run.policy, **run.settings)
+    policy = policies.policy(run.policy, **run.settings)
     return Chooser(policy, exploration, highest, rules.new_below, rules.new_exposure, rules.ridge)
 
 
 def _refitted(chooser: Chooser, posteriors: dict[str, Posterior]) -> Chooser:
-    if not isinstance(chooser.policy, bandits.HYBRID):
+    if not isinstance(chooser.policy, policies.HYBRID):
         return chooser
     common = hybrid_linucb.fit(posteriors, SHOPPER.d, chooser.ridge)
     return replace(chooser, policy=replace(chooser.policy, common=common))
@@ -187,7 +187,7 @@ REFERENCES = {"best item for all": best_for_all, "best linear in the context": b
 
 
 class Learner:
-    """The posteriors of k arms: what udfs.arms.solve says of their sums, an impression at a time."""
+    """The posteriors of k arms: what headrace.udfs.bandit.arms.solve says of their sums, an impression at a time."""
 
     def __init__(self, k: int, d: int, ridge: float) -> None:
         self.A_inv = np.tile(np.eye(d) / ridge, (k, 1, 1))

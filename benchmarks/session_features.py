@@ -18,7 +18,7 @@ from benchmarks.harness import Result, console, table
 from benchmarks.peers import environment
 from benchmarks.redis_state import Comparison, State
 from benchmarks.systems import System
-from infra.settings import Settings
+from headrace.infra.settings import Settings
 
 STEADY_FROM = 0.3
 QUIET_S = 1.5

@@ -1,6 +1,8 @@
-"""Who comes to the simulated shop (edge/simulator), what a bandit sees of them, and what each item would earn if shown.
+"""Who comes to the simulated shop (edge/shoppers/simulator), what a bandit sees of them, and what each item would earn
+if shown.
 
-A recommendation stands beside each page that a shopper views. Contexts are those of udfs.context.SHOPPER.
+A recommendation stands beside each page that a shopper views. Contexts are those of
+headrace.udfs.bandit.context.SHOPPER.
 """
 
 from collections import Counter
@@ -10,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge.simulator import DISLIKED, Item, Shop
-from udfs.arms import REWARD_MAX, Floats, quantise
-from udfs.context import SHOPPER
-from udfs.reward import ACTIONS, Rule
+from headrace.edge.shoppers.simulator import DISLIKED, Item, Shop
+from headrace.udfs.bandit.arms import REWARD_MAX, Floats, quantise
+from headrace.udfs.bandit.context import SHOPPER
+from headrace.udfs.bandit.reward import ACTIONS, Rule
 
 ITEMS, SHOPPERS = 12, 500
 WARM_UP = 2_000  # clicks from which the shop knows which items are popular

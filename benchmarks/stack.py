@@ -14,12 +14,13 @@ from typing import Any
 
 import psutil
 
-from infra import flink, places, topics
-from infra.settings import Settings, load
-from infra.stack import supervision
-from schemas.topics import CLICKS, IMPRESSIONS
+from headrace.infra import paths
+from headrace.infra.clients import flink, kafka_topics
+from headrace.infra.settings import Settings, load
+from headrace.infra.stack import supervision
+from headrace.schemas.topics import CLICKS, IMPRESSIONS
 
-HOME = places.CHECKOUT / ".headrace" / "bench"
+HOME = paths.PACKAGE / ".headrace" / "bench"
 PARTITIONS = 2  # of topic clicks: one for each slot of the largest measurement
 JOB = "session_features"
 CANCEL_S = 60
@@ -32,7 +33,7 @@ STORES = {"heap": ("hashmap", "HashMapStateBackend"), "rocksdb": ("rocksdb", "Em
 
 def use() -> None:
     """Make the benchmarks' home the home of everything this process and its children do."""
-    os.environ["HEADRACE_CACHE"] = str(places.cache())
+    os.environ["HEADRACE_CACHE"] = str(paths.cache())
     os.environ["HEADRACE_HOME"] = str(HOME)
     os.environ["HEADRACE_KAFKA__PARTITIONS"] = str(PARTITIONS)
 
@@ -100,11 +101,13 @@ def empty(settings: Settings) -> None:
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
 
-    with topics.admin(settings.kafka) as client:
+    with kafka_topics.admin(settings.kafka) as client:
         parts = [TopicPartition(name, index) for name in (CLICKS, IMPRESSIONS) for index in range(PARTITIONS)]
         ends = client.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST))
         client.delete_records({part: end.offset for part, end in ends.items()})
-        of_peers = [name for name in client.list_topics() if not name.startswith("__") and name not in topics.names()]
+        of_peers = [
+            name for name in client.list_topics() if not name.startswith("__") and name not in kafka_topics.names()
+        ]
         if of_peers:
             client.delete_topics(of_peers)
     empty_redis(settings)

@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks import clicks, stack
 from benchmarks.harness import Result, show_round, table
-from infra.settings import Settings
+from headrace.infra.settings import Settings
 
 CLICKS_PER_S, LOAD_S = 100.0, 300
 TARGET_S = 60.0

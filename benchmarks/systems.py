@@ -9,7 +9,7 @@ from psutil import Process
 
 from benchmarks import stack
 from benchmarks.peers import environment
-from infra.settings import Settings
+from headrace.infra.settings import Settings
 
 STOP_S = 30
 DURABLE = "checkpoint to disk every 10 s"

@@ -1,7 +1,7 @@
 """Pairs a second of training the night's two towers, against a bare torch loop of the same shapes on ready batches.
 
 A pair is a user and an item that they took and that the step asks for. Data: MovieLens 1M, the training part of NCF.
-Settings are those of infra/settings.toml; one process. Epochs of both take turns.
+Settings are those of infra/config/settings.toml; one process. Epochs of both take turns.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ from benchmarks import elsewhere
 from benchmarks.clicks import DATA
 from benchmarks.harness import Result, table
 from benchmarks.in_batch import asked
-from infra.settings import load
+from headrace.infra.settings import load
 
 
 def main(rounds: int) -> Result:

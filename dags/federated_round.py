@@ -9,8 +9,8 @@ from typing import get_args
 
 from airflow.sdk import DAG, Param
 
-from dags import tasks
-from infra.settings import Federated, load
+from headrace.dags import tasks
+from headrace.infra.settings import Federated, load
 
 settings = load()
 terms = settings.federated

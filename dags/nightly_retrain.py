@@ -11,10 +11,10 @@ import json
 
 from airflow.sdk import DAG, Asset, BaseOperator, Metadata, Param, TriggerRule, chain, task
 
-from dags import tasks
-from dags.report import Report
-from infra import places
-from infra.settings import load
+from headrace.dags import tasks
+from headrace.dags.report_link import Report
+from headrace.infra import paths
+from headrace.infra.settings import load
 
 settings = load()
 MODEL = Asset("headrace_model", uri="x-headrace://model")
@@ -39,8 +39,8 @@ DOCS = {
     "the report in the log; mend the source or the suite, then clear this task.",
     "federated": "The devices' global model, fused with the night's ALS: docs/federated.md.",
     "evaluate": "Every model of the night, and simple rivals, on events that no model has seen. The report is linked.",
-    "gate": "The numbers against infra/gates.toml. **Fails: the old model goes on serving.** That is the gate at work, "
-    "not a fault; the rule that was broken is the last line of the log.",
+    "gate": "The numbers against infra/config/gates.toml. **Fails: the old model goes on serving.** "
+    "That is the gate at work, not a fault; the rule that was broken is the last line of the log.",
     "register": "The chosen model as an immutable version, and in MLflow with all that it came from.",
     "index": "Nearest-neighbour index of the version's items.",
     "precompute": "Every user's list, under the version's own keys: nobody reads them yet.",
@@ -71,7 +71,7 @@ with DAG(
 
     @task(outlets=[MODEL], doc_md="Tells the DAGs that follow the asset `headrace_model` which version serves now.")
     def announce(date: str) -> object:
-        told = json.loads((places.home() / "nights" / date / "register" / "version.json").read_text())
+        told = json.loads((paths.home() / "nights" / date / "register" / "version.json").read_text())
         yield Metadata(MODEL, {"version": told["version"], "date": date})
 
     chain(step("land"), step("check"), list(models.values()), evaluate, step("gate"), register)

@@ -8,7 +8,7 @@ import sys
 from datetime import date
 from typing import Any
 
-from dags.nightly_retrain import dag
+from headrace.dags.nightly_retrain import dag
 
 
 def main(conf: dict[str, Any]) -> int:

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 
-from dags import tasks
-from infra.settings import load
+from headrace.dags import tasks
+from headrace.infra.settings import load
 
 settings = load()
 SCHEDULES = {"streaming_watch": settings.watch.schedule, "streaming_savepoints": settings.watch.savepoint_schedule}

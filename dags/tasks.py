@@ -20,9 +20,10 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from infra import alerts, batch, places
-from infra.errors import REFUSED, HeadraceError
-from infra.settings import Settings, load
+from headrace.infra.clients import webhook
+from headrace.infra.errors import REFUSED, HeadraceError
+from headrace.infra.launch import batch, environments
+from headrace.infra.settings import Settings, load
 
 END_WAIT_S = 20
 YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"  # of the run
@@ -44,19 +45,19 @@ class Command(BaseOperator):
         return SubprocessHook()
 
     def command(self) -> list[str]:
-        python = places.python("streaming")
-        if not python.exists():
-            raise AirflowFailException(f"no streaming environment at {python.parent.parent}: `make up` installs it")
-        return [str(python), "-m", "infra", *self.arguments]
+        try:
+            return [str(environments.ready("streaming")), "-m", "headrace", *self.arguments]
+        except HeadraceError as error:
+            raise AirflowFailException(str(error)) from None
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"PYTHONPATH": str(places.CHECKOUT)}
+        return dict(os.environ)
 
     def execute(self, context: Any) -> None:
         if self.needed != "True":
             raise AirflowSkipException("this run does not ask for it")
         try:
-            ended = self.process.run_command(self.command(), self.environment(), cwd=str(places.CHECKOUT))
+            ended = self.process.run_command(self.command(), self.environment())
         except BaseException:  # a time limit; Ctrl-C of `headrace retrain`
             self.on_kill()
             raise
@@ -97,8 +98,8 @@ class Job(Command):
 def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
     """A job by our launcher; or by spark-submit, if it uses Spark and airflow.spark_connection names a cluster."""
     connection = load().airflow.spark_connection
-    if connection and batch.uses_spark(name):
-        from dags.spark_jobs import SparkJob
+    if connection and batch.step(name).uses_spark:
+        from headrace.dags.spark_submit import SparkJob
 
         return SparkJob(task_id=name, job=name, arguments=arguments, conn_id=connection, **options)
     return Job(task_id=name, job=name, arguments=arguments, **options)
@@ -123,7 +124,7 @@ def tell(context: Any) -> None:
     instance, run = context["task_instance"], context["dag_run"]
     text = f"{instance.dag_id}.{instance.task_id} failed: {context.get('exception') or 'its process was lost'}"
     fields = {"dag": instance.dag_id, "task": instance.task_id, "run": run.run_id, "log": instance.log_url}
-    alerts.send(load().alerts, text, **fields)
+    webhook.send(load().alerts, text, **fields)
 
 
 def tell_unless_refused(context: Any) -> None:

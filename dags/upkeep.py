@@ -2,8 +2,8 @@
 
     land > (compact, rewards, drift > has_drifted > retrain);  upkeep, of the versions
 
-Drift beyond infra/drift.toml starts `nightly_retrain` early, for shops that do not retrain each night: a night that is
-done already stays as it is.
+Drift beyond infra/config/drift.toml starts `nightly_retrain` early, for shops that do not retrain each night: a night
+that is done already stays as it is.
 """
 
 import json
@@ -11,9 +11,9 @@ import json
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, chain, task
 
-from dags import tasks
-from infra import places
-from infra.settings import load
+from headrace.dags import tasks
+from headrace.infra import paths
+from headrace.infra.settings import load
 
 settings = load()
 DATE = tasks.YESTERDAY
@@ -37,7 +37,7 @@ with DAG(
 
     @task.short_circuit(doc_md="Goes on only if a measure of `drift` is beyond its limit; skipped otherwise.")
     def has_drifted(date: str) -> bool:
-        report = json.loads((places.home() / "nights" / date / "drift" / "report.json").read_text())
+        report = json.loads((paths.home() / "nights" / date / "drift" / "report.json").read_text())
         return bool(report["beyond"])
 
     retrain = TriggerDagRunOperator(

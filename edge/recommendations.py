@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 import numpy as np
 
-from edge import bandits
-from edge.bandits import Posteriors, name_of
-from edge.bandits import RecommendationError as RecommendationError
-from edge.bandits import policy as policy
-from edge.tracker import Tracker
-from schemas import redis_keys
-from udfs.arms import Floats
-from udfs.context import SHOPPER, Encoder, Fields
-from udfs.slate import Chooser
+from headrace.edge import policies
+from headrace.edge.policies import Posteriors, name_of
+from headrace.edge.policies import RecommendationError as RecommendationError
+from headrace.edge.policies import policy as policy
+from headrace.edge.tracker import Tracker
+from headrace.schemas import redis_keys
+from headrace.udfs.bandit.arms import Floats
+from headrace.udfs.bandit.context import SHOPPER, Encoder, Fields
+from headrace.udfs.bandit.slate import Chooser
 
 if TYPE_CHECKING:
     from redis import Redis, RedisCluster
@@ -116,13 +116,15 @@ class Recommendations:
 
     @classmethod
     def connect(cls, tracker: Tracker | None = None, *, bandit: bool = False, **options: Any) -> Self:
-        """By the settings of this machine (infra/settings.toml). bandit: lists are ranked by the policy of [bandit]."""
-        from infra.settings import load
+        """By the settings of this machine (infra/config/settings.toml). bandit: lists are ranked by the policy of
+        [bandit].
+        """
+        from headrace.infra.settings import load
 
         settings = load()
         own: dict[str, Any] = {"stale_after_ms": settings.collaborative.stale_after_ms}
-        own["encoder"] = bandits.encoder(settings.bandit)
-        own["chooser"] = bandits.chooser(settings.bandit) if bandit else None
+        own["encoder"] = policies.encoder(settings.bandit)
+        own["chooser"] = policies.chooser(settings.bandit) if bandit else None
         return cls(settings.redis.client(), tracker, **(own | options))
 
     def for_user(

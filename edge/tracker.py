@@ -6,7 +6,7 @@
     '0b5c63eeb2d94c9dae6c6a1a3a2f5f0e-0'
     '0b5c63eeb2d94c9dae6c6a1a3a2f5f0e-1'
 
-`track` returns once the event is in the spool on disk (edge/spool.py); a thread carries it on (edge/shipper.py). So a
+`track` returns once the event is in the spool on disk (edge/spool.py); a thread carries it on (edge/sender.py). So a
 slow or absent broker does not hold up a page, and what `track` has returned for survives a SIGKILL: the next tracker on
 the same spool sends it, before anything of its own. Each event arrives at least once, under one event_id, in order per
 user. Twice: at most the window under way (256 KiB) when the process or the broker was killed. Lost: what a power cut of
@@ -24,10 +24,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from edge.shipper import Shipper, frame
-from edge.spool import Journal
-from schemas import topics
-from udfs.contract import Contract, ContractError
+from headrace.edge.sender import Shipper, frame
+from headrace.edge.spool import Journal
+from headrace.schemas import topics
+from headrace.udfs.contract import Contract, ContractError
 
 
 class Limits(NamedTuple):
@@ -99,12 +99,12 @@ class Tracker:
 
     @classmethod
     def connect(cls, **options: Any) -> Self:
-        """A tracker by the settings of this machine (infra/settings.toml)."""
-        from infra import places
-        from infra.settings import load
+        """A tracker by the settings of this machine (infra/config/settings.toml)."""
+        from headrace.infra import paths
+        from headrace.infra.settings import load
 
         settings = load()
-        return cls(settings.kafka.client(), places.home() / "spool", **({"gap_ms": settings.session.gap_ms} | options))
+        return cls(settings.kafka.client(), paths.home() / "spool", **({"gap_ms": settings.session.gap_ms} | options))
 
     def track(self, user_id: str, item_id: str, action: str, *, ts_ms: int | None = None, **fields: Any) -> str:
         """Takes an event and returns its event_id. `fields`: the optional ones of schemas/click.avsc."""

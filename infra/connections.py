@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from infra import sources
+from headrace.infra import settings_files
 
 if TYPE_CHECKING:
     from redis import Redis as RedisClient
@@ -31,7 +31,12 @@ def addresses(text: str) -> str:
     return text
 
 
-ExistingFile = Annotated[str, AfterValidator(_existing_file)]
+class Beside:
+    """Marks a setting that names a file or folder: one that is relative is relative to the file that sets it."""
+
+
+FileName = Annotated[str, Beside()]
+ExistingFile = Annotated[str, Beside(), AfterValidator(_existing_file)]
 
 
 class Section(BaseModel):
@@ -54,7 +59,7 @@ class Credentials(Section):
     def secret(self) -> str:
         if self.password_file:
             return Path(self.password_file).read_text().rstrip("\r\n")
-        variable = f"{sources.ENV_PREFIX}{type(self).__name__.upper()}__PASSWORD"
+        variable = f"{settings_files.ENV_PREFIX}{type(self).__name__.upper()}__PASSWORD"
         return self.password.get_secret_value() or os.environ.get(variable, "")
 
     def sealed(self) -> Self:

@@ -1,29 +1,31 @@
 """The one tree of settings, read once at the start of each program.
 
-Order, first wins: environment HEADRACE_<SECTION>__<NAME>; the file named by HEADRACE_SETTINGS; the addresses that
-the local stack chose, $HEADRACE_HOME/stack.toml; infra/settings.toml, which lists every setting and its meaning.
+Order, first wins: environment HEADRACE_<SECTION>__<NAME>; the file named by HEADRACE_SETTINGS; headrace.toml of the
+project; the addresses that the local stack chose, stack.toml in the home; infra/config/settings.toml, which lists
+every setting and its meaning. A path that one of these files gives is relative to that file.
 """
 
 import os
+import re
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 from pydantic_settings import SettingsError as SourceError
 
-from infra import sources
-from infra.connections import ExistingFile, NonNegative, Port, Positive, Section, addresses
-from infra.connections import Kafka as Kafka
-from infra.connections import Redis as Redis
-from infra.errors import SettingsError
+from headrace.infra import settings_files
+from headrace.infra.connections import Beside, ExistingFile, FileName, NonNegative, Port, Positive, Section, addresses
+from headrace.infra.connections import Kafka as Kafka
+from headrace.infra.connections import Redis as Redis
+from headrace.infra.errors import SettingsError
 
 
 def _time_zone(name: str) -> str:
@@ -61,7 +63,9 @@ class Session(Section):
 class Collaborative(Section):
     top_n: Positive
     stale_after_ms: Positive
-    versions_kept: Positive
+
+
+class Covisitation(Section):
     cap: Positive
     half_life_days: Annotated[float, Field(gt=0)]
     horizon_days: Positive
@@ -134,7 +138,7 @@ class Als(Section):
 
 
 class TwoTower(Section):
-    catalogue: str
+    catalogue: FileName
     factors: Positive
     hidden: Positive
     buckets: Positive
@@ -156,19 +160,22 @@ class Night(Section):
     models: Annotated[list[str], Field(min_length=1)]
     schedule: Annotated[str, Field(min_length=1)]
     upkeep_schedule: Annotated[str, Field(min_length=1)]
-    lake: str
+    lake: FileName
     land_records: Positive
     protocol: Annotated[str, Field(pattern=r"^(days:[1-9]\d*|last:0?\.\d+|leave_one_out)$")]
     k: Positive
     evaluated_users: Positive
     gates: Annotated[str, Field(min_length=1)]
-    gates_file: Annotated[str, Field(min_length=1)]
-    rules: Annotated[str, Field(min_length=1)]
+    gates_file: Annotated[FileName, Field(min_length=1)]
+    checks_file: Annotated[FileName, Field(min_length=1)]
+    drift_file: Annotated[FileName, Field(min_length=1)]
+    rules: Annotated[FileName, Field(min_length=1)]
     registry: str
     shoppers: ExistingFile
     index_flat_max: NonNegative
     index_hnsw_max: NonNegative
     index_recall: Annotated[float, Field(gt=0, le=1)]
+    versions_kept: Positive
     als: Als
     two_tower: TwoTower
 
@@ -226,7 +233,7 @@ class Stack(Section):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=sources.ENV_PREFIX, env_nested_delimiter="__"
+        frozen=True, extra="forbid", env_prefix=settings_files.ENV_PREFIX, env_nested_delimiter="__"
     )
 
     kafka: Kafka
@@ -235,6 +242,7 @@ class Settings(BaseSettings):
     session: Session
     bandit: Bandit
     collaborative: Collaborative
+    covisitation: Covisitation
     federated: Federated
     spark: Spark
     night: Night
@@ -252,28 +260,57 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, *(_toml(settings_cls, path) for path in sources.files())
+        return env_settings, *(_toml(settings_cls, path) for path in settings_files.files())
 
 
 def _toml(settings_cls: type[BaseSettings], path: Path) -> InitSettingsSource:
     try:
-        return TomlConfigSettingsSource(settings_cls, path)
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise SettingsError(f"{path} must be TOML: {error}") from error
+    return InitSettingsSource(settings_cls, _resolved(settings_cls, values, path.parent))
+
+
+def _resolved(model: type[BaseModel], values: Any, folder: Path) -> Any:
+    """The values with each relative path below the folder; URIs stay."""
+    if not isinstance(values, dict):
+        return values
+    resolved = dict(values)
+    for name, field in model.model_fields.items():
+        value, kind = values.get(name), field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, dict):
+            resolved[name] = _resolved(kind, value, folder)
+        elif isinstance(value, str) and value and any(isinstance(each, Beside) for each in field.metadata):
+            resolved[name] = value if re.match(r"[a-z][a-z0-9+.-]*:", value) else str(folder / Path(value).expanduser())
+    return resolved
+
+
+def _check_variables() -> None:
+    """A misspelt variable is an error, not a setting that silently keeps its default."""
+    for variable in sorted(os.environ):
+        if not variable.startswith(settings_files.ENV_PREFIX) or variable in settings_files.OTHER_VARIABLES:
+            continue
+        section, separator, _ = variable.removeprefix(settings_files.ENV_PREFIX).lower().partition("__")
+        if not separator:
+            raise SettingsError(f"{variable} is no variable of Headrace: {_spelling(section)}")
+        if section not in Settings.model_fields:
+            raise SettingsError(f"{variable}: no section {section!r}, known: {', '.join(Settings.model_fields)}")
+
+
+def _spelling(name: str) -> str:
+    section = next((each for each in Settings.model_fields if name.startswith(f"{each}_")), None)
+    if section is None:
+        return "set HEADRACE_<SECTION>__<NAME>, one variable a setting, with two underscores"
+    return f"did you mean HEADRACE_{section.upper()}__{name.removeprefix(f'{section}_').upper()}, with two underscores?"
 
 
 def load() -> Settings:
-    for variable in os.environ:
-        section, separator, _ = variable.removeprefix(sources.ENV_PREFIX).partition("__")
-        if variable.startswith(sources.ENV_PREFIX) and separator and section.lower() not in Settings.model_fields:
-            raise SettingsError(
-                f"{variable}: no section {section.lower()!r}, known: {', '.join(Settings.model_fields)}"
-            )
+    _check_variables()
     try:
         return Settings()  # type: ignore[call-arg]  # the values come from the sources
     except ValidationError as error:
         raise SettingsError(
-            "; ".join(sources.sentence(problem) for problem in error.errors(include_url=False))
+            "; ".join(settings_files.sentence(problem) for problem in error.errors(include_url=False))
         ) from None
     except SourceError as error:
         raise SettingsError(f"{error}: set HEADRACE_<SECTION>__<NAME>, one variable a setting") from None

@@ -6,7 +6,7 @@ spark   spark.read.schema(ddl("session"))
 
 from typing import Any
 
-from schemas import load
+from headrace.schemas import load
 
 _SQL = {"string": "STRING", "long": "BIGINT", "double": "DOUBLE", "boolean": "BOOLEAN", "enum": "STRING"}
 

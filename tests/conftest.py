@@ -1,5 +1,6 @@
 """Fixtures: one real stack for all tests that need it, emptied before each of them."""
 
+import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.fixture
+def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No HEADRACE_ variable of the caller, and a home of its own; what is built once is shared."""
+    for name in [name for name in os.environ if name.startswith("HEADRACE_") and name != "HEADRACE_CACHE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture(scope="session")
 def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stack"]:
     from tests.stack.running import stack_in
@@ -54,8 +63,9 @@ def stack(running_stack: "Stack") -> "Stack":
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
     """Two cores, and few partitions: the data of a test are small. Only in the batch environment."""
-    from infra import batch, settings
-    from jobs.batch.spark import session
+    from headrace.infra import settings
+    from headrace.infra.launch import batch
+    from headrace.jobs.batch.spark import session
 
     with pytest.MonkeyPatch.context() as patch:
         small = settings.load().spark.model_copy(update={"master": "local[2]", "driver_memory": "1g"})

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.batch import judged
-from jobs.batch.lake import Lake, Snapshot, with_files
+from headrace.jobs.batch.lake import rows as judged
+from headrace.jobs.batch.lake.tables import Lake, Snapshot, with_files
 
 FUTURE_MS = 300_000
 RAW = "key BINARY, value BINARY, `partition` INT, `offset` BIGINT, append_ms BIGINT"

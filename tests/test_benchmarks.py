@@ -11,11 +11,13 @@ from benchmarks import __main__ as command
 from benchmarks import bandit_sums, federated_bytes, fold_in, plot, prequential, regret, shoppers
 from benchmarks.regret import Learner, Run
 from benchmarks.shoppers import ITEMS, World
-from infra.settings import Bandit, load
-from infra.training import Training
-from tests.oracle_collaborative import Acted
-from udfs import als, arms, history, reward
-from udfs.context import SHOPPER
+from headrace.infra.settings import Bandit, load
+from headrace.jobs.batch.training.local import Training
+from headrace.udfs import history
+from headrace.udfs.bandit import arms, reward
+from headrace.udfs.bandit.context import SHOPPER
+from headrace.udfs.factors import als
+from tests.oracles.collaborative import Acted
 
 CHOICES = 400
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from infra.settings import Kafka
-from tests.streams import Record
+from headrace.infra.settings import Kafka
+from tests.streams.clicks import Record
 
 POLL_MS = 1_000
 RECORD_MAX_BYTES = 2 * 1024 * 1024

@@ -6,7 +6,7 @@ the same words.
     >>> Contract.of("click").check({"event_id": "e1", "user_id": "", "item_id": "i", "action": "view", "ts_ms": 1})
     Traceback (most recent call last):
     ...
-    udfs.contract.ContractError: user_id: Expected `str` of length >= 1, got ''
+    headrace.udfs.contract.ContractError: user_id: Expected `str` of length >= 1, got ''
 """
 
 import re
@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from schemas import load, symbols
+from headrace.schemas import load, symbols
 
 _PYTHON = {"string": str, "long": int, "double": float, "boolean": bool}
 _LIMITS = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from udfs.contract import Fault
+from headrace.udfs.contract import Fault
 
 Milliseconds = NDArray[np.int64]
 

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import enum
-from udfs import history
+from headrace.schemas import enum
+from headrace.udfs import history
 
 ACTIONS = tuple(enum("click", "action"))
 COUNTERS = np.dtype(

@@ -16,11 +16,11 @@ import pandas as pd
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
 from benchmarks.in_batch.quality_run import SCHEMA, lake
-from infra.training import Training
-from jobs.batch import als as job
-from jobs.batch import blocks
-from jobs.batch.spark import session
-from udfs import als
+from headrace.jobs.batch import als as job
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import blocks
+from headrace.jobs.batch.training.local import Training
+from headrace.udfs.factors import als
 
 ALPHA, REG = 1.0, 10.0
 

@@ -12,11 +12,12 @@ import pandas as pd
 
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
-from infra.settings import load
-from jobs.batch import als as als_job
-from jobs.batch import trained, two_tower
-from jobs.batch.night import Night
-from jobs.batch.spark import session
+from headrace.infra.settings import load
+from headrace.jobs.batch import als as als_job
+from headrace.jobs.batch import two_tower
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import model_folder
 
 SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rating DOUBLE, t_ms BIGINT,
     category STRING, price DOUBLE"""
@@ -31,11 +32,11 @@ def main(kind: str, path: str, factors: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if kind == "als":
             contents, about = als_job.build(events, how, night, "ncf", settings.night.als.tolerance)
-            trained.write(Path(folder), contents, about)
+            model_folder.write(Path(folder), contents, about)
         else:
             chosen = settings.night.two_tower.model_copy(update={"factors": int(factors)})
             about = two_tower.build(events, how, chosen, night, "ncf", Path(folder))
-        scorer = trained.load(Path(folder))
+        scorer = model_folder.load(Path(folder))
     print(json.dumps(measured(scorer, given) | {"seconds": about.seconds, "parameters": about.parameters}))
 
 
@@ -47,11 +48,11 @@ def lake(given: Asked) -> pd.DataFrame:
     return events.assign(**fixed)
 
 
-def measured(scorer: trained.Scorer, given: Asked) -> dict[str, Any]:
+def measured(scorer: model_folder.Scorer, given: Asked) -> dict[str, Any]:
     users, items = given.size
     order = np.argsort(given.users, kind="stable")
     events = lake(given).iloc[order].reset_index(drop=True)
-    X = scorer.user_vectors(trained.events(events, {item: n for n, item in enumerate(scorer.items)}), users)
+    X = scorer.user_vectors(model_folder.events(events, {item: n for n, item in enumerate(scorer.items)}), users)
     Y = np.zeros((items, X.shape[1]))
     Y[[int(item) for item in scorer.items]] = scorer.item_factors
     return {"sampled": asked.sampled(X, Y, given), "full": asked.full(X, Y, given)}

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from benchmarks.in_batch import asked
-from infra.settings import load
-from jobs.batch import tower_training, two_tower
-from jobs.batch.towers import Towers, Users
-from udfs.als import Rows
+from headrace.infra.settings import load
+from headrace.jobs.batch import two_tower
+from headrace.jobs.batch.training import tower_training
+from headrace.jobs.batch.training.towers import Towers, Users
+from headrace.udfs.factors.als import Rows
 
 
 def main(path: str, rounds: str) -> None:

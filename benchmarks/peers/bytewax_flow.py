@@ -16,8 +16,8 @@ from bytewax.run import cli_main
 
 from benchmarks.peers.features import User, count, decode
 from benchmarks.peers.hashes import Hashes
-from infra.settings import Session, Settings, load
-from schemas import topics
+from headrace.infra.settings import Session, Settings, load
+from headrace.schemas import topics
 
 BATCH_SIZE = 10_000
 SNAPSHOT_EVERY = timedelta(seconds=10)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from infra import places
+from headrace.infra import paths
 
 PEERS = ("bytewax", "confluent-kafka", "implicit", "kafka-python", "quixstreams")
 LOCK = Path(__file__).parent.parent / "requirements.txt"
@@ -15,8 +15,8 @@ LOCK = Path(__file__).parent.parent / "requirements.txt"
 
 @lru_cache(1)
 def python() -> str:
-    folder = places.cache() / "env" / "peers"
-    uv = shutil.which("uv", path=f"{places.cache()}/uv/bin{os.pathsep}{os.environ['PATH']}") or "uv"
+    folder = paths.cache() / "env" / "peers"
+    uv = shutil.which("uv", path=f"{paths.cache()}/uv/bin{os.pathsep}{os.environ['PATH']}") or "uv"
     if not folder.exists():
         subprocess.run([uv, "venv", "--quiet", "--python", "3.11", folder], check=True)
     subprocess.run([uv, "pip", "sync", "--quiet", "--python", folder / "bin" / "python", LOCK], check=True)
@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 def start(module: str, *arguments: Any) -> "subprocess.Popen[bytes]":
     """Run benchmarks.peers.MODULE; what it says goes to logs/MODULE.log of the benchmarks' home."""
-    places.logs().mkdir(parents=True, exist_ok=True)
-    log = (places.logs() / f"{module}.log").open("wb")
+    paths.logs().mkdir(parents=True, exist_ok=True)
+    log = (paths.logs() / f"{module}.log").open("wb")
     command = [python(), "-m", f"benchmarks.peers.{module}", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=places.CHECKOUT, stdout=log, stderr=log)
+    return subprocess.Popen(command, cwd=paths.PACKAGE, stdout=log, stderr=log)

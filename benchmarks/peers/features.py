@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-import schemas
+from headrace import schemas
 
 SPECS: list[dict[str, Any]] = json.loads((Path(schemas.__path__[0]) / "click.avsc").read_text())["fields"]
 BOUNDS = {"minLength": "min_length", "maxLength": "max_length", "minimum": "ge", "maximum": "le"}

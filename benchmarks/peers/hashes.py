@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from benchmarks.peers.features import ACTIONS, INDEX, User
-from schemas import redis_keys
+from headrace.schemas import redis_keys
 
 T = TypeVar("T")
 PIPELINE = 1000  # hashes; more fill the socket's buffers both ways

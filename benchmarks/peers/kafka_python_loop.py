@@ -3,8 +3,8 @@
 from kafka import KafkaConsumer
 
 from benchmarks.peers.shoppers import Shoppers
-from infra.settings import Settings, load
-from schemas import topics
+from headrace.infra.settings import Settings, load
+from headrace.schemas import topics
 
 BATCH_SIZE = 10_000
 FETCH_BYTES = 16 << 20

@@ -9,8 +9,8 @@ from itertools import count
 
 from confluent_kafka import Producer
 
-from infra.settings import Settings, load
-from schemas import topics
+from headrace.infra.settings import Settings, load
+from headrace.schemas import topics
 
 STEP_S = 0.002  # clicks due are sent this often, so that a steady rate comes in no bursts
 

@@ -14,15 +14,17 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from infra import durable, models, places
-from infra.settings import load
-from jobs.batch import index, night, register, trained
-from jobs.batch.lake import Lake, with_files
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from schemas import redis_keys
-from udfs import als
-from udfs.confidence import histories
+from headrace.infra import durable, paths
+from headrace.infra.settings import load
+from headrace.infra.versions import store
+from headrace.jobs.batch import index, night, register
+from headrace.jobs.batch.lake.tables import Lake, with_files
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import model_folder
+from headrace.schemas import redis_keys
+from headrace.udfs.factors import als
+from headrace.udfs.factors.confidence import histories
 
 NIGHT = Night(date(2026, 1, 31))
 EVENTS_A_USER, FACTORS, N, AT_A_TIME, SEED = 20, 64, 20, 512, 1
@@ -31,17 +33,17 @@ T0_MS = 1_769_817_600_000
 
 def prepare(users: int, items: int) -> None:
     events = clicks(users, items)
-    events.to_parquet(places.home() / "events.parquet")
+    events.to_parquet(paths.home() / "events.parquet")
     _land(events)
     rng = np.random.default_rng(SEED)
     Y = (rng.standard_normal((items, FACTORS)) * rng.lognormal(0, 0.3, (items, 1)) / 8).astype(np.float32)
     parameters = {"objective": als.ials()._asdict(), "half_life_ms": 1e12, "rating_max": 5.0, "history": 50}
     lineage = {"events": len(events), "digest": "", "offsets": {}, "commit": ""}
     dims = {"items": items, "factors": FACTORS, "users": users}
-    described = trained.Trained(kind="als", dims=dims, parameters=parameters, lineage=lineage, seconds=0.0)
+    described = model_folder.Trained(kind="als", dims=dims, parameters=parameters, lineage=lineage, seconds=0.0)
     names = [f"item-{n:06}" for n in range(items)]
     with NIGHT.writing("als") as folder:
-        trained.write(folder, models.Contents(Y, als.gram(Y), names, [(names[0], 1)]), described)
+        model_folder.write(folder, store.Contents(Y, als.gram(Y), names, [(names[0], 1)]), described)
     for step, name, value in (
         ("evaluate", "report.json", {"models": {}}), ("gate", "verdict.json", {"passed": True, "model": "als"}),
     ):  # fmt: skip
@@ -64,7 +66,7 @@ def clicks(users: int, items: int) -> pd.DataFrame:
 def _land(events: pd.DataFrame) -> None:
     """Into the lake, as a landing would write it."""
     spark = session("prepare")
-    path = f"file://{places.home() / 'events.parquet'}"
+    path = f"file://{paths.home() / 'events.parquet'}"
     rows = spark.read.parquet(path).selectExpr(
         "'clicks' AS table", "*", "t_ms AS ts_ms", "t_ms AS append_ms", "0 AS `partition`", "0L AS `offset`",
         "'shoes' AS category", "'NL' AS location", "'phone' AS device", "DATE '2026-01-31' AS day",
@@ -76,10 +78,10 @@ def _land(events: pd.DataFrame) -> None:
 
 def plain() -> None:
     folder, client = NIGHT.result("als"), load().redis.client()
-    items, Y = trained.item_ids(folder), np.load(folder / models.FACTORS)
-    described = trained.description(folder)
-    rows = pd.read_parquet(places.home() / "events.parquet").sort_values(["user_id", "t_ms"], kind="stable")
-    events = trained.events(rows, {item: place for place, item in enumerate(items)})
+    items, Y = model_folder.item_ids(folder), np.load(folder / store.FACTORS)
+    described = model_folder.description(folder)
+    rows = pd.read_parquet(paths.home() / "events.parquet").sort_values(["user_id", "t_ms"], kind="stable")
+    events = model_folder.events(rows, {item: place for place, item in enumerate(items)})
     users = rows["user_id"].drop_duplicates().tolist()
     began_s = time.perf_counter()
     exact, basis = faiss.IndexFlatIP(FACTORS), als.basis(Y)
@@ -104,7 +106,7 @@ def plain() -> None:
             pipeline.set(redis_keys.recs("plain", users[user]), json.dumps(value))
         pipeline.execute()
     seconds = time.perf_counter() - began_s
-    (places.home() / "plain.json").write_text(json.dumps({"seconds": seconds}))
+    (paths.home() / "plain.json").write_text(json.dumps({"seconds": seconds}))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from quixstreams.state.rocksdb import RocksDBStore
 
 from benchmarks.peers.features import User, count, decode
 from benchmarks.peers.hashes import Hashes
-from infra.settings import Settings, load
-from schemas import topics
+from headrace.infra.settings import Settings, load
+from headrace.schemas import topics
 
 COMMIT_EVERY = 10_000  # messages between two checkpoints; the sink writes at each
 COMMIT_INTERVAL_S = 1

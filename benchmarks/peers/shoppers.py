@@ -6,7 +6,7 @@ import msgspec
 
 from benchmarks.peers.features import User, count, decode
 from benchmarks.peers.hashes import Hashes
-from infra.settings import Settings
+from headrace.infra.settings import Settings
 
 
 class Shoppers:

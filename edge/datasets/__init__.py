@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.datasets import movielens, online_retail, yoochoose
-from edge.datasets.columns import Click, Clicks, DatasetError
+from headrace.edge.datasets import movielens, online_retail, yoochoose
+from headrace.edge.datasets.columns import Click, Clicks, DatasetError
 
 __all__ = ["DATASETS", "Click", "Clicks", "Dataset", "DatasetError", "find", "open_dataset"]
 

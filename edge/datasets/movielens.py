@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from edge.datasets.columns import Click, Clicks
-from edge.datasets.tables import in_time_order, milliseconds, read
+from headrace.edge.datasets.columns import Click, Clicks
+from headrace.edge.datasets.tables import in_time_order, milliseconds, read
 
 RATINGS = {
     "user_id:token": pa.string(),

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from edge.datasets.columns import Click, Clicks
-from edge.datasets.tables import in_time_order, read
+from headrace.edge.datasets.columns import Click, Clicks
+from headrace.edge.datasets.tables import in_time_order, read
 
 COLUMNS = {
     "InvoiceNo": pa.string(),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from edge.datasets.columns import SLICE_ROWS, Click, Clicks, DatasetError, require
+from headrace.edge.datasets.columns import SLICE_ROWS, Click, Clicks, DatasetError, require
 
 ROW = "row"  # number in the file, from 0
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from edge.datasets.columns import SLICE_ROWS, Click, Clicks, DatasetError, require
+from headrace.edge.datasets.columns import SLICE_ROWS, Click, Clicks, DatasetError, require
 
 COLUMNS = ("sess", "item", "period")
 FIRST_DAY_MS = 1_396_310_400_000  # 2014-04-01

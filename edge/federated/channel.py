@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from infra.settings import Kafka
-from schemas import topics
-from udfs.contract import MAX_BYTES, Contract
+from headrace.infra.settings import Kafka
+from headrace.schemas import topics
+from headrace.udfs.contract import MAX_BYTES, Contract
 
 SCHEMAS = {
     topics.ROUNDS: "round",

@@ -14,17 +14,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.federated.channel import Follower, Told, Writer
-from edge.federated.heard import Record, Rounds, charge
-from edge.federated.provisioning import Population
-from infra import homomorphic
-from infra.errors import HeadraceError, Refusal
-from infra.settings import Kafka
-from schemas import topics
-from udfs import accountant, robust, rounds
-from udfs.accountant import Budget
-from udfs.mechanisms import Mechanism
-from udfs.plan import Plan, plan
+from headrace.edge.federated import bfv
+from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.edge.federated.provisioning import Population
+from headrace.edge.federated.round_log import Record, Rounds, charge
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.settings import Kafka
+from headrace.schemas import topics
+from headrace.udfs.federated import accountant, robust, rounds
+from headrace.udfs.federated.accountant import Budget
+from headrace.udfs.federated.mechanisms import Mechanism
+from headrace.udfs.federated.plan import Plan, plan
 
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
 QUORUM = 0.8  # of those invited, where the wish does not say
@@ -46,7 +46,7 @@ class Wish(NamedTuple):
     deadline_ms: int = 60_000
     grace_ms: int = 30_000  # receipts come so long after their frames: some checkpoints of Flink
     epsilon: float | None = None  # to be spent by all the rounds; None: no noise
-    inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/plan.py
+    inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/federated/plan.py
     at_most: int = 0  # rounds of this run, one that is open at its start with them; 0: all that are left
     first: int = 1  # no new round has a lower number
 
@@ -120,8 +120,8 @@ class Coordinator:
         planned = self._planned(model["length"], len(invited))
         done = planned.done
         buckets = len(invited) // done.quorum if wish.buckets else 1
-        if len(invited) // buckets > homomorphic.NODES_MAX:
-            most = f"nodes of a sum must be <= {homomorphic.NODES_MAX}"
+        if len(invited) // buckets > bfv.NODES_MAX:
+            most = f"nodes of a sum must be <= {bfv.NODES_MAX}"
             raise HeadraceError(f"{most}, got {len(invited) // buckets}: --sample invites fewer")
         record = {
             "round": max([wish.first - 1, *self.rounds.rounds]) + 1, "status": "open", "model": wish.model,
@@ -129,7 +129,7 @@ class Coordinator:
             "chunks": planned.layout.chunks(done.dimension), "clip": done.clip, "scale": done.scale,
             "node_sigma": done.node_sigma, "quorum": done.quorum, "width": planned.layout.width,
             "buckets": buckets,
-            "parameters": homomorphic.parameters(planned.layout).hex(), "key_id": population.key_id, "rule": wish.rule,
+            "parameters": bfv.parameters(planned.layout).hex(), "key_id": population.key_id, "rule": wish.rule,
             "rate": wish.rate, "invited": invited, "layers": model["layers"],
             "opened_ms": now_ms, "deadline_ms": now_ms + wish.deadline_ms,
         }  # fmt: skip

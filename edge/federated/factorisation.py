@@ -4,7 +4,7 @@ The users' vectors are solved on the node and stay there; what is answered is th
 gradient of these users' loss. An ordinary Flower app: `flwr run` could run it as well.
 
     node_config   data: see edge/federated/local_data; items: a JSON array of item ids, the rows of the model
-    run_config    alpha, reg, unobserved, nu: of udfs.als.ials; rate: length of the step
+    run_config    alpha, reg, unobserved, nu: of headrace.udfs.factors.als.ials; rate: length of the step
 """
 
 from pathlib import Path
@@ -14,9 +14,9 @@ import numpy as np
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from edge.federated.local_data import read
-from udfs import als
-from udfs.factor_gradient import descent
+from headrace.edge.federated.local_data import read
+from headrace.udfs.factors import als
+from headrace.udfs.federated.factor_gradient import descent
 
 FACTORS = "item_factors"
 DEFAULTS = {"alpha": 1.0, "reg": 0.01, "unobserved": 0.1, "nu": 1.0, "rate": 1.0}

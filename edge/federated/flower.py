@@ -15,8 +15,8 @@ from flwr.common import FitIns, ndarrays_to_parameters
 from flwr.compat.common.recorddict_compat import fitins_to_recorddict
 from flwr.supercore.object_ref import load_app
 
-from edge.federated.layers import Arrays
-from infra.errors import HeadraceError
+from headrace.edge.federated.layers import Arrays
+from headrace.infra.errors import HeadraceError
 
 Setting = str | int | float | bool
 

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from edge.federated.channel import Follower, Told, Writer
-from edge.federated.ledger import Ledger, Opening
-from edge.federated.provisioning import Population, read
-from infra import federation, homomorphic
-from infra.settings import Kafka
-from schemas import topics
-from udfs import accountant, packing, rounds
-from udfs.mechanisms import DiscreteGaussianSum, Disjoint
+from headrace.edge.federated import bfv
+from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.edge.federated.ledger import Ledger, Opening
+from headrace.edge.federated.provisioning import Population, read
+from headrace.infra import federated_files
+from headrace.infra.settings import Kafka
+from headrace.schemas import topics
+from headrace.udfs.federated import accountant, packing, rounds
+from headrace.udfs.federated.mechanisms import DiscreteGaussianSum, Disjoint
 
 log = logging.getLogger(__name__)
 ATTEMPTS_MAX = 32  # cohorts of a round whose tags are tried: each says one bit of who spoilt it
@@ -102,7 +103,7 @@ class KeyHolder:
         chunks = layout.chunks(round_["length"])
         if round_["population"] != self._population.name:
             raise Refusal(f"population: must be {self._population.name}, got {round_['population']}")
-        if round_["parameters"] != homomorphic.parameters(layout).hex():
+        if round_["parameters"] != bfv.parameters(layout).hex():
             raise Refusal(f"parameters: must be those of width {round_['width']}, got {round_['parameters']}")
         if round_["key_id"] not in self._secrets:
             raise Refusal(f"key id: must be of a key held here, got {round_['key_id']}")
@@ -124,8 +125,8 @@ class KeyHolder:
             raise Refusal("disjoint: a node must be in one bucket, once")
         if unknown := set(everybody) - (self._tags.keys() & set(round_["invited"])):
             raise Refusal(f"nodes: must be known and invited, got {min(unknown)}")
-        if many := [len(nodes) for nodes in cohorts if len(nodes) > homomorphic.NODES_MAX]:
-            raise Refusal(f"size: a cohort must have <= {homomorphic.NODES_MAX} nodes, got {many[0]}")
+        if many := [len(nodes) for nodes in cohorts if len(nodes) > bfv.NODES_MAX]:
+            raise Refusal(f"size: a cohort must have <= {bfv.NODES_MAX} nodes, got {many[0]}")
         if few := [len(nodes) for nodes in cohorts if len(nodes) < least]:
             raise Refusal(f"size: a cohort must have >= {least} nodes, got {few[0]}")
 
@@ -139,7 +140,7 @@ class KeyHolder:
         number, layout = round_["round"], rounds.layout(round_)
         if self._failed.get(number, 0) >= ATTEMPTS_MAX:
             raise Refusal(f"attempts: must be <= {ATTEMPTS_MAX} cohorts with a wrong tag")
-        decryptor = homomorphic.Decryptor(self._secrets[round_["key_id"]])
+        decryptor = bfv.Decryptor(self._secrets[round_["key_id"]])
         try:
             slots = np.array(
                 [decryptor.decrypt(_body(claim[bucket, chunk])) for chunk in range(claim[bucket, 0]["chunks"])]
@@ -202,9 +203,9 @@ def _digest(claim: Claim) -> str:
 
 
 def of_home() -> KeyHolder:
-    folder = federation.holder()
+    folder = federated_files.holder()
     secrets = {path.stem: path.read_bytes() for path in folder.glob("*.secret")}
-    tags = federation.Keys(folder / federation.TAGS).current()
+    tags = federated_files.Keys(folder / federated_files.TAGS).current()
     return KeyHolder(read(folder), tags, secrets, Ledger(folder / "ledger.jsonl"))
 
 

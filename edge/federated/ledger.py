@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from infra import durable
-from udfs.mechanisms import DiscreteGaussianSum, Disjoint, Mechanism
+from headrace.infra import durable
+from headrace.udfs.federated.mechanisms import DiscreteGaussianSum, Disjoint, Mechanism
 
 
 class Opening(msgspec.Struct, frozen=True):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.errors import HeadraceError
-from udfs.als import Rows
+from headrace.infra.errors import HeadraceError
+from headrace.udfs.factors.als import Rows
 
 SQLITE = (".db", ".sqlite", ".sqlite3")
 Pair = tuple[str, str]  # user, item

@@ -17,15 +17,17 @@ import numpy as np
 from kafka import KafkaProducer
 from numpy.typing import NDArray
 
-from edge.federated.channel import Follower, Told
-from edge.federated.layers import Layers, Train, flat, shaped
-from edge.federated.provisioning import Population
-from edge.federated.sealed import UNKNOWN_MS, Folder, Taken
-from infra import federation, homomorphic
-from infra.errors import describe
-from infra.settings import Kafka
-from schemas import topics
-from udfs import accountant, federated, frame, packing, rounds
+from headrace.edge.federated import bfv
+from headrace.edge.federated.channel import Follower, Told
+from headrace.edge.federated.layers import Layers, Train, flat, shaped
+from headrace.edge.federated.outbox import UNKNOWN_MS, Folder, Taken
+from headrace.edge.federated.provisioning import Population
+from headrace.infra import federated_files
+from headrace.infra.errors import describe
+from headrace.infra.settings import Kafka
+from headrace.schemas import topics
+from headrace.udfs.federated import accountant, frame, packing, rounds
+from headrace.udfs.federated import update as federated
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]
@@ -40,7 +42,7 @@ class Node:
 
     def __init__(self, name: str, population: Population, train: Train, folder: Path) -> None:
         self.name, self._population, self._train = name, population, train
-        keys = msgspec.json.decode((folder / federation.SECRET).read_bytes(), type=dict[str, str])
+        keys = msgspec.json.decode((folder / federated_files.SECRET).read_bytes(), type=dict[str, str])
         self._mac, self._tag = bytes.fromhex(keys["mac"]), bytes.fromhex(keys["tag"])
         self._folder = Folder(folder)
         self._taken = {each.round: each for each in self._folder.taken()}
@@ -84,7 +86,7 @@ class Node:
         number = round_["round"]
         values = self.protected(round_, update)
         tags = np.array([packing.tag(self._tag, number, chunk) for chunk in range(round_["chunks"])], np.int64)
-        encryptor = homomorphic.Encryptor(federation.public_key(round_["key_id"]).read_bytes())
+        encryptor = bfv.Encryptor(federated_files.public_key(round_["key_id"]).read_bytes())
         key_id, parameters = bytes.fromhex(round_["key_id"]), bytes.fromhex(round_["parameters"])
         bodies = [encryptor.encrypt(slots) for slots in packing.pack(values, layout, tags)]
         places = [(number, chunk, len(bodies), self.name, key_id, parameters) for chunk in range(len(bodies))]
@@ -94,14 +96,14 @@ class Node:
         return federated.protect(update, rounds.mechanism(round_), rounds.seed(round_["round"]), os.urandom)
 
     def _check(self, round_: Record, layout: packing.Layout) -> None:
-        public, population = federation.public_key(round_["key_id"]), self._population
+        public, population = federated_files.public_key(round_["key_id"]), self._population
         if round_["round"] in self._taken:
             raise Refusal(f"round: must be one not taken before, got {round_['round']}: --first begins above it")
         if round_["population"] != population.name:
             raise Refusal(f"population: must be {population.name}, got {round_['population']}")
-        if not public.is_file() or homomorphic.key_id(public.read_bytes()).hex() != round_["key_id"]:
+        if not public.is_file() or bfv.key_id(public.read_bytes()).hex() != round_["key_id"]:
             raise Refusal(f"key id: must be of a public key in {public.parent}, got {round_['key_id']}")
-        if round_["parameters"] != homomorphic.parameters(layout).hex():
+        if round_["parameters"] != bfv.parameters(layout).hex():
             raise Refusal(f"parameters: must be those of width {round_['width']}, got {round_['parameters']}")
         if round_["chunks"] != layout.chunks(round_["length"]):
             raise Refusal(f"chunks: must be {layout.chunks(round_['length'])}, got {round_['chunks']}")

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from infra import durable, federation, homomorphic
-from infra.errors import HeadraceError
-from udfs.accountant import Budget
+from headrace.edge.federated import bfv
+from headrace.infra import durable, federated_files
+from headrace.infra.errors import HeadraceError
+from headrace.udfs.federated.accountant import Budget
 
 KEY_BYTES = 32
 POPULATION = "population.json"
@@ -47,17 +48,17 @@ def provision(count: int, name: str, k: int, epsilon: float, delta: float) -> Po
         raise HeadraceError(f"epsilon must be > 0 and delta between 0 and 1, got {epsilon} and {delta}")
     nodes = [f"node-{number:05d}" for number in range(1, count + 1)]
     keys = {node: _keys(node) for node in nodes}
-    _write(federation.aggregator() / federation.MACS, {node: each["mac"] for node, each in keys.items()})
-    _write(federation.holder() / federation.TAGS, {node: each["tag"] for node, each in keys.items()})
-    known = federation.holder() / POPULATION
-    key_id = read(federation.holder()).key_id if known.is_file() else _new_key()
+    _write(federated_files.aggregator() / federated_files.MACS, {node: each["mac"] for node, each in keys.items()})
+    _write(federated_files.holder() / federated_files.TAGS, {node: each["tag"] for node, each in keys.items()})
+    known = federated_files.holder() / POPULATION
+    key_id = read(federated_files.holder()).key_id if known.is_file() else _new_key()
     population = Population(name, nodes, k, epsilon if math.isfinite(epsilon) else None, delta, key_id)
     _announce(population)
     return population
 
 
 def _keys(node: str) -> dict[str, str]:
-    path = federation.node(node) / federation.SECRET
+    path = federated_files.node(node) / federated_files.SECRET
     if not path.is_file():
         _write(path, {"mac": secrets.token_hex(KEY_BYTES), "tag": secrets.token_hex(KEY_BYTES)})
     return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
@@ -65,8 +66,8 @@ def _keys(node: str) -> dict[str, str]:
 
 def rotate() -> str:
     """A new pair of keys for the rounds to come; the one before stays for the round that is open. The new key's id."""
-    population = read(federation.holder())
-    for path in federation.holder().glob("*.secret"):
+    population = read(federated_files.holder())
+    for path in federated_files.holder().glob("*.secret"):
         if path.stem != population.key_id:
             path.unlink()
     new = msgspec.structs.replace(population, key_id=_new_key())
@@ -75,19 +76,19 @@ def rotate() -> str:
 
 
 def _new_key() -> str:
-    public, secret = homomorphic.generate()
-    key_id = homomorphic.key_id(public).hex()
-    federation.write_secret(federation.holder() / f"{key_id}.secret", secret)
-    federation.public().mkdir(parents=True, exist_ok=True)
-    durable.write(federation.public_key(key_id), public)
+    public, secret = bfv.generate()
+    key_id = bfv.key_id(public).hex()
+    federated_files.write_secret(federated_files.holder() / f"{key_id}.secret", secret)
+    federated_files.public().mkdir(parents=True, exist_ok=True)
+    durable.write(federated_files.public_key(key_id), public)
     return key_id
 
 
 def _announce(population: Population) -> None:
     content = msgspec.json.format(msgspec.json.encode(population))
-    for folder in (federation.public(), federation.holder()):
+    for folder in (federated_files.public(), federated_files.holder()):
         durable.write(folder / POPULATION, content)
 
 
 def _write(path: Any, keys: dict[str, str]) -> None:
-    federation.write_secret(path, msgspec.json.encode(keys))
+    federated_files.write_secret(path, msgspec.json.encode(keys))

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -18,17 +19,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from edge.federated import coordinator, flower, node, provisioning
-from edge.federated.coordinator import Wish
-from edge.federated.layers import Arrays
-from edge.federated.provisioning import Population
-from infra import durable, federation, places
-from infra.errors import HeadraceError
-from infra.settings import Settings
-from udfs import als
+from headrace.edge.federated import coordinator, flower, node, provisioning
+from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.layers import Arrays
+from headrace.edge.federated.provisioning import Population
+from headrace.infra import durable, federated_files, paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings
+from headrace.udfs.factors import als
 
 MODEL = "simulated_items"
-APP = "edge.federated.factorisation:app"
+APP = "headrace.edge.federated.factorisation:app"
 TASTES, USERS, LIKED = 4, 3, 12  # kinds of users; users of a node; items that each has liked
 
 
@@ -43,7 +44,7 @@ def run(settings: Settings, size: Size, k: int, epsilon: float, delta: float, co
     kafka, terms = settings.kafka, settings.federated
     population = _population(size.nodes, k, epsilon, delta)
     items = [f"item-{n:05d}" for n in range(size.items)]
-    durable.write(federation.public() / federation.ITEMS, msgspec.json.encode(items))
+    durable.write(federated_files.public() / federated_files.ITEMS, msgspec.json.encode(items))
     start = als.initial(size.items, size.factors, np.random.default_rng(1))
     layers = msgspec.json.encode([("item_factors", "float32", start.shape)]).decode()
     model = f"{MODEL}_{population.name.removeprefix('simulation-')}"
@@ -90,26 +91,26 @@ def _watch(running: coordinator.Running, nodes: node.Running, population: Popula
 
 def _population(nodes: int, k: int, epsilon: float, delta: float) -> Population:
     """A new one each time, so that each has a budget, and nothing left of the one before."""
-    known = federation.holder() / provisioning.POPULATION
-    if federation.root().exists():
-        if not (known.is_file() and provisioning.read(federation.holder()).name.startswith("simulation-")):
-            raise HeadraceError(f"{federation.root()} is not of a simulation: simulate with another HEADRACE_HOME")
-        shutil.rmtree(federation.root())
+    known = federated_files.holder() / provisioning.POPULATION
+    if federated_files.root().exists():
+        if not (known.is_file() and provisioning.read(federated_files.holder()).name.startswith("simulation-")):
+            raise HeadraceError(f"{federated_files.root()} is not of a simulation: simulate with another HEADRACE_HOME")
+        shutil.rmtree(federated_files.root())
     return provisioning.provision(nodes, f"simulation-{int(time.time())}", k, epsilon, delta)
 
 
 def _node(name: str, number: int, population: Population, items: list[str]) -> node.Node:
-    folder = federation.node(name)
+    folder = federated_files.node(name)
     data = folder / "data.csv"
     data.write_text(
         "user_id,item_id\n" + "".join(f"{user},{items[item]}\n" for user, item in likes(number, len(items)))
     )
     settings: dict[str, flower.Setting] = {
         "data": str(data),
-        "items": str(federation.public() / federation.ITEMS),
+        "items": str(federated_files.public() / federated_files.ITEMS),
         "partition-id": number,
     }
-    trainer = flower.load(APP, places.CHECKOUT, settings, {})
+    trainer = flower.load(APP, Path(), settings, {})
 
     def train(arrays: Arrays, round_: int) -> Arrays:
         return flower.train(trainer, arrays, round_, {})
@@ -128,12 +129,11 @@ def likes(number: int, items: int) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def key_holder() -> Iterator["subprocess.Popen[bytes]"]:
-    log = places.logs() / "key-holder.log"
+    log = paths.logs() / "key-holder.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra", "federated", "key-holder"],
-            cwd=places.CHECKOUT,
+            [sys.executable, "-m", "headrace", "federated", "key-holder"],
             stdout=output,
             stderr=output,
         )

@@ -10,19 +10,19 @@ from typing import Any
 
 from rich.console import Console
 
-from infra import airflow, places
-from infra.errors import HeadraceError
-from infra.settings import Settings
-from infra.stack import ports, rendering, supervision
-from infra.stack.ports import LOCALHOST
-from infra.stack.programs import AIRFLOW_LOG_NAMES, Program
-from infra.stack.supervision import Group
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings
+from headrace.infra.stack import airflow_home, ports, rendering, supervision
+from headrace.infra.stack.ports import LOCALHOST
+from headrace.infra.stack.programs import AIRFLOW_LOG_NAMES, Program
+from headrace.infra.stack.supervision import Group
 
 POLL_S = 0.5
 
 
 def group() -> Group:
-    return Group("airflow", places.supervisor_socket("airflow"), str(places.airflow_home()))
+    return Group("airflow", paths.supervisor_socket("airflow"), str(paths.airflow_home()))
 
 
 def up(settings: Settings, console: Console) -> None:
@@ -31,8 +31,8 @@ def up(settings: Settings, console: Console) -> None:
         return
     supervision.end_orphans(group())
     with console.status("Airflow's database"):
-        airflow.prepare(settings, ports.free(settings.airflow.port))
-    for folder in (places.home() / "conf", places.home() / "run", places.logs()):
+        airflow_home.prepare(settings, ports.free(settings.airflow.port))
+    for folder in (paths.home() / "conf", paths.home() / "run", paths.logs()):
         folder.mkdir(parents=True, exist_ok=True)
     rendering.write_supervisord(settings, _programs(), group().name, group().socket)
     supervision.start(group())
@@ -51,7 +51,7 @@ def down() -> bool:
 
 
 def _programs() -> list[Program]:
-    command, port = str(airflow.python().with_name("airflow")), int(airflow.configured().get("api", "port"))
+    command, port = str(airflow_home.python().with_name("airflow")), int(airflow_home.configured().get("api", "port"))
     return [
         Program(name, port, [command, name], priority, _added(), whole_group=True)
         for priority, name in enumerate(AIRFLOW_LOG_NAMES, start=1)
@@ -60,15 +60,15 @@ def _programs() -> list[Program]:
 
 def _added() -> dict[str, str]:
     """What supervisord's own environment lacks."""
-    wanted = airflow.environment()
-    return {name: wanted[name] for name in ("AIRFLOW_HOME", "HEADRACE_HOME", "PYTHONPATH")}
+    wanted = airflow_home.environment()
+    return {name: wanted[name] for name in ("AIRFLOW_HOME", "HEADRACE_HOME")}
 
 
 def _wait_healthy(timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while sick := _sick():
         if time.monotonic() > deadline:
-            raise HeadraceError(f"Airflow's {', '.join(sick)} not healthy after {timeout_s:.0f} s: see {places.logs()}")
+            raise HeadraceError(f"Airflow's {', '.join(sick)} not healthy after {timeout_s:.0f} s: see {paths.logs()}")
         time.sleep(POLL_S)
 
 
@@ -82,12 +82,12 @@ def _sick() -> list[str]:
 
 
 def _get(path: str) -> Any:
-    address = f"http://{LOCALHOST}:{airflow.configured().get('api', 'port')}{path}"
+    address = f"http://{LOCALHOST}:{airflow_home.configured().get('api', 'port')}{path}"
     with urllib.request.urlopen(address, timeout=5) as response:
         return json.loads(response.read())
 
 
 def _said(state: str) -> str:
-    page = airflow.configured().get("api", "base_url")
+    page = airflow_home.configured().get("api", "base_url")
     stop = "`headrace airflow --stop` ends it"
-    return f"Airflow {state}: {page}, user {airflow.USER}, password {airflow.login()}; {stop}"
+    return f"Airflow {state}: {page}, user {airflow_home.USER}, password {airflow_home.login()}; {stop}"

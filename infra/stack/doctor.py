@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from infra import places
-from infra.errors import HeadraceError
-from infra.settings import load
-from infra.stack import ports, prerequisites, supervision
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import load
+from headrace.infra.stack import ports, prerequisites, supervision
 
 PYTHON = (3, 11)
 FREE_DISK_GB = 5
@@ -50,7 +50,7 @@ def _finding(name: str, check: Callable[[], str]) -> Finding:
 def _python() -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] != PYTHON:
-        raise HeadraceError(f"must be 3.11, got {version}: remove {places.cache() / 'env'} and run `make up`")
+        raise HeadraceError(f"must be 3.11, got {version}: remove {paths.cache() / 'env'} and run `make up`")
     return version
 
 
@@ -87,18 +87,18 @@ def _settings() -> str:
 
 
 def _jars() -> str:
-    missing = [path for path in (places.kafka_jars() / ".ready", places.job_jar()) if not path.exists()]
+    missing = [path for path in (paths.kafka_jars() / ".ready", paths.job_jar()) if not path.exists()]
     if missing:
         raise HeadraceError(f"{', '.join(map(str, missing))} missing: `headrace up` builds them")
-    return str(places.cache() / "jars")
+    return str(paths.cache() / "jars")
 
 
 def _disk() -> str:
-    places.home().mkdir(parents=True, exist_ok=True)
-    free_gb = shutil.disk_usage(places.home()).free / GB
+    paths.home().mkdir(parents=True, exist_ok=True)
+    free_gb = shutil.disk_usage(paths.home()).free / GB
     if free_gb < FREE_DISK_GB:
         raise HeadraceError(
-            f"{free_gb:.1f} GB free under {places.home()}, needs {FREE_DISK_GB}: free some or set HEADRACE_HOME"
+            f"{free_gb:.1f} GB free under {paths.home()}, needs {FREE_DISK_GB}: free some or set HEADRACE_HOME"
         )
     return f"{free_gb:.0f} GB free"
 

@@ -3,11 +3,11 @@
 import socket
 from collections.abc import Callable
 
-from infra import flink, topics
-from infra.errors import HeadraceError
-from infra.settings import Settings
-from infra.stack import ports
-from infra.stack.ports import LOCALHOST
+from headrace.infra.clients import flink, kafka_topics
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings
+from headrace.infra.stack import ports
+from headrace.infra.stack.ports import LOCALHOST
 
 PROBE_S = 2
 Check = Callable[[], bool]
@@ -48,7 +48,7 @@ def _kafka(settings: Settings) -> bool:
     if ports.is_free(settings.stack.kafka_port):
         return False
     try:
-        with topics.admin(settings.kafka, PROBE_S * 1000) as client:
+        with kafka_topics.admin(settings.kafka, PROBE_S * 1000) as client:
             return bool(client.describe_cluster()["brokers"])
     except HeadraceError:
         return False

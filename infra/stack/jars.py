@@ -1,6 +1,6 @@
 """The jars that Maven makes, kept in the cache: Kafka's broker, Spark's Kafka source, the one jar of our Flink jobs.
 
-Run: python -m infra.stack.jars kafka|spark|flink
+Run: python -m headrace.infra.stack.jars kafka|spark|flink
 """
 
 import os
@@ -9,30 +9,30 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra import places
-from infra.errors import HeadraceError
-from infra.stack import prerequisites
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.stack import prerequisites
 
-BROKER_POM = places.CHECKOUT / "infra" / "jars" / "broker" / "pom.xml"
-SPARK_POM = places.CHECKOUT / "infra" / "jars" / "spark" / "pom.xml"
-JOB_SOURCES = places.CHECKOUT / "udfs" / "jvm"
+BROKER_POM = paths.PACKAGE / "infra" / "jars" / "broker" / "pom.xml"
+SPARK_POM = paths.PACKAGE / "infra" / "jars" / "spark" / "pom.xml"
+JOB_SOURCES = paths.PACKAGE / "udfs" / "jvm"
 LAST_LINES = 5
 
 
 def ensure() -> None:
     """Build what is missing or older than its sources."""
-    if _stale(places.kafka_jars() / ".ready", [BROKER_POM]):
+    if _stale(paths.kafka_jars() / ".ready", [BROKER_POM]):
         copy_kafka()
-    if _stale(places.job_jar(), [JOB_SOURCES / "pom.xml", *JOB_SOURCES.glob("*.java")]):
+    if _stale(paths.job_jar(), [JOB_SOURCES / "pom.xml", *JOB_SOURCES.glob("*.java")]):
         build_flink()
 
 
 def copy_kafka() -> None:
-    _copy(BROKER_POM, places.kafka_jars())
+    _copy(BROKER_POM, paths.kafka_jars())
 
 
 def copy_spark() -> None:
-    _copy(SPARK_POM, places.spark_jars())
+    _copy(SPARK_POM, paths.spark_jars())
 
 
 def _copy(pom: Path, target: Path) -> None:
@@ -42,9 +42,9 @@ def _copy(pom: Path, target: Path) -> None:
 
 
 def build_flink() -> None:
-    build = places.cache() / "build" / "jvm"
+    build = paths.cache() / "build" / "jvm"
     _maven(JOB_SOURCES / "pom.xml", "package", f"-Dheadrace.build={build}")
-    jar = places.job_jar()
+    jar = paths.job_jar()
     jar.parent.mkdir(parents=True, exist_ok=True)
     new = jar.with_suffix(".new")
     shutil.copyfile(build / "headrace-flink.jar", new)
@@ -62,7 +62,7 @@ def _maven(pom: Path, *arguments: str) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         tail = "\n".join([line for line in done.stdout.splitlines() if line.strip()][:LAST_LINES])
-        raise HeadraceError(f"Maven could not build {pom.relative_to(places.CHECKOUT)}:\n{tail}")
+        raise HeadraceError(f"Maven could not build {pom.relative_to(paths.PACKAGE)}:\n{tail}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from infra import durable, flink, places, topics
-from infra.errors import HeadraceError
-from infra.settings import Settings, load
-from infra.stack import health, jars, ports, prerequisites, programs, rendering, supervision
-from infra.stack.ports import LOCALHOST
+from headrace.infra import durable, paths
+from headrace.infra.clients import flink, kafka_topics
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings, load
+from headrace.infra.stack import health, jars, ports, prerequisites, programs, rendering, supervision
+from headrace.infra.stack.ports import LOCALHOST
 
 POLL_S = 0.2
 GUILTY_LINES = 15
@@ -41,10 +42,10 @@ def up(console: Console) -> None:
             supervision.end_orphans()
             settings = _start(settings, console)
             said = "the stack is up"
-        topics.create(settings.kafka)
+        kafka_topics.create(settings.kafka)
         _drop_old_checkpoints(settings)
     took = f"{time.monotonic() - begun:.1f} s"
-    console.print(f"{said} ({took}): Flink UI http://{settings.flink.rest}, logs in {places.logs()}", soft_wrap=True)
+    console.print(f"{said} ({took}): Flink UI http://{settings.flink.rest}, logs in {paths.logs()}", soft_wrap=True)
 
 
 def _start(settings: Settings, console: Console) -> Settings:
@@ -63,22 +64,22 @@ def down(console: Console, forget: bool = False) -> None:
         was_up = supervision.stop()
         orphans = supervision.end_orphans()
         for name in WRITTEN if forget else ():
-            shutil.rmtree(places.home() / name, ignore_errors=True)
+            shutil.rmtree(paths.home() / name, ignore_errors=True)
     console.print("the stack is down" if was_up or orphans else "the stack was not up")
     if forget:
-        console.print(f"deleted {', '.join(WRITTEN)} in {places.home()}", soft_wrap=True)
+        console.print(f"deleted {', '.join(WRITTEN)} in {paths.home()}", soft_wrap=True)
 
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
     """One `up` or `down` of a home at a time."""
-    lock = places.home() / "run" / "lock"
+    lock = paths.home() / "run" / "lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HeadraceError(f"another `headrace up` or `down` of {places.home()} is at work") from None
+            raise HeadraceError(f"another `headrace up` or `down` of {paths.home()} is at work") from None
         yield
 
 
@@ -101,7 +102,7 @@ def _refuse_overridden(settings: Settings, chosen: dict[str, int]) -> None:
     spelled |= {f"stack.{name}": str(port) for name, port in ports.wished(settings.stack).items()}
     for name, local in (_addresses(chosen) | {f"stack.{name}": str(port) for name, port in chosen.items()}).items():
         if spelled[name] != local:
-            places.stack_toml().unlink()
+            paths.stack_toml().unlink()
             raise HeadraceError(
                 f"{name} is set to {spelled[name]} in the environment or HEADRACE_SETTINGS, but the stack's is {local}"
             )
@@ -133,14 +134,14 @@ def _remember(chosen: dict[str, int]) -> None:
         "[stack]",
         *(f"{name} = {port}" for name, port in chosen.items()),
     ]
-    places.stack_toml().write_text("\n".join(lines) + "\n")
+    paths.stack_toml().write_text("\n".join(lines) + "\n")
 
 
 def _format_kafka() -> None:
-    data = places.home() / "kafka"
+    data = paths.home() / "kafka"
     if (data / "meta.properties").exists():
         return
-    conf = places.home() / "conf" / "kafka.properties"
+    conf = paths.home() / "conf" / "kafka.properties"
     cluster_id = uuid.uuid4().hex[:22]
     tool = programs.kafka_java(64, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(conf))
     done = subprocess.run(tool, capture_output=True, text=True)
@@ -151,7 +152,7 @@ def _format_kafka() -> None:
 
 def _drop_unfinished_results() -> None:
     """Of jobs that ended before they began, as by a refused savepoint: the JobManager dies of them at each start."""
-    for left in (places.home() / "flink" / "ha" / "job-result-store").glob("**/*_DIRTY.json"):
+    for left in (paths.home() / "flink" / "ha" / "job-result-store").glob("**/*_DIRTY.json"):
         left.unlink()
 
 
@@ -185,7 +186,7 @@ def _wait(name: str, healthy: health.Check, timeout_s: int) -> None:
 
 
 def _last_words(name: str) -> str:
-    log = places.logs() / programs.LOG_NAMES[name]
+    log = paths.logs() / programs.LOG_NAMES[name]
     return "\n".join(log.read_text(errors="replace").splitlines()[-GUILTY_LINES:]) if log.exists() else "(no log)"
 
 
@@ -193,6 +194,6 @@ def _drop_old_checkpoints(settings: Settings) -> None:
     """Of jobs that Flink no longer knows, once they are older than stack.checkpoint_kept_h."""
     known = {job.id for job in flink.jobs(settings.flink)}
     oldest_s = time.time() - settings.stack.checkpoint_kept_h * HOUR_S
-    for folder in (places.home() / "flink" / "checkpoints").glob("*"):
+    for folder in (paths.home() / "flink" / "checkpoints").glob("*"):
         if folder.name not in known and folder.stat().st_mtime < oldest_s:
             shutil.rmtree(folder, ignore_errors=True)

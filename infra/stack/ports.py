@@ -5,8 +5,8 @@ import socket
 
 import psutil
 
-from infra.errors import HeadraceError
-from infra.settings import Stack
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Stack
 
 LOCALHOST = "127.0.0.1"
 # Below Linux's range for outgoing connections, one of which could sit on the port when the stack comes back.

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from infra.errors import HeadraceError
+from headrace.infra.errors import HeadraceError
 
 JDK_OLDEST = 17
 

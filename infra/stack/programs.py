@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra import places
-from infra.errors import HeadraceError
-from infra.settings import Stack
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Stack
 
 LOG_NAMES = {
     "zookeeper": "zookeeper.log",
@@ -35,10 +35,10 @@ class Program:
     whole_group: bool = False  # its children end with it
 
     def log(self) -> Path:
-        return places.logs() / (LOG_NAMES | AIRFLOW_LOG_NAMES)[self.name]
+        return paths.logs() / (LOG_NAMES | AIRFLOW_LOG_NAMES)[self.name]
 
     def tmpdir(self) -> Path:
-        return places.home() / "tmp" / self.name
+        return paths.home() / "tmp" / self.name
 
     def shell(self) -> list[str]:
         return ["sh", "-c", FRESH_TMPDIR, self.name, *self.command]
@@ -64,20 +64,20 @@ def flink_home() -> Path:
 
 
 def kafka_java(heap_mb: int, *arguments: str) -> list[str]:
-    home = places.home()
+    home = paths.home()
     options = [f"-Xmx{heap_mb}m", f"-Xms{heap_mb}m", f"-Djava.io.tmpdir={home}/tmp/kafka"]
     logging = f"-Dlog4j2.configurationFile={home}/conf/log4j.properties"
-    return [java(), *options, logging, "-cp", f"{places.kafka_jars()}/*", *arguments]
+    return [java(), *options, logging, "-cp", f"{paths.kafka_jars()}/*", *arguments]
 
 
 def _kafka(stack: Stack) -> Program:
-    command = kafka_java(stack.kafka_heap_mb, "kafka.Kafka", f"{places.home()}/conf/kafka.properties")
+    command = kafka_java(stack.kafka_heap_mb, "kafka.Kafka", f"{paths.home()}/conf/kafka.properties")
     return Program("kafka", stack.kafka_port, command, priority=20)
 
 
 def _zookeeper(stack: Stack) -> Program:
     """The ZooKeeper inside flink-dist, by its own main class, which unlike Flink's also purges old logs."""
-    conf = places.home() / "conf"
+    conf = paths.home() / "conf"
     logging = f"-Dlog4j2.configurationFile={conf}/log4j.properties"
     command = [java(), "-Xmx64m", logging, "-cp", f"{flink_home()}/lib/*", ZOOKEEPER_MAIN, f"{conf}/zookeeper.cfg"]
     return Program("zookeeper", stack.zookeeper_port, command, priority=10)
@@ -87,7 +87,7 @@ def _redis(stack: Stack) -> Program:
     server = shutil.which("redis-server")
     if not server:
         raise HeadraceError("redis-server is missing: run `headrace doctor`")
-    return Program("redis", stack.redis_port, [server, f"{places.home()}/conf/redis.conf"], priority=30)
+    return Program("redis", stack.redis_port, [server, f"{paths.home()}/conf/redis.conf"], priority=30)
 
 
 def _jobmanager(stack: Stack) -> Program:
@@ -102,7 +102,7 @@ def _taskmanager(stack: Stack) -> Program:
 
 
 def _flink_script(name: str, metrics_port: int) -> list[str]:
-    tmpdir = places.home() / "tmp" / name
+    tmpdir = paths.home() / "tmp" / name
     # One pair an option: jobmanager.sh knows `-D key=value` only with the space.
     options = {"metrics.reporter.prom.port": metrics_port, "io.tmp.dirs": tmpdir}
     dynamic = [part for key, value in options.items() for part in ("-D", f"{key}={value}")]
@@ -110,7 +110,7 @@ def _flink_script(name: str, metrics_port: int) -> list[str]:
 
 
 def _flink_environment() -> dict[str, str]:
-    home = places.home()
+    home = paths.home()
     return {
         "FLINK_CONF_DIR": f"{home}/flink/conf",
         "FLINK_LOG_DIR": f"{home}/logs",

@@ -9,11 +9,11 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from infra import places
-from infra.settings import Settings
-from infra.stack import programs
-from infra.stack.programs import Program
-from infra.topics import DEAD_LETTER_MAX_BYTES
+from headrace.infra import paths
+from headrace.infra.clients.kafka_topics import DEAD_LETTER_MAX_BYTES
+from headrace.infra.settings import Settings
+from headrace.infra.stack import programs
+from headrace.infra.stack.programs import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
 MIB = 1024 * 1024
@@ -21,7 +21,7 @@ OPEN_FILES = 65_536
 
 
 def write_all(settings: Settings) -> None:
-    home = places.home()
+    home = paths.home()
     for folder in ("conf", "logs", "run", "tmp", "redis", "zookeeper", "kafka", "flink/conf", "flink/savepoints"):
         (home / folder).mkdir(parents=True, exist_ok=True)
     values = _values(settings)
@@ -31,21 +31,21 @@ def write_all(settings: Settings) -> None:
     for path in ("conf/log4j.properties", "flink/conf/log4j-console.properties"):
         write_private(home / path, log4j)
     write_private(home / "flink" / "conf" / "config.yaml", fill("flink.yaml", values))
-    write_supervisord(settings, programs.all_programs(settings.stack), "supervisord", places.supervisor_socket())
+    write_supervisord(settings, programs.all_programs(settings.stack), "supervisord", paths.supervisor_socket())
 
 
 def write_flink_client(settings: Settings) -> None:
     host, port = settings.flink.rest.rsplit(":", 1)
-    folder = places.flink_client_conf()
+    folder = paths.flink_client_conf()
     folder.mkdir(parents=True, exist_ok=True)
-    places.logs().mkdir(parents=True, exist_ok=True)
+    paths.logs().mkdir(parents=True, exist_ok=True)
     values = {"java_opts": _java_opts(), "host": host, "port": port, "job_defaults": _job_defaults(settings)}
     write_private(folder / "config.yaml", fill("flink-client.yaml", values))
     write_private(folder / "log4j-cli.properties", (TEMPLATES / "log4j-cli.properties").read_text())
 
 
 def write_supervisord(settings: Settings, group: list[Program], name: str, socket: Path) -> None:
-    write_private(places.home() / "conf" / f"{name}.conf", _supervisord(settings, group, name, socket))
+    write_private(paths.home() / "conf" / f"{name}.conf", _supervisord(settings, group, name, socket))
 
 
 def fill(template: str, values: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ def _values(settings: Settings) -> dict[str, Any]:
         **settings.flink.model_dump(),
         **settings.kafka.model_dump(),
         **settings.stack.model_dump(),
-        "home": places.home(),
+        "home": paths.home(),
         "job_defaults": _job_defaults(settings),
         "java_opts": _java_opts(),
         "access": _redis_access(settings),
@@ -92,7 +92,7 @@ def _java_opts() -> str:
 def _supervisord(settings: Settings, group: list[Program], name: str, socket: Path) -> str:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     values = {
-        "home": _escape(str(places.home())),
+        "home": _escape(str(paths.home())),
         "name": name,
         "socket": _escape(str(socket)),
         "log_max_mb": settings.stack.log_max_mb,

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from infra import places
-from infra.errors import HeadraceError
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
 
 MARK = "HEADRACE_SUPERVISED"  # environment variable with the home
 SOCKET_WAIT_S = 20
@@ -31,15 +31,15 @@ class Group(NamedTuple):
 
     @property
     def conf(self) -> Path:
-        return places.home() / "conf" / f"{self.name}.conf"
+        return paths.home() / "conf" / f"{self.name}.conf"
 
     @property
     def log(self) -> Path:
-        return places.logs() / f"{self.name}.log"
+        return paths.logs() / f"{self.name}.log"
 
 
 def stack() -> Group:
-    return Group("supervisord", places.supervisor_socket(), str(places.home()))
+    return Group("supervisord", paths.supervisor_socket(), str(paths.home()))
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def start(group: Group | None = None) -> None:
     group = group or stack()
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(group.conf)]
     # Inherited by all it starts: so none of them is ever lost, nor another's process taken for ours.
-    environment = {**os.environ, MARK: group.mark, "HEADRACE_HOME": str(places.home())}
+    environment = {**os.environ, MARK: group.mark, "HEADRACE_HOME": str(paths.home())}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise HeadraceError(f"supervisord did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")

@@ -1,8 +1,9 @@
 """Implicit ALS of a night's events: item factors for the night, and for the stream that folds users in against them.
 
 source     {lake}/clicks up to the night, without what the split holds out
-transform  strengths (udfs/confidence.py) -> users and items in blocks -> udfs/als_sweep.py on each block, in turns
-sink       {home}/nights/{date}/als/, as jobs/batch/trained.py says
+transform  strengths (udfs/factors/confidence.py) -> users and items in blocks -> udfs/factors/als_sweep.py on each
+           block, in turns
+sink       {home}/nights/{date}/als/, as jobs/batch/training/model_folder.py says
 
 Run: headrace run als --date 2026-01-31
 
@@ -20,19 +21,20 @@ import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from infra.errors import HeadraceError
-from infra.models import Contents
-from infra.settings import Als as Settings
-from infra.settings import load
-from infra.training import Training
-from jobs.batch import blocks, night, split, trained, warm_start
-from jobs.batch.blocks import Matrix, Side
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from jobs.batch.trained import Trained
-from udfs import als, als_sweep
-from udfs.als import Basis, Objective, Real
-from udfs.als_sweep import TOLERANCE, Float32
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Als as Settings
+from headrace.infra.settings import load
+from headrace.infra.versions.store import Contents
+from headrace.jobs.batch import night
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import blocks, model_folder, split, warm_start
+from headrace.jobs.batch.training.blocks import Matrix, Side
+from headrace.jobs.batch.training.local import Training
+from headrace.jobs.batch.training.model_folder import Trained
+from headrace.udfs.factors import als, als_sweep
+from headrace.udfs.factors.als import Basis, Objective, Real
+from headrace.udfs.factors.als_sweep import TOLERANCE, Float32
 
 STEP = "als"
 
@@ -40,7 +42,7 @@ STEP = "als"
 class Fitted(NamedTuple):
     X: Float32  # (n, f), users by user_id
     Y: Float32  # (m, f)
-    objective: float  # the equation of udfs/als.py, with both sides' regularisation
+    objective: float  # the equation of udfs/factors/als.py, with both sides' regularisation
 
 
 def main(options: argparse.Namespace) -> None:
@@ -51,7 +53,7 @@ def main(options: argparse.Namespace) -> None:
     with tonight.writing(STEP) as draft:
         events = read(session(STEP), tonight, settings.night.protocol)
         contents, described = build(events, how, tonight, settings.night.protocol, settings.night.als.tolerance)
-        trained.write(draft, contents, described)
+        model_folder.write(draft, contents, described)
     print(f"{STEP} of {tonight.date}: {described.dims} in {described.seconds:.1f} s: {tonight.folder / STEP}")
 
 
@@ -63,9 +65,9 @@ def training(settings: Settings, history: int) -> Training:
 
 
 def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
-    from jobs.batch import lake
+    from headrace.jobs.batch.lake import tables
 
-    return split.trained_on(lake.clicks(spark, tonight.date), protocol).select(*trained.COLUMNS, "event_id")
+    return split.trained_on(tables.clicks(spark, tonight.date), protocol).select(*model_folder.COLUMNS, "event_id")
 
 
 def build(
@@ -74,7 +76,7 @@ def build(
     """events: all that is trained on."""
     began = time.monotonic()
     events = blocks.kept(events)
-    lineage = trained.lineage(tonight, protocol, events)
+    lineage = model_folder.lineage(tonight, protocol, events)
     items = item_ids(events)
     start, lineage["warm_start"] = warm_start.factors(items, how, tonight, STEP, protocol)
     count = blocks.count(lineage["events"], events.sparkSession.sparkContext.defaultParallelism)
@@ -82,7 +84,7 @@ def build(
     events.unpersist()
     fitted = fit(strengths, start, how, tolerance)
     strengths.unpersist()
-    popular = trained.popular(items, strengths.by_item.lengths)
+    popular = model_folder.popular(items, strengths.by_item.lengths)
     dims = {"items": len(items), "factors": how.factors, "users": len(fitted.X)}
     contents = Contents(fitted.Y, als.gram(fitted.X), items, popular)
     parameters = how.parameters() | {"tolerance": tolerance}

@@ -1,4 +1,5 @@
-"""Is what landed fit to train on? The rules of infra/checks.toml, as suites of Great Expectations on Spark frames.
+"""Is what landed fit to train on? The rules of infra/config/checks.toml, as suites of Great Expectations on Spark
+frames.
 
 source     the lake: clicks and dead letters of the night's last `days` days
 transform  each event's own rules (schema, nulls, ranges, uniqueness) on the events; freshness, volume, unknown items
@@ -20,17 +21,18 @@ import msgspec
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from infra import models, places
-from infra.errors import HeadraceError, Refusal
-from jobs.batch import check_report, night, suites
-from jobs.batch.lake import KEYS, Lake, once
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from jobs.batch.suites import Limits, Rule
-from schemas import topics
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.settings import load
+from headrace.infra.versions import store
+from headrace.jobs.batch import night
+from headrace.jobs.batch.judging import check_report, expectations
+from headrace.jobs.batch.judging.expectations import Limits, Rule
+from headrace.jobs.batch.lake.tables import KEYS, Lake, once
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.schemas import topics
 
 STEP, REFUSED = "check", "check-refused"
-CHECKS = places.CHECKOUT / "infra" / "checks.toml"
 WEEK = 7
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 EVENT = [*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms", "rating", "price", "quantity", "day"]
@@ -45,7 +47,7 @@ def main(options: argparse.Namespace) -> None:
     of = night.of(options)
     if of.is_left(STEP):
         return
-    rules = check(Lake(session(STEP)), of, checks(CHECKS))
+    rules = check(Lake(session(STEP)), of, checks(Path(load().night.checks_file)))
     failed = [rule for rule in rules if not rule.passed]
     with of.writing(REFUSED if failed else STEP) as folder:
         check_report.write(folder, of.date, rules)
@@ -77,7 +79,7 @@ def check(lake: Lake, of: Night, wanted: Checks) -> list[Rule]:
         found["repeat_share"] = 1 - total / arrived.count()
         refused = letters.count()
         found["refused_share"] = refused / max(1, refused + (found["day_events"] or 0))
-        return suites.run(lake.as_written(files), events, found, wanted.limits)
+        return expectations.run(lake.as_written(files), events, found, wanted.limits)
     finally:
         events.unpersist()
 
@@ -107,10 +109,10 @@ def _of_day(of: Night) -> Any:
 
 def _unknown(events: DataFrame, total: int) -> float | None:
     """The share of events on items that the version which serves does not know; None if none serves."""
-    serving = models.current()
+    serving = store.current()
     if serving is None or not total:
         return None
-    items = [(item,) for item in models.load(serving.version).contents.items]
+    items = [(item,) for item in store.load(serving.version).contents.items]
     known = events.sparkSession.createDataFrame(items, "item_id STRING")
     return float(events.join(F.broadcast(known), "item_id", "left_anti").count() / total)
 

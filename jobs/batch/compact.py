@@ -15,8 +15,8 @@ from collections import defaultdict
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.batch import night
-from jobs.batch.lake import (
+from headrace.jobs.batch import night
+from headrace.jobs.batch.lake.tables import (
     ARRIVAL,
     COLUMNS,
     KEYS,
@@ -30,7 +30,7 @@ from jobs.batch.lake import (
     snapshot_name,
     with_files,
 )
-from jobs.batch.spark import session
+from headrace.jobs.batch.spark import session
 
 FILES_MAX = 8
 FILE_BYTES = 128 << 20

@@ -2,7 +2,8 @@
 
 source     {lake}/clicks and rewards: the night's last day, and the drift.toml reference_days before it
 transform  features (actions, categories, devices, hours, prices, events a user) and predictions (propensities, and the
-           rewards that followed) -> PSI of categories (udfs/drift.py), Kolmogorov-Smirnov distance of numbers (scipy)
+           rewards that followed) -> PSI of categories (udfs/evaluation/drift.py), Kolmogorov-Smirnov distance of
+           numbers (scipy)
 sink       drift/report.json: each measure beside its limit; `beyond`, those above it
 
 Limits are on the size of a move, not on its p-value: with many events every move is significant.
@@ -23,12 +24,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from scipy import stats
 
-from infra import durable, places
-from infra.errors import HeadraceError
-from jobs.batch import lake, night
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from udfs import drift
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import load
+from headrace.jobs.batch import night
+from headrace.jobs.batch.lake import tables as lake
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.udfs.evaluation import drift
 
 STEP = "drift"
 SEED = 1
@@ -65,7 +68,7 @@ def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
     if tonight.is_left(STEP):
         return
-    found = list(measures(read(tonight, limits := the_limits()), limits))
+    found = list(measures(read(tonight, limits := the_limits(Path(load().night.drift_file))), limits))
     beyond = [each.name for each in found if each.is_beyond]
     with tonight.writing(STEP) as folder:
         report = {"date": tonight.date, "measures": found, "beyond": beyond}
@@ -75,7 +78,7 @@ def main(options: argparse.Namespace) -> None:
     print(f"drift of {tonight.date}: {', '.join(beyond) or 'none'}")
 
 
-def the_limits(path: Path = places.CHECKOUT / "infra" / "drift.toml") -> Limits:
+def the_limits(path: Path) -> Limits:
     try:
         return msgspec.convert(tomllib.loads(path.read_text()), Limits)
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:

@@ -1,7 +1,8 @@
 """The night's models on events that none was trained on, beside popularity, item-item and the version that serves.
 
 source     {lake}/clicks up to the night, split by [night] protocol; the model folders of the night; the serving version
-transform  lists of K items a user in Spark partitions (jobs/batch/ways.py) -> metrics (jobs/batch/evaluation.py)
+transform  lists of K items a user in Spark partitions (jobs/batch/judging/recommenders.py) -> metrics
+           (jobs/batch/judging/figures.py)
 sink       evaluate/report.json and report.html: docs/night.md, "Evaluation", says what each number means
 
 Run: headrace run evaluate --date 2026-01-31
@@ -23,15 +24,18 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
 
-from infra import durable, models
-from infra.errors import HeadraceError, Refusal
-from infra.settings import load
-from jobs.batch import evaluation, night, report, split, trained, ways
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from jobs.batch.ways import Lists, Way
-from udfs import ranking
-from udfs.ranking import Int, Relevant, Similarity
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.settings import load
+from headrace.infra.versions import store
+from headrace.jobs.batch import night
+from headrace.jobs.batch.judging import figures, recommenders, report
+from headrace.jobs.batch.judging.recommenders import Lists, Way
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import model_folder, split
+from headrace.udfs.evaluation import ranking
+from headrace.udfs.evaluation.ranking import Int, Relevant, Similarity
 
 STEP = "evaluate"
 CHAMPION = "champion"
@@ -85,46 +89,47 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read(tonight: Night) -> DataFrame:
-    from jobs.batch import lake, popular
+    from headrace.jobs.batch.lake import tables
+    from headrace.jobs.batch.publishing import popular
 
-    return popular.placed(lake.clicks(session(STEP), tonight.date), load().night)
+    return popular.placed(tables.clicks(session(STEP), tonight.date), load().night)
 
 
 def contestants(tonight: Night) -> Contest:
-    folders = trained.of(tonight)
-    broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / models.FACTORS)).all()]
+    folders = model_folder.of(tonight)
+    broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / store.FACTORS)).all()]
     for step in broken:
         print(f"{step} of {tonight.date} is left out: its item factors must be finite")
         del folders[step]
     if not folders:
         raise Refusal(f"evaluate of {tonight.date}: item factors must be finite, got NaN or infinite ones")
-    champion = models.current()
+    champion = store.current()
     return Contest(folders, champion.version if champion else None)
 
 
 def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[str, Any]:
     """events: all of the night, with `held` -> the report, but for what only the night knows."""
-    kept = events.select(*trained.columns(events), "event_id", "category", "held").repartition("user_id")
+    kept = events.select(*model_folder.columns(events), "event_id", "category", "held").repartition("user_id")
     kept = kept.sortWithinPartitions("user_id", "t_ms", "event_id").persist()
     expected = split.digest(kept.where(~F.col("held")))
     question = ask(kept, known_items(contest), users_max)
-    cosines = ways.Cosines(question.R)
+    cosines = recommenders.Cosines(question.R)
     lists = answer(kept, question, every_way(question, contest, cosines), k)
-    about = evaluation.About(question.relevant, question.history, question.item_users, question.R.shape[0])
+    about = figures.About(question.relevant, question.history, question.item_users, question.R.shape[0])
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
     kept.unpersist()
-    return evaluation.summary(lists, about, similar, list(contest.folders)) | {
-        "about": {name: msgspec.to_builtins(trained.description(path)) for name, path in contest.folders.items()},
+    return figures.summary(lists, about, similar, list(contest.folders)) | {
+        "about": {name: msgspec.to_builtins(model_folder.description(path)) for name, path in contest.folders.items()},
         "champion": champion(contest.champion) if contest.champion else None,
         "digests": {name: {"trained": _digest(path), "expected": expected} for name, path in contest.folders.items()},
-        "catalogue": {name: share(trained.item_ids(path), question) for name, path in contest.folders.items()},
+        "catalogue": {name: share(model_folder.item_ids(path), question) for name, path in contest.folders.items()},
         "files": {name: sha256(path) for name, path in contest.folders.items()},
     }
 
 
 def known_items(contest: Contest) -> set[str]:
-    known = {item for folder in contest.folders.values() for item in trained.item_ids(folder)}
-    return known | set(models.load(contest.champion).contents.items if contest.champion else ())
+    known = {item for folder in contest.folders.values() for item in model_folder.item_ids(folder)}
+    return known | set(store.load(contest.champion).contents.items if contest.champion else ())
 
 
 def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
@@ -139,7 +144,7 @@ def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
         raise HeadraceError("the protocol must hold out an item that a user had not seen before, found none")
     chosen = sampled(wanting, users_max)
     relevant = Relevant(np.concatenate([[0], np.cumsum(chosen["relevant"].map(len))]), _joined(chosen["relevant"]))
-    history, R = chosen["history"].to_numpy(np.int64), ways.baskets(list(users["items"]), len(items))
+    history, R = chosen["history"].to_numpy(np.int64), recommenders.baskets(list(users["items"]), len(items))
     return Question(items, chosen["user_id"].tolist(), relevant, history, R)
 
 
@@ -152,9 +157,9 @@ def sampled(users: pd.DataFrame, at_most: int) -> pd.DataFrame:
 def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]:
     """Of each user: how many items they were seen with, those they wanted, and those they want that are new to them."""
     for rows in whole_users(batches):
-        names, events, held = rows["user_id"].unique(), trained.events(rows, places), rows["held"].to_numpy()
-        before = ways.plain(events.where(~held), len(names), len(places))
-        after = ways.plain(events.where(held), len(names), len(places)).rows
+        names, events, held = rows["user_id"].unique(), model_folder.events(rows, places), rows["held"].to_numpy()
+        before = recommenders.plain(events.where(~held), len(names), len(places))
+        after = recommenders.plain(events.where(held), len(names), len(places)).rows
         seen = before.seen.users * len(places) + before.seen.items
         owners = np.repeat(np.arange(len(names)), np.diff(after.indptr))
         fresh = ~np.isin(owners * len(places) + after.columns, seen)
@@ -169,15 +174,17 @@ def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]
         )
 
 
-def every_way(question: Question, contest: Contest, cosines: ways.Cosines) -> dict[str, Way]:
+def every_way(question: Question, contest: Contest, cosines: recommenders.Cosines) -> dict[str, Way]:
     """Models are loaded here and sent to the workers, which need not see this machine's files."""
     places = _places(question.items)
-    scorers: dict[str, ways.Scorer] = {name: trained.load(folder) for name, folder in contest.folders.items()}
+    scorers: dict[str, recommenders.Scorer] = {
+        name: model_folder.load(folder) for name, folder in contest.folders.items()
+    }
     if contest.champion:
-        scorers[CHAMPION] = ways.Published(contest.champion)
-    found: dict[str, Way] = {name: ways.Factors(scorer, places) for name, scorer in scorers.items()}
-    found["popularity"] = ways.Popularity(question.item_users)
-    return found | {"item_item": ways.ItemItem(cosines.neighbours(), question.item_users)}
+        scorers[CHAMPION] = recommenders.Published(contest.champion)
+    found: dict[str, Way] = {name: recommenders.Factors(scorer, places) for name, scorer in scorers.items()}
+    found["popularity"] = recommenders.Popularity(question.item_users)
+    return found | {"item_item": recommenders.ItemItem(cosines.neighbours(), question.item_users)}
 
 
 def answer(events: DataFrame, question: Question, each_way: dict[str, Way], k: int) -> dict[str, Lists]:
@@ -194,7 +201,7 @@ def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
     for rows in whole_users(batches):
         chosen = rows[rows["user_id"].isin(asked.users)]
         if len(chosen):
-            names, events = chosen["user_id"].unique(), trained.events(chosen, asked.places)
+            names, events = chosen["user_id"].unique(), model_folder.events(chosen, asked.places)
             before = events.where(~chosen["held"].to_numpy(bool))
             lists = {name: way.lists(before, len(names), asked.k) for name, way in asked.ways.items()}
             yield pd.DataFrame({"user_id": names} | filled(lists))
@@ -236,7 +243,7 @@ def categories(events: DataFrame, items: list[str]) -> Similarity | None:
 
 def champion(version: str) -> dict[str, Any]:
     """A version that no night made may have been trained on what is held out: it is no fair opponent."""
-    manifest = models.manifest(version)
+    manifest = store.manifest(version)
     return {"version": version, "kind": manifest.kind, "comparable": "digest" in manifest.lineage}
 
 
@@ -254,11 +261,11 @@ def checks(tonight: Night) -> dict[str, Any]:
 
 
 def sha256(folder: Path) -> dict[str, str]:
-    return {name: durable.sha256(folder / name) for name in (models.ITEMS, models.FACTORS)}
+    return {name: durable.sha256(folder / name) for name in (store.ITEMS, store.FACTORS)}
 
 
 def _digest(folder: Path) -> str:
-    return str(trained.description(folder).lineage.get("digest"))
+    return str(model_folder.description(folder).lineage.get("digest"))
 
 
 def _places(items: list[str]) -> dict[str, int]:

@@ -4,7 +4,7 @@ import re
 from textwrap import shorten
 from typing import Any
 
-from infra.errors import TEXT_MAX, describe
+from headrace.infra.errors import TEXT_MAX, describe
 
 PYTHON = re.compile(r"^((?:\w+\.)*\w*(?:Error|Exception)): (.+)$", re.MULTILINE)
 JAVA = re.compile(r"^(?:Caused by: )?(?:[a-z]\w*\.)+([A-Z][\w$]*): (.+)$", re.MULTILINE)

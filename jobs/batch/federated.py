@@ -1,7 +1,7 @@
 """The global federated model and the night's ALS, fused by measured precision -> a candidate for the night's gate.
 
 source     the night's step `als`; Kafka `global_model`, `rounds`, `aggregates`; the items that the population was given
-transform  udfs.fusion
+transform  headrace.udfs.factors.fusion
 sink       the night's step `federated`: a trained model, laid out as the step `als` lays out its own
 
 Items that the federated model does not know keep the night's factors. The gate judges it like any other model; once it
@@ -20,13 +20,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from infra import durable, federation, topics
-from infra.errors import HeadraceError
-from infra.settings import Kafka, load
-from jobs.batch import night
-from schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
-from udfs import federated, rounds
-from udfs.fusion import fuse
+from headrace.infra import durable, federated_files
+from headrace.infra.clients import kafka_topics
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Kafka, load
+from headrace.jobs.batch import night
+from headrace.schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
+from headrace.udfs.factors.fusion import fuse
+from headrace.udfs.federated import rounds, update
 
 STEP, BASE = "federated", "als"
 FACTORS, ITEMS, MODEL = "item_factors.npy", "items.json", "model.json"
@@ -50,7 +51,7 @@ def main(options: argparse.Namespace) -> None:
     settings = load()
     model = options.model or settings.federated.model
     found = read(settings.kafka, model)
-    items = msgspec.json.decode((federation.public() / federation.ITEMS).read_bytes(), type=list[str])
+    items = msgspec.json.decode((federated_files.public() / federated_files.ITEMS).read_bytes(), type=list[str])
     with tonight.writing(STEP) as folder:
         weight = write(folder, base, found, items, model)
     print(f"{STEP} of {tonight.date}: version {found.version} of {model} weighs {weight:.2f}")
@@ -75,7 +76,7 @@ def read(kafka: Kafka, model: str) -> Global:
 
 
 def _records(kafka: Kafka, name: str) -> list[Record]:
-    return [msgspec.json.decode(record.value) for record in topics.records(kafka, name) if record.value]
+    return [msgspec.json.decode(record.value) for record in kafka_topics.records(kafka, name) if record.value]
 
 
 def _is_of(record: Record, model: str) -> bool:
@@ -87,7 +88,7 @@ def _noise(folded: list[tuple[Record, int]], newest: list[Record]) -> float:
     variances = [term["node_sigma"] ** 2 / (nodes * term["scale"] ** 2) for term, nodes in folded]
     last = folded[-1][0]
     _, second = rounds.join([part["moments"] for part in newest], "<f8", 2)
-    return federated.model_noise(variances, second, rounds.rule(last["rule"], last.get("rate")))
+    return update.model_noise(variances, second, rounds.rule(last["rule"], last.get("rate")))
 
 
 def write(folder: Path, base: Path, found: Global, items: list[str], model: str) -> float:
@@ -99,7 +100,7 @@ def write(folder: Path, base: Path, found: Global, items: list[str], model: str)
     place = {name: row for row, name in enumerate(items)}
     known = [row for row, name in enumerate(names) if name in place]
     if not known:
-        raise HeadraceError(f"{federation.ITEMS} must share items with {base / ITEMS}, shares none")
+        raise HeadraceError(f"{federated_files.ITEMS} must share items with {base / ITEMS}, shares none")
     described = msgspec.json.decode((base / MODEL).read_bytes())
     theirs = found.factors[[place[names[row]] for row in known]]
     fused = fuse(factors[known], theirs, described["dims"]["users"], found.nodes, found.noise)

@@ -1,6 +1,6 @@
 """May the night's model be shown to readers? docs/night.md, "Gate", explains each rule.
 
-source     evaluate/report.json, the chosen model's files, the profile [night] gates of infra/gates.toml
+source     evaluate/report.json, the chosen model's files, the profile [night] gates of infra/config/gates.toml
 transform  rules, each a value beside its limit
 sink       gate/verdict.json; or gate-refused/verdict.json, a line for each broken rule, and exit 3
 
@@ -19,11 +19,12 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from infra import durable, models, places
-from infra.errors import HeadraceError, Refusal
-from infra.settings import load
-from jobs.batch import night
-from jobs.batch.night import Night
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.settings import load
+from headrace.infra.versions import store
+from headrace.jobs.batch import night
+from headrace.jobs.batch.night import Night
 
 STEP, REFUSED = "gate", "gate-refused"
 Report = dict[str, Any]
@@ -68,7 +69,7 @@ def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load().night
     if tonight.is_left(STEP):
         return
-    verdict = judge(tonight, settings.gates, profile(places.CHECKOUT / settings.gates_file, settings.gates))
+    verdict = judge(tonight, settings.gates, profile(Path(settings.gates_file), settings.gates))
     keep(tonight, verdict)
     broken = [str(rule) for rule in verdict.rules if not rule.passed]
     if broken:
@@ -120,8 +121,8 @@ def sound(report: Report, model: str, folder: Path, wanted: Profile) -> Iterator
 
 def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[Rule]:
     try:
-        items = msgspec.json.decode((folder / models.ITEMS).read_bytes(), type=list[str])
-        factors = np.load(folder / models.FACTORS)
+        items = msgspec.json.decode((folder / store.ITEMS).read_bytes(), type=list[str])
+        factors = np.load(folder / store.FACTORS)
     except (OSError, ValueError, msgspec.DecodeError) as error:
         yield Rule("item_map", str(error), "readable", False)
         return
@@ -130,7 +131,7 @@ def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[Rule]:
     yield Rule("item_map", len(items), len(factors), len(items) == len(factors), "name an item for each factor row,")
     sorted_once = items == sorted(set(items)) and "" not in items
     yield equal("item_map", "in order, once" if sorted_once else "unordered, empty or repeated", "in order, once")
-    for name in (models.ITEMS, models.FACTORS):
+    for name in (store.ITEMS, store.FACTORS):
         yield equal(f"item_map.{name}", durable.sha256(folder / name), evaluated.get(name, "evaluated"))
 
 

@@ -1,7 +1,7 @@
 """A file of a user's history -> the lake, by event day, judged by the same contract as what comes through Kafka.
 
 source     CSV, Parquet or JSON lines with a mapping of columns, or a data set that edge/datasets knows
-transform  jobs/batch/files.py, udfs.contract; "the future" is what the clock of the import says
+transform  jobs/batch/lake/event_files.py, headrace.udfs.contract; "the future" is what the clock of the import says
 sink       table `clicks` of the lake; what is refused: its dead letters, and {home}/imports/{hash}-refused.jsonl
 
 A file is known by its hash: the same once more changes nothing. With other options it must be told --again, and then
@@ -25,14 +25,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from infra import durable, places
-from infra.errors import HeadraceError
-from infra.settings import load
-from jobs.batch import files, judged, night
-from jobs.batch.files import SLICE_ROWS, Reading
-from jobs.batch.lake import IMPORTED, STAGING, Files, Import, Lake, Snapshot, with_files
-from jobs.batch.spark import session
-from schemas.topics import CLICKS, DEAD_LETTERS
+from headrace.infra import durable, paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import load
+from headrace.jobs.batch import night
+from headrace.jobs.batch.lake import event_files
+from headrace.jobs.batch.lake import rows as judged
+from headrace.jobs.batch.lake.event_files import SLICE_ROWS, Reading
+from headrace.jobs.batch.lake.tables import IMPORTED, STAGING, Files, Import, Lake, Snapshot, with_files
+from headrace.jobs.batch.spark import session
+from headrace.schemas.topics import CLICKS, DEAD_LETTERS
 
 HASH = 12  # characters of a file's sha256 that name it
 RAW = pa.schema(
@@ -46,7 +48,7 @@ RAW = pa.schema(
 
 def main(options: argparse.Namespace) -> None:
     reading = Reading(options.map, options.default, options.time, options.dataset)
-    path = files.place(Path(options.path), options.dataset)
+    path = event_files.place(Path(options.path), options.dataset)
     digest, lake = durable.sha256(path), Lake(session("import_file"))
     known = lake.snapshot().imports.get(digest)
     if known and not options.again:
@@ -77,7 +79,7 @@ def bring(lake: Lake, path: Path, digest: str, reading: Reading, now_ms: int) ->
     staged = f"{STAGING}/{label}-{now_ms}.parquet"
     try:
         with tempfile.TemporaryDirectory() as folder:
-            count = stage(files.records(path, reading, digest[:HASH]), Path(folder) / "rows.parquet", now_ms)
+            count = stage(event_files.records(path, reading, digest[:HASH]), Path(folder) / "rows.parquet", now_ms)
             lake.store.take(Path(folder) / "rows.parquet", staged)
         written = lake.write(_judged(lake, staged, label), label)
     finally:
@@ -140,12 +142,14 @@ def _refused(lake: Lake, written: Files, digest: str) -> dict[str, int]:
 
 
 def _refused_path(digest: str) -> Path:
-    return places.home() / "imports" / f"{digest[:HASH]}-refused.jsonl"
+    return paths.home() / "imports" / f"{digest[:HASH]}-refused.jsonl"
 
 
 def _imported(now: Snapshot, digest: str, known: Import, label: str, written: Files) -> Snapshot:
     """Its rows in the place of those that an earlier import of the file left."""
-    before = [f for files in now.files.values() for f in files if f.path.rpartition("/")[2].startswith(label)]
+    before = [
+        f for event_files in now.files.values() for f in event_files if f.path.rpartition("/")[2].startswith(label)
+    ]
     return with_files(msgspec.structs.replace(now, imports=now.imports | {digest: known}), written, before)
 
 

@@ -23,13 +23,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from infra import durable, models, publication
-from infra.errors import HeadraceError
-from infra.models import Contents, Model
-from infra.settings import Night as Settings
-from infra.settings import load
-from jobs.batch import night, register
-from udfs.als import Int, Real
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Night as Settings
+from headrace.infra.settings import load
+from headrace.infra.versions import publication, store
+from headrace.infra.versions.store import Contents, Model
+from headrace.jobs.batch import night, register
+from headrace.udfs.factors.als import Int, Real
 
 faiss: Any = untyped  # its types leave out half of it
 STEP, FILE, MANIFEST = "index", "index.faiss", "manifest.json"
@@ -93,7 +94,7 @@ def main(options: argparse.Namespace) -> None:
     version = register.version(tonight)
     if publication.index(version).is_dir() and tonight.is_left(STEP, publication.index(version)):
         return
-    made = write(models.load(version), settings)
+    made = write(store.load(version), settings)
     with tonight.writing(STEP) as folder:
         durable.write(folder / "index.json", msgspec.json.encode(made))
     print(f"{made.kind} index of {made.items:,} items, recall@{made.at} {made.recall:.3f}, {made.bytes / 1e6:,.0f} MB")
@@ -149,7 +150,7 @@ def _manifest(place: Path) -> Manifest:
 
 
 def _of_model(model: Model) -> dict[str, str]:
-    return {name: model.manifest.sha256[name] for name in (models.ITEMS, models.FACTORS)}
+    return {name: model.manifest.sha256[name] for name in (store.ITEMS, store.FACTORS)}
 
 
 def kind_of(items: int, settings: Settings) -> str:

@@ -2,8 +2,10 @@
 
 source     topics `clicks`, `impressions` and `rewards`, committed records, from the offsets that the lake covers to the
            ends found at the start
-transform  udfs.contract and the broker's clock, as in the streaming jobs; what is refused goes to its dead letters
-sink       the lake (jobs/batch/lake.py): files and the offsets they cover in one step, night.land_records at a time
+transform  headrace.udfs.contract and the broker's clock, as in the streaming jobs; what is refused goes to its dead
+           letters
+sink       the lake (jobs/batch/lake/tables.py): files and the offsets they cover in one step, night.land_records at a
+           time
 
 A batch read between recorded offsets, not a streaming query: a query keeps its offsets in a checkpoint of its own, and
 two records of what has landed can differ after a crash. Here a landing that dies leaves nothing that anyone reads, and
@@ -21,14 +23,15 @@ import msgspec
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from infra import durable
-from infra import topics as broker
-from infra.connections import SPARK_KAFKA
-from infra.errors import HeadraceError
-from infra.settings import Kafka, Settings, load
-from jobs.batch import judged, night
-from jobs.batch.lake import RECORDS, Files, Lake, Snapshot, with_files
-from jobs.batch.spark import session
+from headrace.infra import durable
+from headrace.infra.clients import kafka_topics as broker
+from headrace.infra.connections import SPARK_KAFKA
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Kafka, Settings, load
+from headrace.jobs.batch import night
+from headrace.jobs.batch.lake import rows as judged
+from headrace.jobs.batch.lake.tables import RECORDS, Files, Lake, Snapshot, with_files
+from headrace.jobs.batch.spark import session
 
 STEP = "land"
 RAW = ("key", "value", "partition", "offset", "unix_millis(timestamp) AS append_ms")

@@ -19,9 +19,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from infra import durable, places
-from infra.errors import REFUSED, HeadraceError, Refusal
-from jobs.batch import failures
+from headrace.infra import durable, paths
+from headrace.infra.errors import REFUSED, HeadraceError, Refusal
+from headrace.jobs.batch import failures
 
 DAY_MS = 86_400_000
 
@@ -32,7 +32,7 @@ class Night(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        return places.home() / "nights" / self.date.isoformat()
+        return paths.home() / "nights" / self.date.isoformat()
 
     @property
     def end_ms(self) -> int:
@@ -85,7 +85,7 @@ def _replace(draft: Path, place: Path) -> None:
 
 def sweep(before_s: float) -> list[Path]:
     """Drafts of steps that were killed, in which nothing was written since then; they go."""
-    drafts = (path for path in (places.home() / "nights").glob("*/.*-*") if path.is_dir())
+    drafts = (path for path in (paths.home() / "nights").glob("*/.*-*") if path.is_dir())
     dead = [draft for draft in drafts if _written_s(draft) < before_s]
     for draft in dead:
         shutil.rmtree(draft, ignore_errors=True)
@@ -133,5 +133,5 @@ def _importable(main: Callable[[argparse.Namespace], None]) -> Callable[[argpars
     """The job's main by the name under which Spark's workers can import it: a program is `__main__` to itself alone."""
     if main.__module__ != "__main__":
         return main
-    job = import_module(f"jobs.batch.{Path(main.__code__.co_filename).stem}")
+    job = import_module(f"headrace.jobs.batch.{Path(main.__code__.co_filename).stem}")
     return cast(Callable[[argparse.Namespace], None], job.main)

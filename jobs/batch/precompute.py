@@ -1,9 +1,11 @@
 """The lake, and the version that `register` made -> the lists of every user and every item, in Redis.
 
 source     lake.clicks: all events of each user, those that were held out of the training as well
-transform  user vectors by the model itself, then udfs/nightly: what was seen and what infra/rules.toml leaves out
-           removed, MMR; popular and trending lists by category and place (jobs/batch/popular.py)
-sink       files of infra/lists.py, a part of the users each, and from them Redis; precompute/precompute.json
+transform  user vectors by the model itself, then udfs/factors/nightly_lists: what was seen and what
+           infra/config/rules.toml leaves out
+           removed, MMR; popular and trending lists by category and place (jobs/batch/publishing/popular.py)
+sink       files of infra/versions/list_files.py, a part of the users each, and from them Redis;
+           precompute/precompute.json
 
 A part whose file is there is not computed again, so a run that was killed goes on where it was. Nobody reads these keys
 before `publish` moves `model:current`.
@@ -26,19 +28,23 @@ from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from infra import durable, lists, models, places, publication, rules
-from infra.errors import HeadraceError
-from infra.models import Manifest, Model
-from infra.rules import Rules
-from infra.settings import Settings, load
-from jobs.batch import index, lake, night, popular, register, trained
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from schemas import redis_keys
-from udfs import diversity, nightly
-from udfs.confidence import histories
-from udfs.diversity import UNGROUPED, Groups
-from udfs.nightly import Catalogue, Wish
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings, load
+from headrace.infra.versions import list_files, publication, rules, store
+from headrace.infra.versions.rules import Rules
+from headrace.infra.versions.store import Manifest, Model
+from headrace.jobs.batch import index, night, register
+from headrace.jobs.batch.lake import tables
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.publishing import popular
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import model_folder
+from headrace.schemas import redis_keys
+from headrace.udfs.factors import diversity, nightly_lists
+from headrace.udfs.factors.confidence import histories
+from headrace.udfs.factors.diversity import UNGROUPED, Groups
+from headrace.udfs.factors.nightly_lists import Catalogue, Wish
 
 STEP, PLAN = "precompute", "plan.json"
 EVENTS_A_PART, PARTS_MIN = 200_000, 4
@@ -50,7 +56,7 @@ _held: dict[str, Any] = {}
 class Plan(NamedTuple):
     """All that a task needs; it travels with it, for an executor knows no settings. The folders must be its own."""
 
-    home: Path  # of infra/lists
+    home: Path  # of infra/versions/list_files
     model: Path  # the trained model's folder
     searched: Path | None  # the index; None: scan
     version: str
@@ -65,15 +71,15 @@ class Plan(NamedTuple):
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
     version = register.version(tonight)
-    if lists.manifest(version) and tonight.is_left(STEP, lists.folder(version)):
+    if list_files.manifest(version) and tonight.is_left(STEP, list_files.folder(version)):
         return
     if tonight.again:
-        shutil.rmtree(lists.folder(version), ignore_errors=True)
+        shutil.rmtree(list_files.folder(version), ignore_errors=True)
     began_s = time.monotonic()
-    if lists.manifest(version) is None:
+    if list_files.manifest(version) is None:
         compute(tonight, version, settings)
     computed_s = time.monotonic() - began_s
-    keys = lists.load(settings.redis, version)
+    keys = list_files.load(settings.redis, version)
     with tonight.writing(STEP) as folder:
         said = {"version": version, "keys": keys, "compute_s": computed_s}
         said["redis_s"] = time.monotonic() - began_s - computed_s
@@ -83,26 +89,26 @@ def main(options: argparse.Namespace) -> None:
 
 def compute(tonight: Night, version: str, settings: Settings) -> None:
     """Every file of the version's lists that is not there."""
-    model, path = models.load(version), places.CHECKOUT / settings.night.rules
+    model, path = store.load(version), Path(settings.night.rules)
     found, spark = rules.load(path), session(STEP)
-    clicks = popular.placed(lake.clicks(spark, tonight.date), settings.night)
+    clicks = popular.placed(tables.clicks(spark, tonight.date), settings.night)
     categories = popular.categories(clicks) if found.caps_categories else {}
     plan = _plan(tonight, model, found, categories, settings)
     write_recs(clicks, plan)
     write_similar(spark, plan)
-    half_life_days = settings.collaborative.half_life_days
+    half_life_days = settings.covisitation.half_life_days
     popular.write(clicks, tonight.date, plan, partial(rules.left_out, found, path), half_life_days)
-    lists.finish(version)
+    list_files.finish(version)
 
 
 def _plan(tonight: Night, model: Model, found: Rules, categories: dict[str, str], settings: Settings) -> Plan:
     described, kept = model.manifest, model.contents
     folder = tonight.result(described.kind)
-    scorer = trained.load(folder)
+    scorer = model_folder.load(folder)
     if scorer.items != kept.items or not np.array_equal(scorer.item_factors, kept.item_factors):
         said = f"{folder} must hold the items and factors of {described.version}, got others"
         raise HeadraceError(f"{said}: `headrace run register --again`")
-    mix, home = found.diversity, lists.folder(described.version)
+    mix, home = found.diversity, list_files.folder(described.version)
     # An exact index is no faster than our own scan, which also knows what was seen.
     nearest = None if index.read(model).kind == index.FLAT else publication.index(described.version)
     wish = Wish(settings.collaborative.top_n, mix.candidates, diversity.Rule(mix.trade_off, mix.max_similarity))
@@ -129,8 +135,8 @@ def _caps(found: Rules, categories: dict[str, str]) -> dict[str, int]:
 
 def write_recs(clicks: DataFrame, plan: Plan) -> None:
     """A file for each part of the users."""
-    done = [int(path.stem) for path in lists.files_in(plan.home) if path.stem.isdigit()]
-    columns = [*trained.columns(clicks), "event_id"]
+    done = [int(path.stem) for path in list_files.files_in(plan.home) if path.stem.isdigit()]
+    columns = [*model_folder.columns(clicks), "event_id"]
     rows = clicks.select(*columns).where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
     rows = rows.repartition(plan.parts, "user_id").sortWithinPartitions("user_id", "t_ms", "event_id")
     rows.mapInPandas(lambda batches: _recs(batches, plan), DONE).collect()
@@ -141,14 +147,14 @@ def _recs(batches: Iterator[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]
         values = user_lists(pd.concat(given, ignore_index=True), plan)
         name = f"{TaskContext.get().partitionId():05}"
         keys = [redis_keys.recs(plan.version, user) for user in values]
-        lists.write(plan.home, name, keys, values.values())
+        list_files.write(plan.home, name, keys, values.values())
         yield pd.DataFrame({"part": [name], "keys": [len(keys)]})
 
 
 def user_lists(rows: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
     """The list of each user of whom something is known. rows: of trained.columns, sorted by user, then time."""
-    known, scorer, places = _ready(plan)
-    events = trained.events(rows, places)
+    known, scorer, paths = _ready(plan)
+    events = model_folder.events(rows, paths)
     users = rows["user_id"].to_numpy()[np.flatnonzero(np.diff(events.users, prepend=-1))].tolist()
     found: dict[str, bytes] = {}
     for first in range(0, len(users), USERS_AT_A_TIME):
@@ -156,14 +162,14 @@ def user_lists(rows: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
         own = events.where(slice(*np.searchsorted(events.users, [first, first + size])))  # type: ignore[arg-type]
         own = own._replace(users=own.users - first)
         history = histories(own, size, len(known.items), np.inf)
-        values = nightly.lists(known, scorer.user_vectors(own, size), history.rows, history.seen, plan.wish)
+        values = nightly_lists.lists(known, scorer.user_vectors(own, size), history.rows, history.seen, plan.wish)
         found |= {users[first + at]: value for at, value in enumerate(values) if value is not None}
     return found
 
 
 def write_similar(spark: SparkSession, plan: Plan) -> None:
-    done = {path.stem for path in lists.files_in(plan.home)}
-    size = len(trained.item_ids(plan.model))
+    done = {path.stem for path in list_files.files_in(plan.home)}
+    size = len(model_folder.item_ids(plan.model))
     parts = [at for at in range(0, size, 16 * ITEMS_AT_A_TIME) if _similar_name(at) not in done]
     if parts:
         rows = spark.createDataFrame([(at,) for at in parts], "at BIGINT").repartition(len(parts), "at")
@@ -177,10 +183,10 @@ def _similar(batches: Iterator[pd.DataFrame], plan: Plan, size: int) -> Iterator
         end = min(start + 16 * ITEMS_AT_A_TIME, size)
         for first in range(start, end, ITEMS_AT_A_TIME):
             of = np.arange(first, min(first + ITEMS_AT_A_TIME, end))
-            values = nightly.similar(known, of, plan.wish.n)
+            values = nightly_lists.similar(known, of, plan.wish.n)
             named = zip(of.tolist(), values, strict=True)
             found |= {redis_keys.similar(plan.version, known.items[at]): value for at, value in named if value}
-        lists.write(plan.home, _similar_name(start), found.keys(), found.values())
+        list_files.write(plan.home, _similar_name(start), found.keys(), found.values())
         yield pd.DataFrame({"part": [_similar_name(start)], "keys": [len(found)]})
 
 
@@ -188,15 +194,15 @@ def _similar_name(start: int) -> str:
     return f"similar-{start:09}"
 
 
-def _ready(plan: Plan) -> tuple[Catalogue, trained.Scorer, dict[str, int]]:
+def _ready(plan: Plan) -> tuple[Catalogue, model_folder.Scorer, dict[str, int]]:
     """Kept by a Python worker from task to task."""
     if _held.get("plan") != plan:
-        scorer = trained.load(plan.model)
-        known = nightly.catalogue(plan.version, plan.as_of_ms, scorer.items, scorer.item_factors, plan.left_out)
+        scorer = model_folder.load(plan.model)
+        known = nightly_lists.catalogue(plan.version, plan.as_of_ms, scorer.items, scorer.item_factors, plan.left_out)
         search = _search(plan.searched, scorer, known) if plan.searched else None
         known = known._replace(groups=_groups(scorer.items, plan.categories, plan.caps), search=search)
-        places = {item: place for place, item in enumerate(scorer.items)}
-        _held.update(plan=plan, ready=(known, scorer, places))
+        paths = {item: place for place, item in enumerate(scorer.items)}
+        _held.update(plan=plan, ready=(known, scorer, paths))
     return _held["ready"]  # type: ignore[no-any-return]
 
 
@@ -207,7 +213,7 @@ def _groups(items: list[str], categories: dict[str, str], caps: dict[str, int]) 
     return Groups(of, np.array(list(caps.values()), np.int64)) if (of != UNGROUPED).any() else None
 
 
-def _search(place: Path, scorer: trained.Scorer, known: Catalogue) -> nightly.Search:
+def _search(place: Path, scorer: model_folder.Scorer, known: Catalogue) -> nightly_lists.Search:
     nearest = index.opened(place, scorer.item_factors)
     return lambda X, k: nearest.search(X, k, known.listed)
 

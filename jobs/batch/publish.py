@@ -2,7 +2,8 @@
 
 source     the version that `register` made, whose lists `precompute` has written
 transform  none
-sink       {home}/models/current.json, Redis schemas.redis_keys.model_current(), MLflow's champion and previous;
+sink       {home}/models/current.json, Redis headrace.schemas.redis_keys.model_current(), MLflow's champion and
+           previous;
            publish/published.json
 
 Whatever dies in between, a rerun completes; readers see the old version or the new one. A night that has published is
@@ -16,10 +17,12 @@ import time
 
 import msgspec
 
-from infra import durable, lists, models, publication
-from infra.errors import HeadraceError
-from infra.settings import Settings, load
-from jobs.batch import night, register, registry
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings, load
+from headrace.infra.versions import list_files, publication, store
+from headrace.jobs.batch import night, register
+from headrace.jobs.batch.publishing import registry
 
 STEP = "publish"
 
@@ -29,10 +32,10 @@ def main(options: argparse.Namespace) -> None:
     version = register.version(tonight)
     if tonight.is_left(STEP, f"version {version}"):
         return
-    if lists.manifest(version) is None:
+    if list_files.manifest(version) is None:
         raise HeadraceError(f"{version}: its lists must be whole: `headrace run precompute --date {tonight.date}`")
     settings.redis.client().ping()  # without Redis the stream would move and readers would not
-    pointer = models.publish(version, time.time_ns() // 1_000_000)
+    pointer = store.publish(version, time.time_ns() // 1_000_000)
     publication.project(settings, with_lists=False)
     move_aliases(settings)
     with tonight.writing(STEP) as folder:

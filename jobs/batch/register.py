@@ -1,8 +1,8 @@
 """The model that passed the gate -> a version.
 
-source     the night's gate/verdict.json and the folder of the model it names; infra/rules.toml
+source     the night's gate/verdict.json and the folder of the model it names; infra/config/rules.toml
 transform  none: item factors are those that were evaluated; what the rules leave out is written beside them
-sink       {home}/models/{version} (infra/models.py); a run in MLflow; register/version.json
+sink       {home}/models/{version} (infra/versions/store.py); a run in MLflow; register/version.json
 
 A version does not serve before `publish`. The verdict gives it its time, so a rerun makes the same one.
 
@@ -16,13 +16,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from infra import durable, models, places, rules
-from infra.errors import HeadraceError
-from infra.models import Contents, Manifest, ModelError
-from infra.settings import Night as Settings
-from infra.settings import load
-from jobs.batch import night, registry
-from jobs.batch.night import Night
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Night as Settings
+from headrace.infra.settings import load
+from headrace.infra.versions import rules, store
+from headrace.infra.versions.store import Contents, Manifest, ModelError
+from headrace.jobs.batch import night
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.publishing import registry
 
 STEP, RESULT = "register", "version.json"
 
@@ -34,7 +36,7 @@ def main(options: argparse.Namespace) -> None:
         return
     verdict = passed(tonight)
     manifest = keep(tonight, verdict, settings)
-    artefacts = [models.root() / manifest.version / models.MANIFEST, *_documents(tonight)]
+    artefacts = [store.root() / manifest.version / store.MANIFEST, *_documents(tonight)]
     number = registry.record(registry.client(settings), manifest, artefacts)
     with tonight.writing(STEP) as folder:
         durable.write(folder / RESULT, msgspec.json.encode({"version": manifest.version, "mlflow": number}))
@@ -57,27 +59,27 @@ def keep(tonight: Night, verdict: dict[str, Any], settings: Settings) -> Manifes
     """The version on disk; the one that is there already if an earlier try came so far."""
     folder = tonight.result(verdict["model"])
     trained = _read(folder / "model.json")
-    contents = _contents(folder, places.CHECKOUT / settings.rules)
+    contents = _contents(folder, Path(settings.rules))
     created_ms = int((tonight.result("gate") / "verdict.json").stat().st_mtime * 1000)
-    name = models.name(trained["kind"], created_ms, contents)
+    name = store.name(trained["kind"], created_ms, contents)
     try:
-        return models.write(
+        return store.write(
             contents, version=name, kind=trained["kind"], users=trained["dims"]["users"], created_ms=created_ms,
             parameters=trained["parameters"], lineage=trained["lineage"], metrics=_metrics(tonight, verdict["model"]),
             commit=trained["lineage"].get("commit", ""),
         )  # fmt: skip
     except ModelError:
-        if (models.root() / name).is_dir():
-            return models.load(name).manifest
+        if (store.root() / name).is_dir():
+            return store.load(name).manifest
         raise
 
 
 def _contents(folder: Path, rules_path: Path) -> Contents:
-    items: list[str] = _read(folder / models.ITEMS)
+    items: list[str] = _read(folder / store.ITEMS)
     left_out = rules.left_out(rules.load(rules_path), rules_path, items)
     absent = set(left_out)
-    popular = [(item, users) for item, users in _read(folder / models.POPULAR) if item not in absent]
-    factors, gram = np.load(folder / models.FACTORS), np.load(folder / models.GRAM)
+    popular = [(item, users) for item, users in _read(folder / store.POPULAR) if item not in absent]
+    factors, gram = np.load(folder / store.FACTORS), np.load(folder / store.GRAM)
     return Contents(factors, gram, items, popular, left_out)
 
 

@@ -1,8 +1,8 @@
 """Two towers of a night's events: an item has a vector by its content, a user by what they did, from the first day.
 
 source     {lake}/clicks up to the night, without what the split holds out; [night.two_tower] catalogue, if there is one
-transform  strengths -> torch in the processes of a TorchDistributor (jobs/batch/tower_training.py) -> vectors
-sink       {home}/nights/{date}/two_tower/, as jobs/batch/trained.py says, and towers.pt
+transform  strengths -> torch in the processes of a TorchDistributor (jobs/batch/training/tower_training.py) -> vectors
+sink       {home}/nights/{date}/two_tower/, as jobs/batch/training/model_folder.py says, and towers.pt
 
 Run: headrace run two_tower --date 2026-01-31
 
@@ -24,22 +24,23 @@ from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from infra import durable
-from infra.errors import HeadraceError
-from infra.models import Contents
-from infra.settings import TwoTower as Settings
-from infra.settings import load
-from infra.training import Training
-from jobs.batch import als as als_job
-from jobs.batch import blocks, night, split, tower_training, towers, trained
-from jobs.batch.night import Night
-from jobs.batch.spark import session
-from jobs.batch.tower_training import Judged, Plan
-from jobs.batch.towers import Towers, Users
-from jobs.batch.trained import Trained
-from udfs import als
-from udfs.als import Objective, Real, Rows
-from udfs.confidence import NO_FEATURE
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import TwoTower as Settings
+from headrace.infra.settings import load
+from headrace.infra.versions.store import Contents
+from headrace.jobs.batch import als as als_job
+from headrace.jobs.batch import night
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import blocks, model_folder, split, tower_training, towers
+from headrace.jobs.batch.training.local import Training
+from headrace.jobs.batch.training.model_folder import Trained
+from headrace.jobs.batch.training.tower_training import Judged, Plan
+from headrace.jobs.batch.training.towers import Towers, Users
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Objective, Real, Rows
+from headrace.udfs.factors.confidence import NO_FEATURE
 
 STEP = "two_tower"
 CONTENT = ("event_id", "category", "price")
@@ -58,17 +59,18 @@ def main(options: argparse.Namespace) -> None:
 
 
 def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
-    from jobs.batch import lake, popular
+    from headrace.jobs.batch.lake import tables
+    from headrace.jobs.batch.publishing import popular
 
-    clicks = split.trained_on(popular.placed(lake.clicks(spark, tonight.date), load().night), protocol)
-    return clicks.select(*trained.columns(clicks), *CONTENT)
+    clicks = split.trained_on(popular.placed(tables.clicks(spark, tonight.date), load().night), protocol)
+    return clicks.select(*model_folder.columns(clicks), *CONTENT)
 
 
 def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protocol: str, draft: Path) -> Trained:
     """events: all that is trained on. Fills the draft."""
     began = time.monotonic()
     events = blocks.kept(events)
-    lineage = trained.lineage(tonight, protocol, events)
+    lineage = model_folder.lineage(tonight, protocol, events)
     items, content = catalogue(events, s)
     rows, features = blocks.gathered(events, items, how)
     events.unpersist()
@@ -83,7 +85,7 @@ def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protoco
     factors, taken = towers.tables(model, content)
     objective = fold_in(factors, tower_training.apart(users, plan.seed)[1])
     X = als.solve(als.basis(factors), rows, objective)
-    popular = trained.popular(items, np.bincount(rows.columns, minlength=len(items)))
+    popular = model_folder.popular(items, np.bincount(rows.columns, minlength=len(items)))
     parameters = how._replace(objective=objective, factors=s.factors, iterations=s.epochs, seed=s.seed).parameters()
     described = Trained(
         kind=STEP,
@@ -92,8 +94,8 @@ def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protoco
         lineage=lineage | {"warm_start": None},
         seconds=round(time.monotonic() - began, 3),
     )
-    trained.write(draft, Contents(factors, als.gram(X), items, popular), described)
-    torch.save(towers.saved(model, content) | {"taken": taken}, draft / trained.TOWERS)
+    model_folder.write(draft, Contents(factors, als.gram(X), items, popular), described)
+    torch.save(towers.saved(model, content) | {"taken": taken}, draft / model_folder.TOWERS)
     return described
 
 

@@ -2,9 +2,10 @@
 
 Drafts that a killed step left in a night go, too, after a day without a write.
 
-source     {home}/models, {home}/lists, {home}/nights; collaborative.versions_kept
+source     {home}/models, {home}/lists, {home}/nights; night.versions_kept
 transform  none
-sink       infra/publication.tidy, night.sweep; MLflow's model versions (their runs stay, as the history), its aliases
+sink       infra/versions/publication.tidy, night.sweep; MLflow's model versions (their runs stay, as the history), its
+           aliases
 
 Run: headrace run upkeep                 (--aliases: only let MLflow's aliases follow the pointer)
 """
@@ -12,9 +13,10 @@ Run: headrace run upkeep                 (--aliases: only let MLflow's aliases f
 import argparse
 import time
 
-from infra import publication
-from infra.settings import load
-from jobs.batch import night, publish, registry
+from headrace.infra.settings import load
+from headrace.infra.versions import publication
+from headrace.jobs.batch import night, publish
+from headrace.jobs.batch.publishing import registry
 
 DRAFT_KEPT_S = 86_400
 

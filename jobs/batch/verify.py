@@ -1,6 +1,6 @@
 """What a reader finds in Redis after a publication, for a sample of users and items; exit 1 if any of it is wrong.
 
-source     Redis, by the keys of docs/redis.md; lake.clicks for what the users have seen; infra/rules.toml
+source     Redis, by the keys of docs/redis.md; lake.clicks for what the users have seen; infra/config/rules.toml
 transform  every list is there, is of the version that serves, and holds nothing that was seen or is left out
 sink       verify/verify.json
 
@@ -10,19 +10,22 @@ Run: headrace run verify --date 2026-01-31
 import argparse
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from pyspark.sql import functions as F
 
-from infra import durable, lists, places, rules
-from infra.errors import HeadraceError
-from infra.settings import Settings, load
-from jobs.batch import lake, night, register
-from jobs.batch.spark import session
-from schemas import redis_keys
-from udfs.confidence import UNSEEN
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings, load
+from headrace.infra.versions import list_files, rules
+from headrace.jobs.batch import night, register
+from headrace.jobs.batch.lake import tables
+from headrace.jobs.batch.spark import session
+from headrace.schemas import redis_keys
+from headrace.udfs.factors.confidence import UNSEEN
 
 STEP = "verify"
 SAMPLE, SEED, SHOWN = 200, 1, 5
@@ -44,7 +47,7 @@ def main(options: argparse.Namespace) -> None:
 def sample(version: str) -> tuple[Keys, Keys]:
     """Some users, and the keys of some lists that belong to no user."""
     begin, rng = redis_keys.recs(version, ""), np.random.default_rng(SEED)
-    keys = sorted(key for path in lists.files(version) for key, _ in lists.commands(path))
+    keys = sorted(key for path in list_files.files(version) for key, _ in list_files.commands(path))
     users = [key.removeprefix(begin) for key in keys if key.startswith(begin)]
     others = [key for key in keys if not key.startswith(begin)]
     some = [rng.permutation(each)[:SAMPLE].tolist() for each in (users, others)]
@@ -64,7 +67,7 @@ def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Ke
     pipeline = settings.redis.client().pipeline(transaction=False)
     for key in keys:
         pipeline.get(key)
-    path = places.CHECKOUT / settings.night.rules
+    path = Path(settings.night.rules)
     allowed = rules.load(path)
     for (key, had), value in zip(keys.items(), pipeline.execute(), strict=True):
         if value is None:
@@ -81,7 +84,7 @@ def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Ke
 
 
 def _seen(users: Keys, until: date) -> dict[str, set[str]]:
-    clicks = lake.clicks(session(STEP), until)
+    clicks = tables.clicks(session(STEP), until)
     rows = clicks.where(F.col("user_id").isin(users) & ~F.col("action").isin(*UNSEEN))
     found: dict[str, set[str]] = {}
     for row in rows.select("user_id", "item_id").distinct().collect():

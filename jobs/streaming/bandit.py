@@ -1,8 +1,9 @@
 """Impressions and clicks in Kafka -> the reward of each impression -> what is known of each arm -> Redis, Kafka.
 
 source     topics `impressions` and `clicks`, records of schemas/impression.avsc and click.avsc
-transform  udfs.contract, reward of each impression in SQL (docs/bandit.md), sums per arm (udfs/jvm/ArmSums), udfs.arms
-sink       Redis hash schemas.redis_keys.bandit(policy); topics `rewards`, `statistics` and `dead_letters`
+transform  headrace.udfs.contract, reward of each impression in SQL (docs/bandit.md), sums per arm (udfs/jvm/ArmSums),
+           headrace.udfs.bandit.arms
+sink       Redis hash headrace.schemas.redis_keys.bandit(policy); topics `rewards`, `statistics` and `dead_letters`
 
 Nothing here waits for a watermark, and no result depends on the order in which the two topics arrive: feedback is
 joined as soon as both are there, and the reward is a function of a set. A bad click is dead-lettered by
@@ -22,15 +23,16 @@ import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from infra.settings import Redis, Settings, load
-from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import WritingFunction
-from schemas import redis_keys, topics
-from schemas.types import ddl
-from udfs import arms, resp, reward
-from udfs.context import Encoder
-from udfs.contract import Contract, Fault
-from udfs.reward import Rule
+from headrace.infra.settings import Redis, Settings, load
+from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.schemas import redis_keys, topics
+from headrace.schemas.types import ddl
+from headrace.udfs import resp
+from headrace.udfs.bandit import arms, reward
+from headrace.udfs.bandit.context import Encoder
+from headrace.udfs.bandit.reward import Rule
+from headrace.udfs.contract import Contract, Fault
 
 JOB = "bandit"
 
@@ -80,7 +82,7 @@ REWARDS = f"""
     SELECT {COLUMNS.replace("x,", "doubles(x),")}, reward, as_of_ms
     FROM TO_CHANGELOG(input => TABLE rewarded) WHERE op <> 'UPDATE_BEFORE'"""
 DEAD = f"""
-    SELECT {flink.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL"""
+    SELECT {tables.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL"""
 VIEWS = {"validated": VALIDATED, "shown": SHOWN, "feedback": FEEDBACK, "matched": MATCHED, "events": EVENTS}
 VIEWS |= {"rewarded": REWARDED, "terms": TERMS}
 
@@ -95,7 +97,7 @@ CLICK = """
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     rules = settings.bandit
-    table_env = flink.environment(JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1})
+    table_env = tables.environment(JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1})
     config = table_env.get_config()
     config.set("table.exec.state.ttl", f"{rules.forget_ms} ms")
     # A view that several sinks read is planned once, on its own: else each would validate, join and group anew.
@@ -106,7 +108,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statistics = STATISTICS.format(version=f"{encoder.version}_{rules.half_life_ms}")
     for topic, sql in {topics.STATISTICS: statistics, topics.REWARDS: REWARDS, topics.DEAD_LETTERS: DEAD}.items():
         statements.add_insert_sql(f"INSERT INTO {topic} {sql}")
-    flink.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
@@ -119,10 +121,10 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Enco
         "project": udf(Project(settings.redis.sealed(), rules.ridge), result_type="STRING", func_type="pandas"),
     }
     for topic in (topics.IMPRESSIONS, topics.CLICKS):
-        table_env.execute_sql(flink.raw_source(topic, kafka, JOB, future_ms))
-    table_env.execute_sql(flink.upsert_sink(topics.REWARDS, ddl("reward"), KEY, kafka, JOB))
-    table_env.execute_sql(flink.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), "policy, arm", kafka, JOB))
-    table_env.execute_sql(flink.dead_letter_sink(kafka, JOB))
+        table_env.execute_sql(tables.raw_source(topic, kafka, JOB, future_ms))
+    table_env.execute_sql(tables.upsert_sink(topics.REWARDS, ddl("reward"), KEY, kafka, JOB))
+    table_env.execute_sql(tables.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), "policy, arm", kafka, JOB))
+    table_env.execute_sql(tables.dead_letter_sink(kafka, JOB))
     for name, java in {"arm_sums": "ArmSums", "doubles": "Doubles"}.items():
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
     for name, function in python.items():
@@ -225,4 +227,4 @@ class Project(WritingFunction):
 
 
 if __name__ == "__main__":
-    main(load(), flink.arguments(__doc__).parse_args())
+    main(load(), tables.arguments(__doc__).parse_args())

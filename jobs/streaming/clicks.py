@@ -12,17 +12,17 @@ import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from infra.settings import Session, Settings
-from jobs.streaming import flink
-from schemas import topics
-from udfs import event_time, session
-from udfs.contract import Contract, Fault
-from udfs.event_time import Milliseconds
+from headrace.infra.settings import Session, Settings
+from headrace.jobs.streaming import tables
+from headrace.schemas import topics
+from headrace.udfs import event_time, session
+from headrace.udfs.contract import Contract, Fault
+from headrace.udfs.event_time import Milliseconds
 
 ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
 
 # All columns that any branch needs stand in one view, so that the planner shares one validation among the branches
-# (tests/jobs/test_plan.py holds it to that).
+# (tests/jobs/streaming/test_plan.py holds it to that).
 VALIDATED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
            c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
@@ -69,7 +69,7 @@ def declare(
     checked = udf(Checked(rules, items), result_type=CHECKED, func_type="pandas")
     table_env.create_temporary_system_function("checked", checked)
     table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
-    table_env.execute_sql(flink.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
+    table_env.execute_sql(tables.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
     for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
 

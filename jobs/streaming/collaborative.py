@@ -1,8 +1,9 @@
 """Clicks in Kafka -> each user's vector under the serving version -> the items they may like best -> Redis.
 
-source     topic `clicks`, records of schemas/click.avsc; the version that serves (infra/models.py)
-transform  jobs/streaming/clicks, then udfs.live: strengths, fold-in, top N with a reason (docs/collaborative.md)
-sink       Redis string schemas.redis_keys.live(version, user_id)
+source     topic `clicks`, records of schemas/click.avsc; the version that serves (infra/versions/store.py)
+transform  jobs/streaming/clicks, then headrace.udfs.factors.live_lists: strengths, fold-in, top N with a reason
+           (docs/collaborative.md)
+sink       Redis string headrace.schemas.redis_keys.live(version, user_id)
 
 What is refused is only counted here: session_features tells why. The version is looked up once per batch, so a list is
 of one version, and a swap needs no restart.
@@ -19,14 +20,14 @@ import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
-from infra.models import Follower, Model, ModelError
-from infra.settings import Redis, Settings, load
-from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import WritingFunction
-from schemas import redis_keys
-from udfs import live
-from udfs.live import Serving
-from udfs.resp import strings
+from headrace.infra.settings import Redis, Settings, load
+from headrace.infra.versions.store import Follower, Model, ModelError
+from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.schemas import redis_keys
+from headrace.udfs.factors import live_lists
+from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.resp import strings
 
 JOB = "collaborative"
 LIVE = "SELECT recommend(user_id, recent, rowtime) FROM history WHERE kind = 0"
@@ -34,12 +35,12 @@ LIVE = "SELECT recommend(user_id, recent, rowtime) FROM history WHERE kind = 0"
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     whole = settings.session.model_copy(update={"recent": settings.session.history})
-    table_env = flink.environment(JOB, settings.flink, clicks.parameters(whole))
+    table_env = tables.environment(JOB, settings.flink, clicks.parameters(whole))
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only, items=rated)
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LIVE}")
-    flink.execute(table_env, statements, JOB, apart="recommend", explain=options.explain)
+    tables.execute(table_env, statements, JOB, apart="recommend", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
@@ -50,9 +51,9 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
 
 
 def rated(c: clicks.Columns) -> list[str | None]:
-    """The item of each event together with its rating (udfs/live); none for a search."""
+    """The item of each event together with its rating (udfs/factors/live_lists); none for a search."""
     ratings = [rating if action == "rate" else None for action, rating in zip(c["action"], c["rating"], strict=True)]
-    return [item and live.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
+    return [item and live_lists.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
 
 
 class Recommend(WritingFunction):
@@ -81,7 +82,7 @@ class Recommend(WritingFunction):
         return pd.Series(1, index=users.index, dtype=np.int32)
 
     def write(self, serving: Serving, users: list[str], recents: list[bytes], as_of_ms: list[int]) -> None:
-        lists = live.lists(serving, recents, as_of_ms, self.n)
+        lists = live_lists.lists(serving, recents, as_of_ms, self.n)
         keys = (redis_keys.live(serving.version, user) for user in users)
         self.writer.write(strings(keys, lists, (ms + redis_keys.LIVE_TTL_MS for ms in as_of_ms)), replies=1)
         self.written.inc(len(lists))
@@ -109,10 +110,10 @@ class Version:
     def make_ready(self, model: Model | None) -> None:
         if model and (self.ready is None or self.ready.version != model.manifest.version):
             kept, described = model.contents, model.manifest
-            self.ready = live.serving(
+            self.ready = live_lists.serving(
                 described.version, kept.items, kept.item_factors, described.parameters, kept.left_out
             )
 
 
 if __name__ == "__main__":
-    main(load(), flink.arguments(__doc__, redis_only=True).parse_args())
+    main(load(), tables.arguments(__doc__, redis_only=True).parse_args())

@@ -1,8 +1,9 @@
 """Clicks in Kafka -> counts of what users view and buy together -> lists of each item, and what is trending -> Redis.
 
 source     topic `clicks`, records of schemas/click.avsc
-transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an item, Together of an item; udfs.together
-sink       Redis strings schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
+transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an item, Together of an item;
+           headrace.udfs.covisitation.lists
+sink       Redis strings headrace.schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
 
 A list is written at most once in `refresh_s`, from counts that are exact in whatever order the clicks came
 (docs/collaborative.md). What is refused is only counted here: session_features tells why.
@@ -19,13 +20,15 @@ import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
-from infra.settings import Redis, Settings, load
-from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import WritingFunction
-from schemas import redis_keys
-from udfs import covisitation, session, together
-from udfs.resp import strings
-from udfs.together import Rules
+from headrace.infra.settings import Redis, Settings, load
+from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.schemas import redis_keys
+from headrace.udfs import session
+from headrace.udfs.covisitation import counts
+from headrace.udfs.covisitation import lists as together
+from headrace.udfs.covisitation.lists import Rules
+from headrace.udfs.resp import strings
 
 JOB = "covisitation"
 ACTS = "SELECT user_id, event_id, ts_ms, append_ms, action, item_id, append_ts FROM good"
@@ -47,26 +50,24 @@ LISTS = "SELECT project(item, kind, cells, as_of_ms) FROM counts"
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    table_env = flink.environment(JOB, settings.flink, parameters(settings, options.redis_only))
+    table_env = tables.environment(JOB, settings.flink, parameters(settings, options.redis_only))
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
     declare(table_env, settings, options.redis_only)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LISTS}")
-    flink.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
     """What the Java functions are told."""
-    actions = {"actions": session.ACTIONS, "viewed": covisitation.VIEWED, "touched": covisitation.TOUCHED}
-    numbers = settings.collaborative.model_dump() | {"history": settings.session.history, "at_end": at_end}
+    actions = {"actions": session.ACTIONS, "viewed": counts.VIEWED, "touched": counts.TOUCHED}
+    numbers = settings.covisitation.model_dump() | {"history": settings.session.history, "at_end": at_end}
     return numbers | {name: " ".join(some) for name, some in actions.items()}
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool) -> None:
-    rules = settings.collaborative
-    project = Project(
-        settings.redis.sealed(), Rules(rules.top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
-    )
+    rules, top_n = settings.covisitation, settings.collaborative.top_n
+    project = Project(settings.redis.sealed(), Rules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink))
     function = udf(project, result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("project", function)
     for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
@@ -112,4 +113,4 @@ def key(kind: int, item: str) -> str:
 
 
 if __name__ == "__main__":
-    main(load(), flink.arguments(__doc__, redis_only=True).parse_args())
+    main(load(), tables.arguments(__doc__, redis_only=True).parse_args())

@@ -1,7 +1,9 @@
 """Encrypted updates of edge nodes in Kafka -> exact encrypted sums of cohorts; opened sums -> the next global model.
 
-source     topics `gradients` (udfs/frame.py), `rounds`, `cohorts`, `aggregates`, `global_model` (schemas/*.avsc)
-transform  udfs.frame; frames of a round, kept and summed in the JVM (udfs/jvm/Intake); udfs/jvm/Fold, udfs.rounds
+source     topics `gradients` (udfs/federated/frame.py), `rounds`, `cohorts`, `aggregates`, `global_model`
+           (schemas/*.avsc)
+transform  headrace.udfs.federated.frame; frames of a round, kept and summed in the JVM (udfs/jvm/Intake);
+           udfs/jvm/Fold, headrace.udfs.federated.rounds
 sink       topics `receipts`, `sums`, `global_model` and `dead_letters`
 
 The job has no key that opens anything: docs/federated.md says what it checks, and what it could see.
@@ -18,13 +20,13 @@ from pyflink.common import Row
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from infra import federation
-from infra.settings import Settings, load
-from jobs.streaming import flink
-from schemas import topics
-from schemas.types import ddl
-from udfs import ciphertext, frame, rounds
-from udfs.contract import Contract
+from headrace.infra import federated_files
+from headrace.infra.settings import Settings, load
+from headrace.jobs.streaming import tables
+from headrace.schemas import topics
+from headrace.schemas.types import ddl
+from headrace.udfs.contract import Contract
+from headrace.udfs.federated import ciphertext, frame, rounds
 
 JOB = "federated"
 # Rows have 66 kB: a bundle of the other jobs' size would be too large. Python checks one batch while the next comes.
@@ -109,13 +111,13 @@ FOLDED = """
                  folded(`round`, rule, rate, scale, nodes, parameters, moments, `values`) AS f
           FROM fold(input => TABLE of_model PARTITION BY model, uid => 'fold'))
       CROSS JOIN UNNEST(f) AS p(part, parts, parameters, moments)"""
-REFUSED = flink.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")
+REFUSED = tables.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")
 CHECKED_VIEWS = {topics.GRADIENTS: "frames"} | {topic: f"checked_{record}" for topic, record in CONTROL.items()}
 DEAD = " UNION ALL ".join(
     [
         f"SELECT {REFUSED} FROM taken WHERE kind = 1",
         *(
-            f"SELECT {flink.dead_letter(topic, 'append_ts', 'reason')} FROM {view} WHERE reason IS NOT NULL"
+            f"SELECT {tables.dead_letter(topic, 'append_ts', 'reason')} FROM {view} WHERE reason IS NOT NULL"
             for topic, view in CHECKED_VIEWS.items()
         ),
     ]
@@ -136,29 +138,29 @@ FRAME |= {"parameters": "STRING", "reason": "STRING", "detail": "STRING"}
 def main(settings: Settings, options: argparse.Namespace) -> None:
     bundles = settings.flink.model_copy(update={"bundle_size": BUNDLE, "bundle_time_ms": BUNDLE_MS})
     layout = {"modulus": ciphertext.Q, "body_bytes": ciphertext.BODY_BYTES, "mac_bytes": frame.MAC_BYTES}
-    table_env = flink.environment(JOB, bundles, {"hold_ms": settings.federated.hold_ms} | layout)
+    table_env = tables.environment(JOB, bundles, {"hold_ms": settings.federated.hold_ms} | layout)
     table_env.get_config().set("python.fn-execution.arrow.batch.size", str(ARROW_BATCH))
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     inserts = {topics.RECEIPTS: RECEIPTS, topics.SUMS: SUMS, f"{topics.GLOBAL_MODEL}_sink": FOLDED}
     for sink, sql in (inserts | {topics.DEAD_LETTERS: DEAD}).items():
         statements.add_insert_sql(f"INSERT INTO {sink} {sql}")
-    flink.execute(table_env, statements, JOB, apart="folded", explain=options.explain)
+    tables.execute(table_env, statements, JOB, apart="folded", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     """Tables, functions and views, by the names that the SQL above uses."""
     kafka = settings.kafka
     for topic in (topics.GRADIENTS, *CONTROL):
-        table_env.execute_sql(flink.committed_source(topic, kafka, JOB))
+        table_env.execute_sql(tables.committed_source(topic, kafka, JOB))
     for topic, record, key in SINKS:
         table = f"{topic}_sink" if topic in CONTROL else topic
-        table_env.execute_sql(flink.upsert_sink(topic, ddl(record), key, kafka, JOB, table))
-    table_env.execute_sql(flink.dead_letter_sink(kafka, JOB))
+        table_env.execute_sql(tables.upsert_sink(topic, ddl(record), key, kafka, JOB, table))
+    table_env.execute_sql(tables.dead_letter_sink(kafka, JOB))
     for name in ("Intake", "Fold"):
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name.lower()} AS 'headrace.{name}' LANGUAGE JAVA")
     frame_row = ", ".join(f"`{name}` {sql}" for name, sql in FRAME.items())
-    macs = settings.federated.macs_file or str(federation.aggregator() / federation.MACS)
+    macs = settings.federated.macs_file or str(federated_files.aggregator() / federated_files.MACS)
     python = {"framed": udf(Framed(macs), result_type=f"ROW<{frame_row}>", func_type="pandas")}
     python |= {"folded": udf(folded, result_type=f"ARRAY<ROW<{PART}>>", func_type="general")}
     for record in CONTROL.values():
@@ -188,7 +190,7 @@ class Framed(ScalarFunction):  # type: ignore[misc]
         self.macs = macs
 
     def open(self, context: FunctionContext) -> None:
-        self.keys = federation.Keys(Path(self.macs))
+        self.keys = federated_files.Keys(Path(self.macs))
         self.refused = context.get_metric_group().counter("refused_frames")
 
     def eval(self, keys: pd.Series, values: pd.Series) -> pd.DataFrame:
@@ -222,4 +224,4 @@ def folded(*columns: Any) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main(load(), flink.arguments(__doc__).parse_args())
+    main(load(), tables.arguments(__doc__).parse_args())

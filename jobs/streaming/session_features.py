@@ -1,8 +1,9 @@
 """Clicks in Kafka -> features of each user's live session -> Redis, and each closed session -> Kafka.
 
 source     topic `clicks`, records of schemas/click.avsc
-transform  jobs/streaming/clicks: valid records, each user's counters, recent events and spans; then udfs.session
-sink       Redis hash schemas.redis_keys.session(user_id); topics `sessions` and `dead_letters`
+transform  jobs/streaming/clicks: valid records, each user's counters, recent events and spans; then
+           headrace.udfs.session
+sink       Redis hash headrace.schemas.redis_keys.session(user_id); topics `sessions` and `dead_letters`
 
 Run: headrace submit session_features      (or: flink run -py jobs/streaming/session_features.py, see docs/cluster.md)
 """
@@ -15,26 +16,26 @@ import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
-from infra.settings import Redis, Session, Settings, load
-from jobs.streaming import clicks, flink
-from jobs.streaming.redis_writer import WritingFunction
-from schemas import redis_keys, topics
-from schemas.types import ddl
-from udfs import session
-from udfs.resp import HashWriter
+from headrace.infra.settings import Redis, Session, Settings, load
+from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.schemas import redis_keys, topics
+from headrace.schemas.types import ddl
+from headrace.udfs import session
+from headrace.udfs.resp import HashWriter
 
 JOB = "session_features"
 STATE = "SELECT user_id, counters, session_id, recent FROM history WHERE kind = 0"
 LIVE = f"SELECT project(user_id, counters, session_id, recent) FROM ({STATE})"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
 DEAD = f"""
-    SELECT {flink.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
-    UNION ALL SELECT {flink.dead_letter(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
+    SELECT {tables.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
+    UNION ALL SELECT {tables.dead_letter(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     # Validation and projection at once: a fifth more clicks/s.
-    table_env = flink.environment(JOB, settings.flink, clicks.parameters(settings.session), worker_per_operator=True)
+    table_env = tables.environment(JOB, settings.flink, clicks.parameters(settings.session), worker_per_operator=True)
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
     declare(table_env, settings)
     statements = table_env.create_statement_set()
@@ -42,15 +43,15 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     if not options.redis_only:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
-    flink.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     """The function and the tables of the sinks, by the names that the SQL above uses."""
     project = udf(Project(settings.redis.sealed(), settings.session), result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("project", project)
-    table_env.execute_sql(flink.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
-    table_env.execute_sql(flink.dead_letter_sink(settings.kafka, JOB))
+    table_env.execute_sql(tables.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
+    table_env.execute_sql(tables.dead_letter_sink(settings.kafka, JOB))
     for table in ("done (n INT)", "unread (user_id STRING, counters BYTES, session_id STRING, recent BYTES)"):
         table_env.execute_sql(f"CREATE TEMPORARY TABLE {table} WITH ('connector' = 'blackhole')")
 
@@ -80,7 +81,7 @@ class Project(WritingFunction):
 
 
 def arguments() -> argparse.Namespace:
-    parser = flink.arguments(__doc__, redis_only=True)
+    parser = tables.arguments(__doc__, redis_only=True)
     parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: what the JVM does alone")
     return parser.parse_args()
 

@@ -5,26 +5,25 @@ night.py), notes that it was begun, and does what a file named by the step asks:
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra import places
+from headrace.infra import paths
+from tests import checkouts
 
 MODELS = ("als", "two_tower")
 STEPS = ("land", "check", *MODELS, "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
-COPIED = ("dags", "infra", "schemas", "jobs", "edge", "udfs", "pyproject.toml", "setup.py")
 STAND_IN = """
 import os, signal, sys, time
 from pathlib import Path
-from infra import places
-from jobs.batch import night
+from headrace.infra import paths
+from headrace.jobs.batch import night
 
 def main(options):
     tonight, step = night.of(options), Path(__file__).stem
-    home = places.home()
+    home = paths.home()
     with (home / "begun").open("a") as begun:
         begun.write(f"{step} {tonight.date}\\n")
     if tonight.is_done(step):
@@ -61,15 +60,13 @@ class Checkout:
     @classmethod
     def make(cls, root: Path) -> "Checkout":
         made = cls(root / "checkout", root / "home")
-        for name in COPIED:
-            source = places.CHECKOUT / name
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, made.folder / name)
+        checkouts.copy(made.folder)
         for name in STEPS:
             (made.folder / "jobs" / "batch" / f"{name}.py").write_text(STAND_IN)
         batch = root / "cache" / "env" / "batch" / "bin"
         batch.mkdir(parents=True)
-        (batch / "python").symlink_to(places.python("airflow"))  # the stand-ins need nothing of the batch environment
-        (root / "cache" / "env" / "airflow").symlink_to(places.python("airflow").parents[1])
+        (batch / "python").symlink_to(paths.python("airflow"))  # the stand-ins need nothing of the batch environment
+        (root / "cache" / "env" / "airflow").symlink_to(paths.python("airflow").parents[1])
         made.home.mkdir()
         return made
 
@@ -82,7 +79,7 @@ class Checkout:
     def retrain(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
         (self.home / "begun").unlink(missing_ok=True)
         wished = {"AIRFLOW__RETRY_DELAY_S": 1} | settings
-        command = [sys.executable, "-m", "infra", "retrain", *arguments]
+        command = [sys.executable, "-m", "headrace", "retrain", *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=self.environment(**wished), capture_output=True, text=True, timeout=300
         )

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from infra import airflow, places
-from infra.settings import load
+from headrace.infra import paths
+from headrace.infra.settings import load
+from headrace.infra.stack import airflow_home
 
 pytestmark = pytest.mark.airflow
 LOAD_MAX_S = 5
@@ -42,9 +43,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADRACE_HOME", str(home))
-        airflow.prepare(load())
-        command = [sys.executable, "-c", FOUND, str(Path(places.CHECKOUT) / "dags")]
-        done = subprocess.run(command, env=airflow.environment(), capture_output=True, text=True)
+        airflow_home.prepare(load())
+        command = [sys.executable, "-c", FOUND, str(Path(paths.PACKAGE) / "dags")]
+        done = subprocess.run(command, env=airflow_home.environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

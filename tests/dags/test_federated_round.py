@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 import typer
 
-from infra import places
-from infra.cli import app
+from headrace.infra import paths
+from headrace.infra.cli.main import app
 
 pytestmark = pytest.mark.airflow
 RENDERED = """
 import json, sys
 from airflow.sdk.definitions.param import process_params
-from dags.federated_round import dag
+from headrace.dags.federated_round import dag
 params = process_params(dag, dag.get_task("rounds"), json.loads(sys.argv[1]), suppress_exception=False)
 arguments = dag.get_task("rounds").render_template(dag.get_task("rounds").arguments, {"params": params})
 print(json.dumps([dag.schedule, arguments]))
 """
 NIGHT = """
 import json
-from dags.nightly_retrain import dag
+from headrace.dags.nightly_retrain import dag
 tasks = ("two_tower", "federated", "evaluate")
 print(json.dumps({name: sorted(dag.get_task(name).upstream_task_ids) for name in tasks}))
 """
@@ -32,7 +32,7 @@ print(json.dumps({name: sorted(dag.get_task(name).upstream_task_ids) for name in
 
 def printed(program: str, folder: Path, conf: dict[str, Any], **settings: str) -> Any:
     """By a program that reads a DAG; conf: parameters of a run."""
-    ours = {"AIRFLOW_HOME": str(folder), "PYTHONPATH": str(places.CHECKOUT)}
+    ours = {"AIRFLOW_HOME": str(folder), "PYTHONPATH": str(paths.PACKAGE)}
     ours |= {f"HEADRACE_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-c", program, json.dumps(conf)]
     done = subprocess.run(command, env=os.environ | ours, capture_output=True, text=True)

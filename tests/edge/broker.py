@@ -6,9 +6,10 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from infra import places, topics
-from infra.settings import Kafka, load
-from infra.stack.programs import java
+from headrace.infra import paths
+from headrace.infra.clients import kafka_topics
+from headrace.infra.settings import Kafka, load
+from headrace.infra.stack.programs import java
 from tests.stack.running import wait
 
 PROPERTIES = """
@@ -51,7 +52,7 @@ class Broker:
         wait(self._listens, 60, lambda: f"the broker does not listen, see {self._folder}/kafka.log")
 
     def create_topics(self) -> None:
-        topics.create(self.kafka)
+        kafka_topics.create(self.kafka)
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -62,7 +63,7 @@ class Broker:
             return True
 
     def _java(self, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [java(), "-Xmx384m", "-cp", f"{places.kafka_jars()}/*", *arguments]
+        command = [java(), "-Xmx384m", "-cp", f"{paths.kafka_jars()}/*", *arguments]
         with open(self._folder / "kafka.log", "ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
 

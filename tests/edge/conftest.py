@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis, RedisError
 
-from infra import places
+from headrace.infra import paths
 from tests.edge.broker import Broker, free_port
 from tests.stack.running import wait
 
 
 @pytest.fixture(scope="module")
 def running_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    if not places.kafka_jars().is_dir():
-        pytest.skip(f"no Kafka jars in {places.kafka_jars()}: `headrace up` fetches them")
+    if not paths.kafka_jars().is_dir():
+        pytest.skip(f"no Kafka jars in {paths.kafka_jars()}: `headrace up` fetches them")
     broker = Broker(tmp_path_factory.mktemp("broker"))
     broker.start()
     yield broker
@@ -23,12 +23,12 @@ def running_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
 @pytest.fixture
 def broker(running_broker: Broker) -> Broker:
     """With empty topics."""
-    from infra import topics
+    from headrace.infra.clients import kafka_topics
 
-    with topics.admin(running_broker.kafka) as admin:
-        admin.delete_topics([name for name in topics.names() if name in admin.list_topics()])
-        wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
-    topics.create(running_broker.kafka)
+    with kafka_topics.admin(running_broker.kafka) as admin:
+        admin.delete_topics([name for name in kafka_topics.names() if name in admin.list_topics()])
+        wait(lambda: not set(kafka_topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
+    kafka_topics.create(running_broker.kafka)
     return running_broker
 
 

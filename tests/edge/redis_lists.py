@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from redis import Redis
 
-from schemas import redis_keys
-from udfs import arms
-from udfs.context import Encoder, Number
+from headrace.schemas import redis_keys
+from headrace.udfs.bandit import arms
+from headrace.udfs.bandit.context import Encoder, Number
 
 NOW_MS = time.time_ns() // 1_000_000
 POPULARITY = Encoder((Number("item", "popularity", scale=1.0),))  # contexts (1, popularity)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from edge.recommendations import FRESH_S, RecommendationError, Recommendations, policy
-from edge.tracker import Tracker
-from schemas import redis_keys
-from schemas.topics import CLICKS, IMPRESSIONS
+from headrace.edge.recommendations import FRESH_S, RecommendationError, Recommendations, policy
+from headrace.edge.tracker import Tracker
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import CLICKS, IMPRESSIONS
+from headrace.udfs.bandit import arms
+from headrace.udfs.bandit.context import SHOPPER
+from headrace.udfs.bandit.slate import Chooser
 from tests import topic
 from tests.edge.broker import Broker, free_port
 from tests.edge.redis_lists import ITEMS, NOW_MS, POPULARITY, items_of, publish, put, teach
-from tests.infra.test_cli import headrace
-from udfs import arms
-from udfs.context import SHOPPER
-from udfs.slate import Chooser
+from tests.infra.cli.test_main import headrace
 
 # Which list.
 

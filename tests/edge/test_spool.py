@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import spool
-from edge.spool import Journal
+from headrace.edge import spool
+from headrace.edge.spool import Journal
 
 EVERYTHING = 1 << 30
 
@@ -117,7 +117,7 @@ def test_an_event_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
 APPEND_FOREVER = """
 import sys
 from pathlib import Path
-from edge.spool import Journal
+from headrace.edge.spool import Journal
 journal = Journal.create(Path(sys.argv[1]))
 for n in range(10**9):
     journal.append(b"event %d" % n)

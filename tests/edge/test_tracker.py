@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from edge.shipper import message
-from edge.spool import Journal
-from edge.tracker import Counters, Limits, Sessions, SpoolFull, Tracker
-from schemas.topics import CLICKS, IMPRESSIONS
+from headrace.edge.sender import message
+from headrace.edge.spool import Journal
+from headrace.edge.tracker import Counters, Limits, Sessions, SpoolFull, Tracker
+from headrace.schemas.topics import CLICKS, IMPRESSIONS
+from headrace.udfs.contract import Contract, ContractError
 from tests import topic
 from tests.edge.broker import Broker, free_port
-from udfs.contract import Contract, ContractError
 
 GAP_MS = 1_800_000
 IMPRESSION: dict[str, Any] = {
@@ -223,7 +223,7 @@ def test_a_broker_killed_in_mid_stream_loses_and_reorders_nothing(
 TRACK_FOREVER = """
 import sys
 from pathlib import Path
-from edge.tracker import Tracker
+from headrace.edge.tracker import Tracker
 tracker = Tracker({"bootstrap_servers": sys.argv[1]}, Path(sys.argv[2]))
 for n in range(10**9):
     print(n % 20, tracker.track(f"user-{n % 20}", "lamp", "view"), flush=True)

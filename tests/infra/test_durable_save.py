@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra import durable
-from infra.errors import describe
+from headrace.infra import durable
+from headrace.infra.errors import describe
 
 
 @pytest.fixture

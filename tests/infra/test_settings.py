@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from infra import places
-from infra.errors import SettingsError
-from infra.settings import Settings, load
+from headrace.infra import paths
+from headrace.infra.errors import SettingsError
+from headrace.infra.settings import Settings, load
 
 
 def _write(path: Path, text: str) -> Path:
@@ -23,7 +23,7 @@ def test_defaults_are_those_of_the_file() -> None:
 
 
 def test_environment_over_named_file_over_stack_over_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _write(places.stack_toml(), "[kafka]\npartitions = 5\nretention_h = 5\nbootstrap = 'stack:5'\n[redis]\nport = 5")
+    _write(paths.stack_toml(), "[kafka]\npartitions = 5\nretention_h = 5\nbootstrap = 'stack:5'\n[redis]\nport = 5")
     named = _write(tmp_path / "mine.toml", "[kafka]\npartitions = 6\nretention_h = 6")
     monkeypatch.setenv("HEADRACE_SETTINGS", str(named))
     monkeypatch.setenv("HEADRACE_KAFKA__PARTITIONS", "7")

@@ -8,8 +8,8 @@ from typing import Any
 import fastavro
 import pytest
 
-from schemas import load, types, violations
-from udfs.contract import Contract
+from headrace.schemas import load, types, violations
+from headrace.udfs.contract import Contract
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in (HERE.parents[1] / "schemas").glob("*.avsc"))

@@ -7,10 +7,10 @@ from typing import Any
 
 from redis import Redis as RedisClient
 
-from infra.settings import Settings
-from schemas.topics import CLICKS, DEAD_LETTERS, SESSIONS
+from headrace.infra.settings import Settings
+from headrace.schemas.topics import CLICKS, DEAD_LETTERS, SESSIONS
 from tests import topic
-from tests.oracle import Oracle
+from tests.oracles.sessions import Oracle
 
 SHOWN = 20
 JSON_FIELDS = ("recent_items", "recent_actions", "recent_ts_ms")

@@ -11,12 +11,12 @@ from typing import Any
 
 import psutil
 
-from infra import flink
-from infra.stack import supervision
-from schemas.topics import CLICKS
+from headrace.infra.clients import flink
+from headrace.infra.stack import supervision
+from headrace.schemas.topics import CLICKS
 from tests import topic
 from tests.stack.running import Stack, wait
-from tests.streams import Record
+from tests.streams.clicks import Record
 
 RESTARTING = ("taskmanager", "jobmanager", "worker")  # their death restarts the job
 OUTLIVED = ("kafka", "redis")  # their death may be outlived by retries

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from infra import airflow, places
-from infra.settings import load
+from headrace.infra import paths
+from headrace.infra.settings import load
+from headrace.infra.stack import airflow_home
 
-needed = pytest.mark.skipif(not places.python("airflow").exists(), reason="needs `make airflow`")
+needed = pytest.mark.skipif(not paths.python("airflow").exists(), reason="needs `make airflow`")
 
 
 class Run(NamedTuple):
@@ -21,9 +22,9 @@ class Run(NamedTuple):
 
 def run(dag: str, **conf: object) -> Run:
     """conf: its parameters."""
-    airflow.prepare(load())
-    command = [str(airflow.python()), "-m", __name__, dag, json.dumps(conf)]
-    quick = airflow.environment() | {"HEADRACE_AIRFLOW__RETRY_DELAY_S": "1"}
+    airflow_home.prepare(load())
+    command = [str(airflow_home.python()), "-m", __name__, dag, json.dumps(conf)]
+    quick = airflow_home.environment() | {"HEADRACE_AIRFLOW__RETRY_DELAY_S": "1"}
     done = subprocess.run(command, env=quick, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
     return Run(json.loads(done.stdout.splitlines()[-1]), done.stdout)
@@ -32,7 +33,7 @@ def run(dag: str, **conf: object) -> Run:
 def main(name: str, conf: str) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
-    dag = DagBag(dag_folder=Path(places.CHECKOUT) / "dags" / f"{name}.py").dags[name]
+    dag = DagBag(dag_folder=Path(paths.PACKAGE) / "dags" / f"{name}.py").dags[name]
     ended = dag.test(run_conf=json.loads(conf))
     print(json.dumps({each.task_id: [each.state, each.try_number] for each in ended.get_task_instances()}))
 

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.federated import coordinator, node, provisioning
-from edge.federated.channel import Told
-from edge.federated.coordinator import Wish
-from edge.federated.layers import Arrays
-from edge.federated.provisioning import Population
-from infra import federation, places
-from infra.settings import Kafka
-from schemas import topics
+from headrace.edge.federated import coordinator, node, provisioning
+from headrace.edge.federated.channel import Told
+from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.layers import Arrays
+from headrace.edge.federated.provisioning import Population
+from headrace.infra import federated_files, paths
+from headrace.infra.settings import Kafka
+from headrace.schemas import topics
 from tests import topic
-from tests.edge.federation import update_of
+from tests.edge.federated.federation import update_of
 from tests.stack.running import HEADRACE, Stack, wait
 
 JOB = "federated"
@@ -41,7 +41,7 @@ class Recording(node.Node):
 
 
 def plain(name: str, number: int) -> Path:
-    folder = places.home() / "plain"
+    folder = paths.home() / "plain"
     folder.mkdir(exist_ok=True)
     return folder / f"{name}-{number}.npy"
 
@@ -59,7 +59,7 @@ def recording(name: str, number: int, population: Population) -> node.Node:
             for (name, array), piece in zip(arrays.items(), pieces, strict=True)
         }
 
-    return Recording(name, population, train, federation.node(name))
+    return Recording(name, population, train, federated_files.node(name))
 
 
 def version_0(length: int) -> list[Told]:
@@ -107,7 +107,7 @@ def reasons(kafka: Kafka) -> list[str]:
 
 
 def ledger() -> list[Record]:
-    return [json.loads(line) for line in (federation.holder() / "ledger.jsonl").read_bytes().splitlines()]
+    return [json.loads(line) for line in (federated_files.holder() / "ledger.jsonl").read_bytes().splitlines()]
 
 
 @dataclass
@@ -119,8 +119,8 @@ class Processes:
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
-        with (places.logs() / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen(self.commands[name], cwd=places.CHECKOUT, stdout=log, stderr=log)
+        with (paths.logs() / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(self.commands[name], cwd=paths.PACKAGE, stdout=log, stderr=log)
 
     def kill(self, name: str) -> None:
         self.running[name].send_signal(signal.SIGKILL)
@@ -178,9 +178,9 @@ def node_process(numbers: list[int]) -> list[str]:
 
 def main() -> None:
     """The nodes with these numbers, for ever."""
-    from infra.settings import load
+    from headrace.infra.settings import load
 
-    population = provisioning.read(federation.public())
+    population = provisioning.read(federated_files.public())
     members = [recording(population.nodes[int(n)], int(n), population) for n in sys.argv[1:]]
     running = node.Running(load().kafka, members)
     while True:

@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from infra.settings import Settings
-from schemas import redis_keys
-from schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS, REWARDS, STATISTICS
-from tests import oracle_bandit, topic
-from tests.bandit_streams import Sent
-from tests.oracle_bandit import Oracle
+from headrace.infra.settings import Settings
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS, REWARDS, STATISTICS
+from headrace.udfs.bandit import arms
+from headrace.udfs.bandit.context import SHOPPER
+from tests import topic
+from tests.oracles import bandit
+from tests.oracles.bandit import Oracle
 from tests.stack.compare import unequal
 from tests.stack.running import Stack, wait
-from udfs import arms
-from udfs.context import SHOPPER
+from tests.streams.bandit import Sent
 
 JOB = "bandit"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="(?:clicks|impressions)"[^}]*\} (\S+)')
@@ -71,8 +72,8 @@ def posterior_of(packed: bytes, settings: Settings) -> bytes:
     return arms.pack_posterior(arms.solve(arms.unpack([packed]), settings.bandit.ridge))[0]
 
 
-def inexact(key: Any, arm: oracle_bandit.Arm, packed: bytes, settings: Settings) -> list[str]:
-    found, ridge = oracle_bandit.unpack(packed), settings.bandit.ridge
+def inexact(key: Any, arm: bandit.Arm, packed: bytes, settings: Settings) -> list[str]:
+    found, ridge = bandit.unpack(packed), settings.bandit.ridge
     near = np.allclose(found.theta, arm.theta(ridge), rtol=0, atol=1e-9)
     near = near and np.allclose(found.A_inv, arm.inverse(ridge), rtol=0, atol=1e-9)
     return [] if near and found.n == arm.n else [f"{key}: expected {arm.theta(ridge)}, got {found}"]

@@ -15,20 +15,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra import flink, models, places, topics
-from infra.errors import HeadraceError
-from infra.settings import Settings, load
-from infra.settings import Stack as StackSettings
-from schemas.topics import CLICKS
+from headrace.infra import paths
+from headrace.infra.clients import flink, kafka_topics
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings, load
+from headrace.infra.settings import Stack as StackSettings
+from headrace.infra.versions import store
+from headrace.schemas.topics import CLICKS
 from tests import topic
-from tests.streams import Record
+from tests.streams.clicks import Record
 
 JOB = "session_features"
-HEADRACE = places.python("streaming").parent / "headrace"
+HEADRACE = paths.python("streaming").parent / "headrace"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
 TURN = Path(tempfile.gettempdir()) / "headrace-tests.lock"  # two test runs at once would starve each other's heartbeats
 METRICS_TRIES = 40
-TIMERS_MS = 2_000  # twice the longest that a job holds a change back (collaborative.refresh_s)
+TIMERS_MS = 2_000  # twice the longest that a job holds a change back (covisitation.refresh_s)
 
 
 class Failed(Exception):
@@ -114,11 +116,11 @@ class Stack:
         for job in flink.jobs(self.settings.flink):
             if job.state in flink.ALIVE:
                 flink.cancel(self.settings.flink, job, timeout_s=60)
-        with topics.admin(self.settings.kafka) as admin:
-            admin.delete_topics([name for name in topics.names() if name in admin.list_topics()])
-            wait(lambda: not set(topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
-        topics.create(self.settings.kafka)
-        shutil.rmtree(self.home / models.root().relative_to(places.home()), ignore_errors=True)
+        with kafka_topics.admin(self.settings.kafka) as admin:
+            admin.delete_topics([name for name in kafka_topics.names() if name in admin.list_topics()])
+            wait(lambda: not set(kafka_topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
+        kafka_topics.create(self.settings.kafka)
+        shutil.rmtree(self.home / store.root().relative_to(paths.home()), ignore_errors=True)
         redis = self.settings.redis.client(decode_responses=True)
         folder: Any = redis.config_get("dir")
         assert folder["dir"].startswith(str(self.home)), "this is not the tests' Redis"

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from infra.settings import load
-from schemas import redis_keys
-from schemas.topics import CLICKS, IMPRESSIONS
-from tests import oracle_bandit
-from tests.bandit_streams import Sent, Shopper, ahead, sent
-from tests.oracle_bandit import Oracle
+from headrace.infra.settings import load
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import CLICKS, IMPRESSIONS
+from headrace.udfs.bandit.context import SHOPPER
+from tests.oracles import bandit
+from tests.oracles.bandit import Oracle
 from tests.stack.crashes import CHUNK, Bite, Kill, Sender, bite, schedule
 from tests.stack.learning import JOB, Learning, assert_equal, counters
 from tests.stack.running import Stack, wait
-from udfs.context import SHOPPER
+from tests.streams.bandit import Sent, Shopper, ahead, sent
 
 pytestmark = pytest.mark.stack
 FIRST_MS = 1_763_900_000_000
@@ -118,7 +118,7 @@ def visible(learning: Learning, stream: list[Sent], condition: Any) -> float:
 
     def holds() -> bool:
         packed: Any = client.hget(redis_keys.bandit("linucb"), "i1")
-        return packed is not None and condition(oracle_bandit.unpack(packed))
+        return packed is not None and condition(bandit.unpack(packed))
 
     wait(holds, 60, lambda: "nothing was learnt")
     return time.monotonic() - began_s

@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from infra import models, training
-from infra.training import Training
-from schemas import redis_keys
-from schemas.topics import CLICKS
-from tests import oracle_collaborative, topic
-from tests.dirty import ACTIONS, soiled
-from tests.oracle_collaborative import Histories, Version
+from headrace.infra.versions import store
+from headrace.jobs.batch.training import local
+from headrace.jobs.batch.training.local import Training
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import CLICKS
+from headrace.udfs.factors import als
+from tests import topic
+from tests.oracles import collaborative
+from tests.oracles.collaborative import Histories, Version
 from tests.stack.crashes import Kill, Sender, drive
 from tests.stack.running import Stack, wait
-from tests.streams import Click, Record, Stream, by_moment, enriched, named, online_retail, resent, shuffled
-from udfs import als
+from tests.streams.clicks import Click, Record, Stream, by_moment, enriched, named, online_retail, resent, shuffled
+from tests.streams.dirty import ACTIONS, soiled
 
 pytestmark = pytest.mark.stack
 JOB = "collaborative"
@@ -48,10 +50,10 @@ def running(stack: Stack) -> Stack:
 def train(version: str, clicks: list[Click], factors: int, kind: str = "als") -> None:
     """A version from some of the clicks, so that it does not know every item."""
     how = Training(factors, 3, als.ials(alpha=2.0, reg=0.02, unobserved=0.2), 30.0 * DAY_MS, 5.0, 50, seed=factors)
-    log = training.read(clicks)
-    contents = training.train(log, how, lambda: None)
+    log = local.read(clicks)
+    contents = local.train(log, how, lambda: None)
     parameters = how.parameters()
-    models.write(
+    store.write(
         contents, version=version, kind=kind, users=log.users, parameters=parameters, lineage={}, metrics={},
         created_ms=time.time_ns() // 1_000_000, commit="",
     )  # fmt: skip
@@ -87,15 +89,15 @@ def differences(stack: Stack, version: Version) -> list[str]:
     lines = []
     for user, theirs in moments.items():
         listed, expires_ms = found.get(user, (None, 0))
-        lines += [f"{user}: {line}" for line in oracle_collaborative.wrong(version, theirs[-1], listed, n)]
+        lines += [f"{user}: {line}" for line in collaborative.wrong(version, theirs[-1], listed, n)]
         if listed and expires_ms != theirs[-1].append_ms + redis_keys.LIVE_TTL_MS:
             lines.append(f"{user}: expires {expires_ms}, as of {theirs[-1].append_ms}")
     return lines[:SHOWN]
 
 
 def published(version: str) -> Version:
-    models.publish(version, 1)
-    return oracle_collaborative.read(models.root() / version)
+    store.publish(version, 1)
+    return collaborative.read(store.root() / version)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_a_swap_and_a_rollback_in_mid_stream(running: Stack, retail: list[Click]
     """Each list is whole of its version; an event that came after a pointer moved was answered by the new version."""
     train("v1", retail[:4_000], factors=16)
     train("v2", retail[2_000:], factors=24, kind="two_tower")  # to the stream, item factors like any
-    versions = {"v1": published("v1"), "v2": oracle_collaborative.read(models.root() / "v2")}
+    versions = {"v1": published("v1"), "v2": collaborative.read(store.root() / "v2")}
     running.submit()
     records = list(soiled(stream))
     swapped_ms = moved(running, records[:12_000], "publish", "v2")
@@ -150,12 +152,12 @@ def test_a_swap_and_a_rollback_in_mid_stream(running: Stack, retail: list[Click]
         assert len(lists[name]) > 50
         for user, (listed, _) in lists[name].items():
             possible = [moment for moment in moments[user] if moment.append_ms == listed["as_of_ms"]]
-            assert any(not oracle_collaborative.wrong(version, each, listed, 20) for each in possible), (user, listed)
+            assert any(not collaborative.wrong(version, each, listed, 20) for each in possible), (user, listed)
     for user, theirs in moments.items():
         for name, (first_ms, last_ms) in certain.items():
             if first_ms <= theirs[-1].append_ms <= last_ms:
                 newest = {of: lists[of][user][0]["as_of_ms"] for of in versions if user in lists[of]}
-                has_list = oracle_collaborative.expected(versions[name], theirs[-1].events) is not None
+                has_list = collaborative.expected(versions[name], theirs[-1].events) is not None
                 assert (newest.get(name) == theirs[-1].append_ms) == has_list
                 assert theirs[-1].append_ms not in [at_ms for of, at_ms in newest.items() if of != name]
 

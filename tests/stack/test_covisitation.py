@@ -3,18 +3,30 @@
 import json
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from schemas.topics import CLICKS
+from headrace.schemas.topics import CLICKS
 from tests import topic
-from tests.dirty import ACTIONS, soiled
-from tests.oracle_covisitation import Covisitation
+from tests.oracles.covisitation import Covisitation
 from tests.stack.compare import unequal
 from tests.stack.crashes import Kill, drive
 from tests.stack.running import Stack
-from tests.streams import DAY_MS, Click, Stream, by_moment, enriched, in_order, named, online_retail, resent, shuffled
+from tests.streams.clicks import (
+    DAY_MS,
+    Click,
+    Stream,
+    by_moment,
+    enriched,
+    in_order,
+    named,
+    online_retail,
+    resent,
+    shuffled,
+)
+from tests.streams.dirty import ACTIONS, soiled
 
 pytestmark = pytest.mark.stack
 JOB = "covisitation"
@@ -59,7 +71,8 @@ def late(clicks: list[Click], seed: int) -> Stream:
 
 
 def recount(stack: Stack, without: str = "nobody") -> Covisitation:
-    rules, session = stack.settings.collaborative, stack.settings.session
+    session, top_n = stack.settings.session, stack.settings.collaborative.top_n
+    rules = SimpleNamespace(**stack.settings.covisitation.model_dump(), top_n=top_n)
     found = Covisitation(rules, session.history, session.future_ms)
     for record in topic.read(stack.settings.kafka, CLICKS):
         if not (record.key or b"").startswith(without.encode()):
@@ -134,7 +147,7 @@ def test_a_poisoned_client_moves_little_and_redis_is_restored(running: Stack, st
 
 
 def assert_bounded(stack: Stack, clean: Covisitation, poisoned: Covisitation, target: str) -> None:
-    cap, shrink = stack.settings.collaborative.cap, stack.settings.collaborative.shrink
+    cap, shrink = stack.settings.covisitation.cap, stack.settings.covisitation.shrink
     before, after = dict(clean.trending(EVERYTHING)), dict(poisoned.trending(EVERYTHING))
     moved = {item: after[item] - before.get(item, 0.0) for item in after if after[item] != before.get(item)}
     assert len(moved) == cap

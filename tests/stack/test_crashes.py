@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.dirty import ACTIONS, soiled
 from tests.stack.compare import differences, oracle_of
 from tests.stack.crashes import OUTLIVED, RESTARTING, drive, schedule
 from tests.stack.running import Stack
-from tests.streams import DAY_MS, Stream, combined, sweepers
+from tests.streams.clicks import DAY_MS, Stream, combined, sweepers
+from tests.streams.dirty import ACTIONS, soiled
 
 pytestmark = pytest.mark.stack
 EVENTS = 40_000

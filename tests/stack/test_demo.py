@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from infra import flink, models
-from infra.demo_scene import ITEMS
-from schemas import redis_keys
-from schemas.topics import IMPRESSIONS
+from headrace.infra.clients import flink
+from headrace.infra.demo.scene import ITEMS
+from headrace.infra.versions import store
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import IMPRESSIONS
 from tests import topic
 from tests.stack.running import Stack, wait
 
@@ -54,7 +55,7 @@ def test_a_click_changes_the_list_of_who_clicked(running_stack: Stack, said: str
     *_, (p50, p99, clicks) = re.findall(r"my click changed my list in ([\d,]+) ms \(p50\), ([\d,]+) .* of (\d+)", said)
     assert 0 < int(p50.replace(",", "")) <= int(p99.replace(",", ""))
     assert int(clicks) > 5
-    pointer = models.current()
+    pointer = store.current()
     assert pointer
     shown = json.loads(running_stack.run("recommend", "you", "--json"))
     assert (shown["source"], shown["version"]) == ("live", pointer.version)

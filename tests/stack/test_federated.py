@@ -17,22 +17,22 @@ import numpy as np
 import psutil
 import pytest
 
-from edge.federated import coordinator, provisioning
-from edge.federated.channel import SCHEMAS
-from edge.federated.coordinator import Wish
-from edge.federated.provisioning import Population
-from infra import federation, homomorphic, places
-from infra.settings import load
-from jobs.batch.federated import read
-from schemas import topics
+from headrace.edge.federated import bfv, coordinator, provisioning
+from headrace.edge.federated.channel import SCHEMAS
+from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.provisioning import Population
+from headrace.infra import federated_files, paths
+from headrace.infra.settings import load
+from headrace.jobs.batch.federated import read
+from headrace.schemas import topics
+from headrace.udfs.federated import frame, packing
 from tests import topic
-from tests.edge.federation import update_of
+from tests.edge.federated.federation import update_of
 from tests.stack import dag_run, federating, memory
 from tests.stack.crashes import supervised
 from tests.stack.federating import JOB, KEY_HOLDER, MODEL, Processes
 from tests.stack.running import Stack, wait
-from tests.streams import Record as Sent
-from udfs import frame, packing
+from tests.streams.clicks import Record as Sent
 
 pytestmark = pytest.mark.stack
 LENGTH = 20_000  # two parts of a record, and several chunks
@@ -44,7 +44,7 @@ WISH = Wish(MODEL, 1, clip=50.0, quorum=3, epsilon=8.0, deadline_ms=12_000, grac
 def federated(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
     monkeypatch.setenv("HEADRACE_FEDERATED__HOLD_MS", "1000")
     monkeypatch.setenv("HEADRACE_FLINK__IDLE_TIMEOUT_S", "1")
-    for folder in (federation.root(), places.home() / "plain"):
+    for folder in (federated_files.root(), paths.home() / "plain"):
         shutil.rmtree(folder, ignore_errors=True)
     return replace(stack, settings=load(), job_name=JOB)
 
@@ -69,10 +69,12 @@ class Forger:
 
     def __init__(self, round_: dict[str, Any], name: str) -> None:
         self.round, self.name = round_, name
-        keys = msgspec.json.decode((federation.node(name) / federation.SECRET).read_bytes(), type=dict[str, str])
+        keys = msgspec.json.decode(
+            (federated_files.node(name) / federated_files.SECRET).read_bytes(), type=dict[str, str]
+        )
         self.mac = bytes.fromhex(keys["mac"])
-        public = federation.public_key(round_["key_id"]).read_bytes()
-        self.body = homomorphic.Encryptor(public).encrypt(np.zeros(packing.SLOTS, np.int64))
+        public = federated_files.public_key(round_["key_id"]).read_bytes()
+        self.body = bfv.Encryptor(public).encrypt(np.zeros(packing.SLOTS, np.int64))
 
     def frame(self, mac: bytes | None = None, key: bytes | None = None, **changed: Any) -> Sent:
         told = {
@@ -138,7 +140,7 @@ def test_a_round_is_exact_whatever_else_arrives(federated: Stack, tmp_path: Path
         topic.send(kafka, topics.GRADIENTS, [Forger(round_, honest[1]).frame()])
         expected = sorted([*(reason for reason, frames in bad.items() for _ in frames), "late", "round over"])
         wait(lambda: sorted(federating.reasons(kafka)) == expected, 30, lambda: f"{sorted(federating.reasons(kafka))}")
-        if places.python("edge").exists():
+        if paths.python("edge").exists():
             stock_apps(federated, running, honest[2:], tmp_path)
     assert federated.restarts() == 0
 
@@ -243,7 +245,7 @@ np.save(sys.argv[2], aggregate([([update], 10) for update in trained])[0])
 def flowers(folder: Path, count: int) -> Any:
     """The mean of what the nodes have learnt, by Flower."""
     trained = np.array([update_of(n, LENGTH) for n in range(count)]).astype(np.float32)
-    edge = places.python("edge")
+    edge = paths.python("edge")
     if not edge.exists():
         return trained.mean(axis=0)
     np.save(folder / "trained.npy", trained)
@@ -262,7 +264,7 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
     plan = list(zip(rng.sample(TARGETS, 4), rng.sample(PHASES, 4), strict=True))[: 4 if seed > 1 else 2]
     if seed <= 1:
         plan = [(target, rng.choice(PHASES)) for target in (TARGETS[:2], TARGETS[2:])[seed]]
-    initial = federation.root() / "initial.npy"
+    initial = federated_files.root() / "initial.npy"
     np.save(initial, np.zeros((LENGTH // 4, 4), np.float32))
     command = [
         *KEY_HOLDER[:2], "coordinator", "--model", MODEL, "--rounds", f"{len(plan)}", "--clip", "50", "--quorum", "3",
@@ -293,7 +295,7 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
 
 def one_more_by_airflow(rounds: int) -> int:
     """A round by the DAG; and another when the budget has become too small for it, which is refused at once."""
-    if not places.python("airflow").exists():
+    if not paths.python("airflow").exists():
         return rounds - 1
     terms = {"model": MODEL, "clip": 50, "quorum": 3, "epsilon": 8}
     done = dag_run.run("federated_round", **terms, rounds=rounds)
@@ -327,7 +329,7 @@ def kill(running: Processes, target: str) -> None:
 
 def assert_secrets_stay(federated: Stack, running: Processes, population: Population) -> None:
     """The secret key is in the key holder's memory alone, updates in the nodes' alone, and neither is in a topic."""
-    secret = (federation.holder() / f"{population.key_id}.secret").read_bytes()
+    secret = (federated_files.holder() / f"{population.key_id}.secret").read_bytes()
     integers = np.load(federating.plain(population.nodes[0], 1)).tobytes()
     needles = {"secret key": secret[len(secret) // 2 :][:64], "integers": integers[4_000:4_064]}
     needles["update"] = update_of(0, LENGTH).tobytes()[4_000:4_064]

@@ -2,23 +2,22 @@
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from infra import places
-from tests.dirty import ACTIONS, plain, planted, soiled
-from tests.oracle import Oracle
+from headrace.infra import paths
+from tests import checkouts
+from tests.oracles.sessions import Oracle
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import HEADRACE, JOB, Stack
-from tests.streams import DAY_MS, MINUTE_MS, Click, Record, Stream, combined, sweepers
+from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Record, Stream, combined, sweepers
+from tests.streams.dirty import ACTIONS, plain, planted, soiled
 
 pytestmark = pytest.mark.stack
 EVENTS = 20_000
-COPIED = ("jobs", "udfs", "schemas", "infra", "edge", "setup.py", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +60,7 @@ def test_a_savepoint_resumes_with_a_changed_job(stack: Stack, stream: Stream, tm
 
 
 def changed_checkout(folder: Path) -> Path:
-    for name in COPIED:
-        source = places.CHECKOUT / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+    checkouts.copy(folder)
     streaming = folder / "jobs" / "streaming"
     change(streaming / f"{JOB}.py", "WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
     change(folder / "udfs" / "event_time.py", "the broker's clock plus", "the clock of the broker plus")
@@ -78,7 +75,7 @@ def change(file: Path, old: str, new: str) -> None:
 
 
 def submit_from(checkout: Path, savepoint: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(checkout), "HEADRACE_CACHE": str(places.cache())}
+    environment = os.environ | {"PYTHONPATH": str(checkout), "HEADRACE_CACHE": str(paths.cache())}
     command = [str(HEADRACE), "submit", JOB, "--from-savepoint", savepoint]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 
-from infra import places
-from schemas.topics import CLICKS
+from headrace.infra import paths
+from headrace.schemas.topics import CLICKS
 from tests import topic
 from tests.edge.broker import Broker
 from tests.stack.running import HEADRACE, wait
-from tests.streams import Record
+from tests.streams.clicks import Record
 
 pytestmark = pytest.mark.stack
 USERS, REPEATED, BAD_EVERY = 40, 200, 100
 ROWS = """
 import json, sys
 from datetime import date
-from jobs.batch import lake
-from jobs.batch.spark import session
+from headrace.jobs.batch import lake
+from headrace.jobs.batch.spark import session
 spark = session("rows")
 found = [[row.user_id, row.event_id] for row in lake.clicks(spark, date(2100, 1, 1)).collect()]
 letters = lake.Lake(spark).read(sys.argv[1]).count()
@@ -83,7 +83,7 @@ def test_each_event_lands_once(broker: Broker, tmp_path: Path) -> None:
     assert (second.returncode, errors.replace("\r", "").strip()[-200:] if second.returncode else "") == (0, ""), said
     third = start("land", "--again")
     assert third.communicate(timeout=180)[1].count("Exception") == 0
-    python = places.python("batch")
+    python = paths.python("batch")
     told = subprocess.run(
         [python, "-c", ROWS, "dead_letters"], capture_output=True, text=True, check=True, env=spark_environment()
     )
@@ -105,7 +105,7 @@ def test_each_event_lands_once(broker: Broker, tmp_path: Path) -> None:
 
 
 def spark_environment() -> dict[str, str]:
-    from infra import batch
-    from infra.settings import load
+    from headrace.infra.launch import batch
+    from headrace.infra.settings import load
 
     return batch.environment(load().spark)

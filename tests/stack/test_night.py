@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from infra import batch, models, places
-from schemas import redis_keys
+from headrace.infra import paths
+from headrace.infra.launch import batch
+from headrace.infra.versions import store
+from headrace.schemas import redis_keys
 from tests.stack.running import HEADRACE, Failed, Stack
-from tests.streams import Record
+from tests.streams.clicks import Record
 
 STEPS = ("land", "check", "als", "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
-THERE = set(STEPS) <= set(batch.known()) and places.python("batch").exists() and places.python("airflow").exists()
+THERE = set(STEPS) <= set(batch.NAMES) and paths.python("batch").exists() and paths.python("airflow").exists()
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.skipif(not THERE, reason="needs every job of the night, and `make batch airflow`"),
@@ -60,7 +62,7 @@ def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack
 
 def changed(name: str, values: dict[str, float]) -> str:
     """A file of infra/ with other values."""
-    text = (places.CHECKOUT / "infra" / name).read_text()
+    text = (paths.CONFIG / name).read_text()
     for key, value in values.items():
         text, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
         assert found
@@ -85,7 +87,7 @@ def champion(stack: Stack) -> str:
         " print(c.get_model_version_by_alias(m.name, 'champion').tags)"
     )
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{stack.home}/mlflow/mlflow.db"}
-    command = [str(places.python("batch")), "-c", asked]
+    command = [str(paths.python("batch")), "-c", asked]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
@@ -95,7 +97,7 @@ def test_a_night_changes_what_readers_see_and_a_refused_one_does_not(
     shop.send(shopping(range(7)))
     shop.run("retrain", "--date", NIGHT, timeout_s=600)
     served = current(shop)
-    assert (pointer := models.current()) is not None
+    assert (pointer := store.current()) is not None
     assert pointer.version == served
     assert served in champion(shop)
     assert (shop.home / "nights" / NIGHT / "evaluate" / "report.html").is_file()
@@ -123,10 +125,10 @@ def test_of_two_publications_at_once_one_wins_whole(shop: Stack) -> None:
     shop.send(shopping(range(8)))
     for night in (NIGHT, LATER):
         shop.run("retrain", "--date", night, timeout_s=600)
-    versions = [each.version for each in models.versions()][-2:]
+    versions = [each.version for each in store.versions()][-2:]
     for _ in range(5):
         both = [subprocess.Popen([HEADRACE, "publish", version], stdout=subprocess.DEVNULL) for version in versions]
         assert [process.wait(120) for process in both] == [0, 0]
-        assert (pointer := models.current()) is not None
+        assert (pointer := store.current()) is not None
         assert {pointer.version, pointer.previous} == set(versions)
         assert current(shop) == pointer.version

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from infra import places
+from headrace.infra import paths
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import Stack, wait
-from tests.streams import DAY_MS, combined, records, sweepers
+from tests.streams.clicks import DAY_MS, combined, records, sweepers
 
 pytestmark = pytest.mark.stack
 FLINK = ("apache-flink==2.3.0", "apache-flink-libraries==2.3.0")
@@ -50,7 +50,7 @@ class Cluster(NamedTuple):
 
 @contextmanager
 def second_cluster(home: Path) -> Iterator[Cluster]:
-    uv = places.cache() / "uv" / "bin" / "uv"
+    uv = paths.cache() / "uv" / "bin" / "uv"
     subprocess.run([uv, "venv", "--quiet", "--python", "3.11", home], check=True)
     install: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-deps", "--python", home / "bin" / "python"]
     subprocess.run([*install, *FLINK], check=True)
@@ -83,7 +83,7 @@ def free_port() -> int:
 
 def documented_command() -> str:
     """What docs/cluster.md tells a user to type."""
-    text = (places.CHECKOUT / "docs" / "cluster.md").read_text()
+    text = (paths.PACKAGE / "docs" / "cluster.md").read_text()
     block = re.search(r"(?: {4}.*\n)+(?= *\n## Settings that change)", text)
     assert block
     return block[0]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from infra.redis_writer import RedisWriter
+from headrace.infra.clients.redis_writer import RedisWriter
+from headrace.udfs.resp import fields
 from tests.stack.running import Stack
-from udfs.resp import fields
 
 pytestmark = pytest.mark.stack
 VALUES = 5_000

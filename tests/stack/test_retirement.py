@@ -6,13 +6,13 @@ from base64 import b64encode
 
 import pytest
 
-from infra import models
-from schemas import redis_keys
-from schemas.topics import STATISTICS
+from headrace.infra.versions import store
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import STATISTICS
 from tests import topic
-from tests.infra.test_models import keep
+from tests.infra.versions.test_store import keep
 from tests.stack.running import Stack
-from tests.streams import Record
+from tests.streams.clicks import Record
 
 pytestmark = pytest.mark.stack
 POLICY = "linucb"
@@ -26,7 +26,7 @@ def known(arm: str, as_of_ms: int) -> Record:
 
 def test_who_rested_outside_the_catalogue_goes(stack: Stack) -> None:
     keep("v1")
-    models.publish("v1", 1)
+    store.publish("v1", 1)
     now_ms = time.time_ns() // 1_000_000
     topic.send(stack.settings.kafka, STATISTICS, [known("item-1é", 0), known("gone", 0), known("new", now_ms)])
     stack.run("restore", "bandit")

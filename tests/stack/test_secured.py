@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from infra import topics
-from infra.settings import load
-from schemas import redis_keys
-from schemas.topics import CLICKS
+from headrace.infra.clients import kafka_topics
+from headrace.infra.settings import load
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import CLICKS
 from tests import topic
 from tests.edge.broker import Broker, free_port
 from tests.stack.running import Failed, Stack, wait
-from tests.streams import in_order, online_retail, records
+from tests.streams.clicks import in_order, online_retail, records
 
 pytestmark = [pytest.mark.stack, pytest.mark.soak]
 SERVER = """
@@ -83,7 +83,7 @@ def secured(stack: Stack, broker: Broker, redis_port: int, folder: Path, monkeyp
 
 def test_features_arrive_through_tls_and_passwords(secured: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = secured.settings
-    topics.create(settings.kafka)
+    kafka_topics.create(settings.kafka)
     clicks = online_retail("2011-11", 500)
     secured.submit()
     topic.send(settings.kafka, CLICKS, records(in_order(clicks)))
@@ -111,7 +111,7 @@ def test_landing_goes_through_tls_and_a_password(
     for name, value in variables.items():
         monkeypatch.setenv(f"HEADRACE_{name}", str(value))
     kafka = load().kafka
-    topics.create(kafka)
+    kafka_topics.create(kafka)
     before = sum(topic.ends(kafka, CLICKS).values())
     topic.send(kafka, CLICKS, records(in_order(online_retail("2011-11", 100))))
     assert f"clicks: {before + 100} records, {before + 100} landed, 0 refused" in Stack(tmp_path, load()).run(

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from schemas import redis_keys
-from tests.boundaries import everything
-from tests.dirty import planted
-from tests.oracle import Oracle
+from headrace.schemas import redis_keys
+from tests.oracles.sessions import Oracle
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import Stack
-from tests.streams import DAY_MS, MINUTE_MS, Click, Stream, records, sweepers
+from tests.streams.boundaries import everything
+from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Stream, records, sweepers
+from tests.streams.dirty import planted
 
 pytestmark = pytest.mark.stack
 HOUR_MS = 60 * MINUTE_MS

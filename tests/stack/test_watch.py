@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from infra import flink
-from infra.errors import HeadraceError
-from tests.dirty import ACTIONS, soiled
+from headrace.infra.clients import flink
+from headrace.infra.errors import HeadraceError
 from tests.stack import dag_run
 from tests.stack.compare import differences, oracle_of
 from tests.stack.running import JOB, Failed, Stack, wait
-from tests.streams import DAY_MS, Record, Stream, combined, sweepers
+from tests.streams.clicks import DAY_MS, Record, Stream, combined, sweepers
+from tests.streams.dirty import ACTIONS, soiled
 
 pytestmark = pytest.mark.stack
 EVENTS = 12_000

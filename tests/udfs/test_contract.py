@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udfs.contract import Contract, ContractError, Fault
+from headrace.udfs.contract import Contract, ContractError, Fault
 
 CLICK = Contract.of("click")
 GOOD: dict[str, Any] = {"event_id": "e1", "user_id": "u", "item_id": "i", "action": "view", "ts_ms": 5}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import Connection
 
-from udfs.resp import HashWriter, bulk
+from headrace.udfs.resp import HashWriter, bulk
 
 VALUES = st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"]))
 

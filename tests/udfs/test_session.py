@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from udfs import session
-from udfs.history import EVENT
+from headrace.udfs import session
+from headrace.udfs.history import EVENT
 
 START_MS = 1_762_000_200_000  # Saturday 2025-11-01 12:30:00 UTC
 

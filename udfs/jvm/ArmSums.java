@@ -19,7 +19,7 @@ import org.apache.flink.types.RowKind;
  * enters and -1 for what is withdrawn; of each period on its own, an older one at half the weight of the one after it.
  *
  * <p>It knows vectors, weights and periods, and no reward. Every term is dyadic (docs/bandit.md), so sums are exact and the order of
- * changes leaves no trace. One row out for each change that is not the first half of an update, in the layout of udfs/arms.py (pack).
+ * changes leaves no trace. One row out for each change that is not the first half of an update, in the layout of udfs/bandit/arms.py (pack).
  */
 @DataTypeHint("ROW<n BIGINT, sums BYTES, as_of_ms BIGINT>")
 public class ArmSums extends ProcessTableFunction<Row> {

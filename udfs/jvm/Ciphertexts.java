@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Base64;
 
-/** The running sum of ciphertexts, as udfs/ciphertext.py has it; one number a coefficient, however many are added. */
+/** The running sum of ciphertexts, as udfs/federated/ciphertext.py has it; one number a coefficient, however many are added. */
 public class Ciphertexts {
   private final long modulus; // below 2^62, so that two coefficients fit a long
   private final long[] total, next;

@@ -70,7 +70,7 @@ public class Together extends ProcessTableFunction<Row> {
     collect(Row.of(cells(others), item.asOf));
   }
 
-  /** As udfs/together.py reads it: of each other item the lengths u16 of its name and of its Other, then both. */
+  /** As udfs/covisitation/lists.py reads it: of each other item the lengths u16 of its name and of its Other, then both. */
   private byte[] cells(MapView<String, byte[]> others) throws Exception {
     var all = new ArrayList<Map.Entry<String, byte[]>>();
     int newest = Integer.MIN_VALUE, size = 0;

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from infra import models
-from infra.models import Contents, Manifest
-from jobs.batch import trained
-from jobs.batch.night import DAY_MS
-from jobs.batch.trained import Trained
+from headrace.infra.versions import store
+from headrace.infra.versions.store import Contents, Manifest
+from headrace.jobs.batch.night import DAY_MS
+from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training.model_folder import Trained
 
 USERS, COLOURS, EACH = 40, 2, 10  # items a colour
 ITEMS = [f"i{item:02}" for item in range(COLOURS * EACH)]  # i00 is black, i01 white, i02 black, ...
@@ -44,15 +44,17 @@ def write_model(folder: Path, digest: str, items: list[str] = ITEMS, **changes: 
     contents = Contents(factors(items), np.eye(2) * USERS, items, [(item, 1) for item in items])._replace(**changes)
     dims = {"items": len(items), "factors": 2, "users": USERS}
     lineage = {"digest": digest, "events": 280}
-    trained.write(folder, contents, Trained(kind="als", dims=dims, parameters=PARAMETERS, lineage=lineage, seconds=1.0))
+    model_folder.write(
+        folder, contents, Trained(kind="als", dims=dims, parameters=PARAMETERS, lineage=lineage, seconds=1.0)
+    )
 
 
 def publish(version: str, **lineage: Any) -> Manifest:
     """A champion that likes every item alike."""
     contents = Contents(np.ones((len(ITEMS), 2), np.float32), np.eye(2), ITEMS, [])
-    manifest = models.write(
+    manifest = store.write(
         contents, version=version, kind="als", users=USERS, parameters=PARAMETERS, lineage=lineage, metrics={},
         created_ms=1, commit="",
     )  # fmt: skip
-    models.publish(version, 1)
+    store.publish(version, 1)
     return manifest

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from infra import durable, models
-from jobs.batch.night import Night
+from headrace.infra import durable
+from headrace.infra.versions import store
+from headrace.jobs.batch.night import Night
+from headrace.udfs.factors import als
 from tests import lakes
-from udfs import als
 
 DATE = date(2026, 1, 31)
 DAY_MS = 86_400_000
@@ -45,10 +46,10 @@ def trained(night: Night, kind: str = "als", side: int = SIDE, seed: int = 1) ->
     lineage = {"date": night.date.isoformat(), "protocol": "days:1", "events": 144, "digest": "1f", "offsets": {}}
     described = {"kind": kind, "dims": {"items": side, "factors": 6, "users": side}, "seconds": 1.0}
     with night.writing(kind) as folder:
-        np.save(folder / models.FACTORS, Y)
-        np.save(folder / models.GRAM, als.gram(Y))
-        durable.write(folder / models.ITEMS, msgspec.json.encode([f"i{item:02}" for item in range(side)]))
-        durable.write(folder / models.POPULAR, msgspec.json.encode([(f"i{item:02}", 9 - item) for item in range(9)]))
+        np.save(folder / store.FACTORS, Y)
+        np.save(folder / store.GRAM, als.gram(Y))
+        durable.write(folder / store.ITEMS, msgspec.json.encode([f"i{item:02}" for item in range(side)]))
+        durable.write(folder / store.POPULAR, msgspec.json.encode([(f"i{item:02}", 9 - item) for item in range(9)]))
         whole = described | {"parameters": parameters, "lineage": lineage | {"commit": "abc"}}
         durable.write(folder / "model.json", msgspec.json.encode(whole))
 

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 pytest.importorskip("pyspark")
 
-from infra.errors import HeadraceError
-from infra.training import Training
-from jobs.batch import als as job
-from jobs.batch import blocks, split, trained
-from jobs.batch.night import Night
-from jobs.batch.trained import Trained
+from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch import als as job
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import blocks, model_folder, split
+from headrace.jobs.batch.training.local import Training
+from headrace.jobs.batch.training.model_folder import Trained
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Objective
+from headrace.udfs.factors.confidence import histories
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, T0_MS, checkerboard, frame
-from udfs import als
-from udfs.als import Objective
-from udfs.confidence import histories
 
 pytestmark = pytest.mark.spark
 Float = NDArray[np.float64]
@@ -108,7 +108,7 @@ def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyP
 def written(spark: Any, events: pd.DataFrame, how: Training, night: Night, protocol: str = "days:1") -> Trained:
     with night.writing("als") as draft:
         contents, described = job.build(spark.createDataFrame(events, SCHEMA), how, night, protocol)
-        trained.write(draft, contents, described)
+        model_folder.write(draft, contents, described)
     return described
 
 
@@ -116,9 +116,9 @@ def test_a_checkerboard_gives_each_user_the_item_held_out(spark: Any) -> None:
     """So it does for a new user, who took what user 4 did."""
     events, side = checkerboard(20), 20
     written(spark, events, HOW._replace(factors=2, iterations=10), NIGHT)
-    scorer = trained.load(NIGHT.folder / "als")
+    scorer = model_folder.load(NIGHT.folder / "als")
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
-    asked = trained.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
+    asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
     scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
     known = histories(asked, side + 1, side, HOW.half_life_ms).rows
     scores[np.repeat(np.arange(side + 1), np.diff(known.indptr)), known.columns] = -np.inf
@@ -133,11 +133,11 @@ def test_a_warm_start_is_of_an_earlier_night_under_the_same_protocol(spark: Any)
     more = pd.concat([events, frame([{"user_id": "u1", "item_id": "new", "event_id": "x"}])])
     warm = written(spark, more, one, later)
     assert warm.lineage["warm_start"] == "2026-01-31"
-    assert "new" in trained.item_ids(later.folder / "als")
+    assert "new" in model_folder.item_ids(later.folder / "als")
     assert written(spark, events, one, earlier).lineage["warm_start"] is None
     assert written(spark, events, one, Night(date(2026, 2, 2)), "last:0.2").lineage["warm_start"] is None
-    known = slice(0, len(trained.item_ids(NIGHT.folder / "als")))
-    before, after = (trained.contents(n.folder / "als") for n in (NIGHT, later))
+    known = slice(0, len(model_folder.item_ids(NIGHT.folder / "als")))
+    before, after = (model_folder.contents(n.folder / "als") for n in (NIGHT, later))
     same = [after.items.index(item) for item in before.items]
     scores, expected = (Y @ Y.T for Y in (after.item_factors[same], before.item_factors[known]))
     assert np.abs(scores - expected).max() < 0.05 * np.abs(expected).max()

@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from infra.errors import Refusal
-from jobs.batch import check, night
-from jobs.batch.lake import Lake
-from jobs.batch.night import Night
-from schemas.topics import CLICKS
+from headrace.infra import paths
+from headrace.infra.errors import Refusal
+from headrace.jobs.batch import check, night
+from headrace.jobs.batch.lake.tables import Lake
+from headrace.jobs.batch.night import Night
+from headrace.schemas.topics import CLICKS
 from tests import lakes
 from tests.lakes import click
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.spark
 DAY_MS = 86_400_000
 FIRST_MS = 20_454 * DAY_MS  # 2026-01-01
 LAST = date(2026, 1, 9)
-LIMITS = check.checks(check.CHECKS)
+LIMITS = check.checks(paths.CONFIG / "checks.toml")
 
 
 @pytest.fixture(autouse=True)

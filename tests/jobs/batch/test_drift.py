@@ -14,9 +14,10 @@ pytest.importorskip("pyspark")
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from jobs.batch import drift, lake, night
-from jobs.batch.drift import Limits, Sides
-from schemas import topics
+from headrace.jobs.batch import drift, night
+from headrace.jobs.batch.drift import Limits, Sides
+from headrace.jobs.batch.lake import tables
+from headrace.schemas import topics
 
 pytestmark = pytest.mark.spark
 TODAY = date(2026, 1, 31)
@@ -84,11 +85,11 @@ def test_the_job_reads_the_lake_and_says_what_is_beyond(
             "table": F.lit(topics.CLICKS),
         }
     )
-    of_table = StructType.fromDDL(lake.COLUMNS[topics.CLICKS])
+    of_table = StructType.fromDDL(tables.COLUMNS[topics.CLICKS])
     missing = {field.name: F.lit(None).cast(field.dataType) for field in of_table if field.name not in rows.columns}
-    shop = lake.Lake(spark)
+    shop = tables.Lake(spark)
     written = shop.write(rows.drop("of_day", "hour").withColumns(missing), "test")
-    shop.commit(lambda now: lake.with_files(now, written))
+    shop.commit(lambda now: tables.with_files(now, written))
     drift.main(night.arguments(None).parse_args(["--date", TODAY.isoformat()]))
     report = json.loads((tmp_path / "nights" / TODAY.isoformat() / "drift" / "report.json").read_text())
     assert report["beyond"] == ["action"]

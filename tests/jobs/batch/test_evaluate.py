@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from infra.errors import HeadraceError, Refusal
-from jobs.batch import evaluate, federated, report, split, trained
-from jobs.batch.evaluate import Contest
-from jobs.batch.night import Night
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.jobs.batch import evaluate, federated
+from headrace.jobs.batch.evaluate import Contest
+from headrace.jobs.batch.judging import report
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import model_folder, split
 from tests.jobs.batch import checkerboard
 
 pytestmark = pytest.mark.spark
@@ -151,4 +153,4 @@ def test_the_global_model_fused_with_the_nights_als_takes_part(tmp_path: Path, m
         federated.write(folder, night.folder / "als", learnt, items, "items")
     folders = evaluate.contestants(night).folders
     assert folders.keys() == {"als", "federated"}
-    assert trained.load(folders["federated"]).items == items
+    assert model_folder.load(folders["federated"]).items == items

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra import batch, places
-from infra.settings import load
+from headrace.infra import paths
+from headrace.infra.launch import batch
+from headrace.infra.settings import load
 from tests.jobs.batch.lakes import T0_MS
 
 pytest.importorskip("pyspark")
@@ -23,9 +24,9 @@ def run(home: Path, job: str, *arguments: str, master: str = "local[2]") -> None
     small = {"HEADRACE_HOME": str(home), "HEADRACE_NIGHT__PROTOCOL": "leave_one_out"}
     small |= {"HEADRACE_NIGHT__ALS__FACTORS": "8", "HEADRACE_NIGHT__ALS__ITERATIONS": "2"}
     done = subprocess.run(
-        [sys.executable, "-m", f"jobs.batch.{job}", *arguments],
+        [sys.executable, "-m", f"headrace.jobs.batch.{job}", *arguments],
         env=os.environ | batch.environment(spark) | small,
-        cwd=places.CHECKOUT,
+        cwd=paths.PACKAGE,
         capture_output=True,
         text=True,
     )

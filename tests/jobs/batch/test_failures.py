@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infra.errors import Refusal
-from jobs.batch import failures, night
+from headrace.infra.errors import Refusal
+from headrace.jobs.batch import failures, night
 
 pytestmark = pytest.mark.spark
 

@@ -13,15 +13,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from infra import durable, models
-from infra.errors import HeadraceError, Refusal
-from jobs.batch import evaluation, gate
-from jobs.batch.evaluation import About
-from jobs.batch.night import Night
-from jobs.batch.ways import Lists
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.versions import store
+from headrace.jobs.batch import gate
+from headrace.jobs.batch.judging import figures as evaluation
+from headrace.jobs.batch.judging.figures import About
+from headrace.jobs.batch.judging.recommenders import Lists
+from headrace.jobs.batch.night import Night
+from headrace.udfs.evaluation import ranking
+from headrace.udfs.evaluation.ranking import Relevant
 from tests.jobs.batch import checkerboard
-from udfs import ranking
-from udfs.ranking import Relevant
 
 pytestmark = pytest.mark.spark  # what runs in the batch environment
 
@@ -50,7 +52,7 @@ def evaluated(made: Night, hits: int, champion: int) -> dict[str, Any]:
         "champion": {"version": "v0", "comparable": True},
         "digests": {"als": {"trained": "of the split", "expected": "of the split"}},
         "catalogue": {"als": 1.0},
-        "files": {"als": {name: durable.sha256(folder / name) for name in (models.ITEMS, models.FACTORS)}},
+        "files": {"als": {name: durable.sha256(folder / name) for name in (store.ITEMS, store.FACTORS)}},
     }
 
 
@@ -107,21 +109,21 @@ def set_at(*path: str, to: Any) -> Change:
 
 
 def nan_factors(report: dict[str, Any], folder: Path) -> None:
-    factors = np.load(folder / models.FACTORS)
+    factors = np.load(folder / store.FACTORS)
     factors[3, 1] = np.nan
-    np.save(folder / models.FACTORS, factors)
-    report["files"]["als"][models.FACTORS] = durable.sha256(folder / models.FACTORS)
+    np.save(folder / store.FACTORS, factors)
+    report["files"]["als"][store.FACTORS] = durable.sha256(folder / store.FACTORS)
 
 
 def other_map(_: dict[str, Any], folder: Path) -> None:
     items = [f"x{item}" for item in checkerboard.ITEMS]
-    (folder / models.ITEMS).write_bytes(msgspec.json.encode(items))
+    (folder / store.ITEMS).write_bytes(msgspec.json.encode(items))
 
 
 def repeated_item(report: dict[str, Any], folder: Path) -> None:
     items = [*checkerboard.ITEMS[:-1], checkerboard.ITEMS[0]]
-    (folder / models.ITEMS).write_bytes(msgspec.json.encode(items))
-    report["files"]["als"][models.ITEMS] = durable.sha256(folder / models.ITEMS)
+    (folder / store.ITEMS).write_bytes(msgspec.json.encode(items))
+    report["files"]["als"][store.ITEMS] = durable.sha256(folder / store.ITEMS)
 
 
 BAD: dict[str, tuple[Change, str]] = {
@@ -229,4 +231,4 @@ def test_an_unknown_profile_is_told(night: Night, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(HeadraceError, match=r"must be a profile of .*gates.toml: standard, production, got 'lenient'"):
         gate.main(OPTIONS)
     with pytest.raises(HeadraceError, match="must hold gates: "):
-        gate.profile(Path("infra/settings.toml"), "standard")
+        gate.profile(Path("infra/config/settings.toml"), "standard")

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from infra.errors import HeadraceError
-from jobs.batch import import_file, lake
-from jobs.batch.lake import Lake
+from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch import import_file
+from headrace.jobs.batch.lake import tables
+from headrace.jobs.batch.lake.tables import Lake
 from tests import lakes
 
 pytestmark = pytest.mark.spark
@@ -37,7 +38,7 @@ def bring(path: Path, *options: str) -> None:
 
 
 def events(spark: Any) -> list[tuple[Any, ...]]:
-    rows = lake.clicks(spark, LAST).collect()
+    rows = tables.clicks(spark, LAST).collect()
     return sorted((row.user_id, row.item_id, row.action, row.t_ms, row.price) for row in rows)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infra.models import Contents, Manifest, Model
-from infra.settings import load
+from headrace.infra.settings import load
+from headrace.infra.versions.store import Contents, Manifest, Model
 
 pytestmark = pytest.mark.spark
 
@@ -25,7 +25,7 @@ def model(items: int, factors: int = 16) -> Model:
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_pq"])
 def test_it_finds_as_much_as_it_says_and_nothing_that_is_not_listed(kind: str) -> None:
-    from jobs.batch import index
+    from headrace.jobs.batch import index
 
     made = model(4_000)
     Y = made.contents.item_factors.astype(np.float64)
@@ -47,7 +47,7 @@ def test_it_finds_as_much_as_it_says_and_nothing_that_is_not_listed(kind: str) -
 
 
 def test_the_kind_goes_by_size() -> None:
-    from jobs.batch import index
+    from headrace.jobs.batch import index
 
     settings = load().night
     sizes = (1, 100_000, 100_001, 2_000_000, 2_000_001)
@@ -55,8 +55,8 @@ def test_the_kind_goes_by_size() -> None:
 
 
 def test_a_recall_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from infra.errors import HeadraceError
-    from jobs.batch import index
+    from headrace.infra.errors import HeadraceError
+    from headrace.jobs.batch import index
 
     settings = load().night.model_copy(update={"index_flat_max": 0, "index_recall": 1.1})
     monkeypatch.setattr(index, "WIDEST", {"hnsw": 16})
@@ -65,7 +65,7 @@ def test_a_recall_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyP
 
 
 def test_queries_have_the_users_second_moments() -> None:
-    from jobs.batch import index
+    from headrace.jobs.batch import index
 
     made = model(50, factors=3)
     X = np.concatenate([index.queries(made.contents, 100)])

@@ -18,18 +18,22 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from infra import cli_models, lists, models, places, publication
-from infra.errors import HeadraceError, describe
-from infra.restore import restore_serving
-from infra.settings import load
-from jobs.batch import index, precompute, publish, register, registry, trained, upkeep, verify
-from jobs.batch.night import Night
-from schemas import redis_keys
-from schemas.topics import CLICKS
+from headrace.infra import paths
+from headrace.infra.cli import models as cli_models
+from headrace.infra.errors import HeadraceError, describe
+from headrace.infra.operate.restore import restore_serving
+from headrace.infra.settings import load
+from headrace.infra.versions import list_files, publication, store
+from headrace.jobs.batch import index, precompute, publish, register, upkeep, verify
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.publishing import registry
+from headrace.jobs.batch.training import model_folder
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import CLICKS
+from headrace.udfs.factors.confidence import Events
 from tests import lakes
 from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
 from tests.jobs.batch import nights
-from udfs.confidence import Events
 
 pytestmark = pytest.mark.spark
 STEPS: dict[str, Callable[[Namespace], None]] = {
@@ -71,9 +75,9 @@ def home(
 ) -> Iterator[Path]:
     """A home with a lake, a trained model, a passed gate, and a Redis of its own."""
     monkeypatch.setenv("HEADRACE_REDIS__PORT", str(redis_port))
-    monkeypatch.setattr(lists, "TRIES", 2)
+    monkeypatch.setattr(list_files, "TRIES", 2)
     rules = tmp_path / "rules.toml"
-    shutil.copy(places.CHECKOUT / "infra" / "rules.toml", rules)
+    shutil.copy(paths.CONFIG / "rules.toml", rules)
     monkeypatch.setenv("HEADRACE_NIGHT__RULES", str(rules))
     monkeypatch.setenv("HEADRACE_NIGHT__LAKE", str(landed_once))
     monkeypatch.setenv("HEADRACE_NIGHT__REGISTRY", f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
@@ -170,7 +174,7 @@ def test_what_the_rules_leave_out_is_in_no_list(redis: Redis, home: Path) -> Non
     rule(home, "[category.limits]", "[category.limits]\nblue = 1")
     version = run()
     absent = {"i00", "i01", "i02", "i03", "i07"}
-    assert set(models.load(version).contents.left_out) == absent
+    assert set(store.load(version).contents.left_out) == absent
     for key, value in shown(redis, version).items():
         assert not absent & set(items(value)), key
         if key.startswith(redis_keys.recs(version, "")):
@@ -206,23 +210,23 @@ def lists_of(version: str, names: list[str]) -> bytes:
 
 def test_killed_and_resumed_equals_undisturbed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     version = run("register", "index", "precompute")
-    whole, files = shown(redis), {path.name: path.read_bytes() for path in lists.files(version)}
+    whole, files = shown(redis), {path.name: path.read_bytes() for path in list_files.files(version)}
     assert len(files) >= 6
     redis.flushall()
-    shutil.rmtree(lists.folder(version))
+    shutil.rmtree(list_files.folder(version))
     shutil.rmtree(TONIGHT.folder / "precompute")
     monkeypatch.setattr(precompute, "write_similar", died)
     with pytest.raises(Died):
         run("precompute")
-    kept = sorted(path.name for path in lists.files(version))
-    (lists.folder(version) / kept[0]).unlink()  # as if killed before it was written
-    assert lists.manifest(version) is None
+    kept = sorted(path.name for path in list_files.files(version))
+    (list_files.folder(version) / kept[0]).unlink()  # as if killed before it was written
+    assert list_files.manifest(version) is None
     assert redis.dbsize() == 0
-    untouched = (lists.folder(version) / kept[1]).stat().st_mtime_ns
+    untouched = (list_files.folder(version) / kept[1]).stat().st_mtime_ns
     monkeypatch.setattr(precompute, "write_similar", WRITE_SIMILAR)
     run("precompute")
-    assert {path.name: path.read_bytes() for path in lists.files(version)} == files
-    assert (lists.folder(version) / kept[1]).stat().st_mtime_ns == untouched
+    assert {path.name: path.read_bytes() for path in list_files.files(version)} == files
+    assert (list_files.folder(version) / kept[1]).stat().st_mtime_ns == untouched
     assert shown(redis) == whole
 
 
@@ -240,9 +244,10 @@ def test_killed_at_each_step_readers_are_on_the_old_version_whole(
     before = shown(redis)
     tomorrow = night(1, seed=2)
     deaths: list[tuple[Any, str, str]] = [
-        (models, "write", "register"), (registry, "record", "register"), (index, "build", "index"),
-        (precompute, "write_recs", "precompute"), (lists, "finish", "precompute"), (lists, "load", "precompute"),
-        (models, "publish", "publish"),
+        (store, "write", "register"), (registry, "record", "register"), (index, "build", "index"),
+        (precompute, "write_recs", "precompute"), (list_files, "finish", "precompute"),
+        (list_files, "load", "precompute"),
+        (store, "publish", "publish"),
     ]  # fmt: skip
     for module, function, step in deaths:
         with monkeypatch.context() as patch:
@@ -273,7 +278,7 @@ def test_a_refused_night_registers_nothing(redis: Redis) -> None:  # noqa: F811
     shutil.rmtree(TONIGHT.folder / "gate")
     with pytest.raises(HeadraceError, match="has no gate in"):
         run("register")
-    assert (models.versions(), redis.dbsize()) == ([], 0)
+    assert (store.versions(), redis.dbsize()) == ([], 0)
 
 
 def test_without_redis_nothing_moves_and_a_rerun_goes_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
@@ -284,10 +289,10 @@ def test_without_redis_nothing_moves_and_a_rerun_goes_on(redis: Redis, monkeypat
             with pytest.raises(RedisError) as caught:
                 run(step)
         assert "is it up?" in describe(caught.value)
-        assert models.current() is None
-        made = {path: path.stat().st_mtime_ns for path in lists.files(version)}
+        assert store.current() is None
+        made = {path: path.stat().st_mtime_ns for path in list_files.files(version)}
         run(step)
-        assert made == {path: path.stat().st_mtime_ns for path in lists.files(version)}
+        assert made == {path: path.stat().st_mtime_ns for path in list_files.files(version)}
     assert serving(redis) == version
 
 
@@ -297,7 +302,7 @@ def test_of_two_at_once_one_wins_whole(redis: Redis) -> None:  # noqa: F811
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(run, "publish", of=each) for each in (first, second)]:
             done.result()
-    pointer = models.current()
+    pointer = store.current()
     assert pointer is not None
     assert {pointer.version, pointer.previous} == set(versions)
     assert serving(redis) == pointer.version
@@ -308,7 +313,7 @@ def test_two_at_once_register_one_version(redis: Redis) -> None:  # noqa: F811
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(run, "register") for _ in range(2)]:
             done.result()
-    assert [each.version for each in models.versions()] == [register.version(TONIGHT)]
+    assert [each.version for each in store.versions()] == [register.version(TONIGHT)]
 
 
 def test_rollback_after_refused_nights_restore_and_upkeep(
@@ -340,8 +345,8 @@ def test_rollback_after_refused_nights_restore_and_upkeep(
     os.utime(draft, (0, 0))
     upkeep.main(Namespace(aliases=False))
     assert not draft.exists()
-    assert (shown(redis, old), lists.manifest(old)) == ({}, None)
-    assert {each.version for each in models.versions()} == {new, newest}
+    assert (shown(redis, old), list_files.manifest(old)) == ({}, None)
+    assert {each.version for each in store.versions()} == {new, newest}
     assert shown(redis, new).keys() == {key for key in whole if new in key}
     assert not publication.index(old).exists()
     known = registry.client(load().night).search_model_versions(f"name = '{registry.NAME}'")
@@ -355,11 +360,11 @@ def test_an_index_of_another_model_is_refused(redis: Redis) -> None:  # noqa: F8
     manifest = publication.index(other) / index.MANIFEST
     shutil.copy(publication.index(mine) / index.FILE, publication.index(other) / index.FILE)
     with pytest.raises(HeadraceError, match=r"the index must be that of index\.faiss \w{64}, got that of \w{64}"):
-        index.read(models.load(other))
+        index.read(store.load(other))
     shutil.copy(publication.index(mine) / index.MANIFEST, manifest)
     with pytest.raises(HeadraceError, match=r"must be that of item_factors\.npy \w{64}, got that of \w{64}"):
-        index.read(models.load(other))
-    assert index.read(models.load(mine)).kind == index.FLAT
+        index.read(store.load(other))
+    assert index.read(store.load(mine)).kind == index.FLAT
 
 
 def test_mlflow_knows_how_a_version_came_about(redis: Redis) -> None:  # noqa: F811
@@ -371,7 +376,7 @@ def test_mlflow_knows_how_a_version_came_about(redis: Redis) -> None:  # noqa: F
     assert found.data.params["objective.alpha"] == "5.0"
     assert found.data.metrics == {"ndcg_at_10": 0.5}
     assert (found.data.tags["lineage.digest"], found.data.tags["lineage.commit"]) == ("1f", "abc")
-    assert one.source == (models.root() / version).as_uri()
+    assert one.source == (store.root() / version).as_uri()
     assert {each.path for each in known.list_artifacts(one.run_id)} == {"manifest.json", "verdict.json", "report.json"}
 
 
@@ -380,13 +385,13 @@ def test_a_version_is_registered_as_what_it_is(redis: Redis, kind: str) -> None:
     shutil.rmtree(TONIGHT.folder)
     nights.trained(TONIGHT, kind=kind)
     nights.judged(TONIGHT, model=kind)
-    manifest = models.load(run("register")).manifest
+    manifest = store.load(run("register")).manifest
     assert (manifest.kind, manifest.version.startswith(f"{kind}-")) == (kind, True)
 
 
 def test_users_of_the_devices_model_are_folded_in_as_with_als(redis: Redis) -> None:  # noqa: F811
     nights.trained(TONIGHT, kind="federated")
-    theirs, ours = (trained.load(TONIGHT.result(kind)) for kind in ("federated", "als"))
+    theirs, ours = (model_folder.load(TONIGHT.result(kind)) for kind in ("federated", "als"))
     click = Events(*(np.array([value]) for value in (0, 3, 1, np.nan, 0)))
     assert np.any(ours.user_vectors(click, 1))
     assert np.array_equal(theirs.user_vectors(click, 1), ours.user_vectors(click, 1))
@@ -399,5 +404,5 @@ def test_a_version_is_of_its_verdict_and_its_rules(redis: Redis, home: Path) -> 
     second = run("register", again=True)
     assert first != second
     assert msgspec.json.decode((TONIGHT.folder / "register" / "version.json").read_bytes())["version"] == second
-    one, other = (models.load(each).contents.item_factors for each in (first, second))
+    one, other = (store.load(each).contents.item_factors for each in (first, second))
     assert np.array_equal(one, other)

@@ -17,16 +17,17 @@ pytest.importorskip("torch")
 
 import torch
 
-from infra.errors import HeadraceError
-from infra.settings import TwoTower, load
-from infra.training import Training
-from jobs.batch import tower_training, trained, two_tower
-from jobs.batch.night import Night
-from jobs.batch.towers import Towers, Users
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import TwoTower, load
+from headrace.jobs.batch import two_tower
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import model_folder, tower_training
+from headrace.jobs.batch.training.local import Training
+from headrace.jobs.batch.training.towers import Towers, Users
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Rows
+from headrace.udfs.factors.confidence import histories
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, frame
-from udfs import als
-from udfs.als import Rows
-from udfs.confidence import histories
 
 pytestmark = pytest.mark.spark
 NIGHT = Night(date(2026, 1, 31))
@@ -51,10 +52,10 @@ def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
     return frame(rows).assign(category=[("even", "odd")[item % 2] for _, item in cells], price=10.0)
 
 
-def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> trained.Scorer:
+def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> model_folder.Scorer:
     with NIGHT.writing("two_tower") as draft:
         two_tower.build(spark.createDataFrame(events, FIELDS), HOW, s, NIGHT, "days:1", draft)
-    return trained.load(NIGHT.folder / "two_tower")
+    return model_folder.load(NIGHT.folder / "two_tower")
 
 
 def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path) -> None:
@@ -64,12 +65,12 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path
     events = checkerboard(side)
     scorer = build(spark, events, settings(catalogue=str(file), processes=2))
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
-    asked = trained.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
+    asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
     scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
     folded = als.solve(
         als.basis(scorer.item_factors),
         histories(asked, side + 1, side + 1, HOW.half_life_ms).rows,
-        trained.description(NIGHT.folder / "two_tower").objective,
+        model_folder.description(NIGHT.folder / "two_tower").objective,
     )
     for each in (scores, folded @ scorer.item_factors.T):
         held = each[np.arange(side), np.arange(side)]
@@ -109,7 +110,7 @@ def state(folder: Path) -> dict[str, Any]:
 
 def test_a_training_that_was_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
     whole, cut = prepared(tmp_path / "whole", 12), prepared(tmp_path / "cut", 12)
-    code = f"from jobs.batch import tower_training; tower_training.run({str(cut)!r})"
+    code = f"from headrace.jobs.batch.training import tower_training; tower_training.run({str(cut)!r})"
     running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     while running.poll() is None and not (cut / tower_training.CHECKPOINT).exists():
         time.sleep(0.01)
@@ -191,14 +192,14 @@ def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
     with NIGHT.writing("two_tower") as draft:
         given = spark.createDataFrame(events, f"{FIELDS}, device STRING")
         two_tower.build(given, HOW, settings(patience=25), NIGHT, "days:1", draft)
-    scorer = trained.load(NIGHT.folder / "two_tower")
+    scorer = model_folder.load(NIGHT.folder / "two_tower")
     places = {item: n for n, item in enumerate(scorer.items)}
     strangers = events[events.user_id >= "u120"].reset_index(drop=True)
-    scores = scorer.user_vectors(trained.events(strangers, places), 20) @ scorer.item_factors.T
+    scores = scorer.user_vectors(model_folder.events(strangers, places), 20) @ scorer.item_factors.T
     even, odd = ([places[item] for item in scorer.items if item.startswith(side)] for side in ("even", "odd"))
     assert (scores[0::2][:, even].min(axis=1) > scores[0::2][:, odd].max(axis=1)).all()
     assert (scores[1::2][:, odd].min(axis=1) > scores[1::2][:, even].max(axis=1)).all()
-    unknown = scorer.user_vectors(trained.events(strangers.drop(columns="device"), places), 20)
+    unknown = scorer.user_vectors(model_folder.events(strangers.drop(columns="device"), places), 20)
     assert np.ptp(unknown, axis=0).max() < 1e-5
 
 

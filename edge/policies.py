@@ -1,0 +1,135 @@
+"""Policies by name, and the posteriors that a policy chooses by, from Redis."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from headrace.schemas import redis_keys
+from headrace.udfs.bandit import hybrid_linucb
+from headrace.udfs.bandit.arms import Posterior, unpack_posterior
+from headrace.udfs.bandit.context import SHOPPER, Encoder
+from headrace.udfs.bandit.epsilon_greedy import EpsilonGreedy, Uniform
+from headrace.udfs.bandit.hybrid_linucb import HybridLinUCB
+from headrace.udfs.bandit.linucb import LinUCB
+from headrace.udfs.bandit.slate import Chooser, Policy
+from headrace.udfs.bandit.thompson import HybridThompson, Thompson
+
+if TYPE_CHECKING:
+    from redis import Redis, RedisCluster
+
+    from headrace.infra.settings import Bandit
+
+POLICIES: dict[str, type[Any]] = {
+    "linucb": LinUCB,
+    "thompson": Thompson,
+    "epsilon_greedy": EpsilonGreedy,
+    "uniform": Uniform,
+    "hybrid_linucb": HybridLinUCB,
+    "hybrid_thompson": HybridThompson,
+}
+HYBRID = (HybridLinUCB, HybridThompson)
+SETTINGS = {  # of [bandit], by policy
+    "linucb": ("alpha",),
+    "thompson": ("v",),
+    "hybrid_linucb": ("alpha",),
+    "hybrid_thompson": ("v", "draws"),
+}
+
+
+class RecommendationError(ValueError):
+    """A key of Redis does not hold what docs/redis.md says."""
+
+
+def policy(
+    name: str, *, d: int = SHOPPER.d, own: Sequence[int] = (), shared: Sequence[int] = (), **settings: Any
+) -> Policy:
+    """A policy with its settings (docs/bandit.md). What a hybrid one holds in common is fitted when it chooses.
+
+    Of hybrid ones alone: the length d of contexts, and own and shared, places in them; empty means all.
+    """
+    if name not in POLICIES:
+        raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {name!r}")
+    if POLICIES[name] in HYBRID:
+        settings["common"] = hybrid_linucb.fit({}, d, 1.0, own, shared)
+    made: Policy = POLICIES[name](**settings)
+    return made
+
+
+def encoder(rules: "Bandit") -> Encoder:
+    """That of section [bandit] of infra/config/settings.toml, which the learner goes by."""
+    declared: Encoder = resolve_name(rules.encoder)
+    return declared
+
+
+def chooser(rules: "Bandit") -> Chooser:
+    """As section [bandit] says."""
+    settings = {name: getattr(rules, name) for name in SETTINGS.get(rules.policy, ())}
+    return Chooser(
+        policy(rules.policy, d=encoder(rules).d, **settings),
+        exploration=rules.exploration,
+        exploration_max=rules.exploration_max,
+        new_below=rules.new_below,
+        new_exposure=rules.new_exposure,
+        ridge=rules.ridge,
+    )
+
+
+def name_of(policy: Policy) -> str:
+    """The name under which its arms stand in Redis and in impressions, unless another is given."""
+    found = next((name for name, kind in POLICIES.items() if type(policy) is kind), None)
+    if found is None:
+        raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {type(policy).__name__}")
+    return found
+
+
+class Posteriors:
+    """Of the arms of the policy called `name`, as of at most `fresh_s` ago."""
+
+    def __init__(self, redis: "Redis | RedisCluster", chooser: Chooser, name: str, d: int, fresh_s: float) -> None:
+        self._redis, self._chooser, self._d, self._fresh_s = redis, chooser, d, fresh_s
+        self._key = redis_keys.bandit(name)
+        self._arms: dict[str, Posterior] = {}
+        self._read_s: dict[str, float] = {}  # when each arm was asked for, found or not
+        self._fitted: tuple[Chooser, float] | None = None
+
+    def of(self, arms: Sequence[str]) -> tuple[Chooser, dict[str, Posterior]]:
+        """The chooser, and the posteriors of those arms that have one."""
+        now_s = time.monotonic()
+        if isinstance(self._chooser.policy, HYBRID):
+            return self._fit(now_s), self._arms
+        old = [arm for arm in arms if self._read_s.get(arm, -self._fresh_s) <= now_s - self._fresh_s]
+        if old:
+            values: Any = self._redis.hmget(self._key, old)
+            self._keep(dict(zip(old, values, strict=True)))
+            self._read_s |= dict.fromkeys(old, now_s)
+        return self._chooser, {arm: self._arms[arm] for arm in arms if arm in self._arms}
+
+    def _fit(self, now_s: float) -> Chooser:
+        """Every arm has a part in what is common."""
+        if self._fitted is None or self._fitted[1] <= now_s - self._fresh_s:
+            everything: Any = self._redis.hgetall(self._key)
+            self._arms = {}
+            self._keep({arm.decode(): packed for arm, packed in everything.items()})
+            policy: Any = self._chooser.policy
+            places = policy.common.own, policy.common.shared
+            common = hybrid_linucb.fit(self._arms, self._d, self._chooser.ridge, *places)
+            self._fitted = replace(self._chooser, policy=replace(policy, common=common)), now_s
+        return self._fitted[0]
+
+    def _keep(self, packed: dict[str, bytes | None]) -> None:
+        """An arm that is gone has the prior again."""
+        for arm in packed:
+            self._arms.pop(arm, None)
+        found = {arm: value for arm, value in packed.items() if value is not None}
+        if not found:
+            return
+        try:
+            every = unpack_posterior(list(found.values()))
+        except ValueError as error:
+            raise RecommendationError(f"Redis key {self._key}: {error}") from None
+        if (d := every.theta.shape[1]) != self._d:
+            raise RecommendationError(f"Redis key {self._key}: contexts must have {self._d} values, got arms of {d}")
+        for at, arm in enumerate(found):
+            self._arms[arm] = Posterior(every.theta[at], every.A_inv[at], every.n[at])

@@ -1,5 +1,0 @@
-"""`python -m infra` is `headrace`."""
-
-from infra.cli import app
-
-app(prog_name="headrace")

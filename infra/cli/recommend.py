@@ -1,0 +1,69 @@
+"""`headrace recommend`."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
+    from headrace.edge.recommendations import Shown
+
+app = typer.Typer()
+
+SOURCES = {
+    "live": "from what the shopper did in the last half hour",
+    "recs": "computed for the shopper when the version was published",
+    "place": "nothing is known of the shopper: what most people of the same place or device liked",
+    "popular": "nothing is known of the shopper: what most people liked",
+}
+
+
+@app.command()
+def recommend(
+    user: Annotated[str, typer.Argument(help="A user_id.")],
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Items at most.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Why each item is there, how old the list is.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """What the recommender would show a user now, as Redis has it."""
+    import json
+
+    from headrace.edge.recommendations import Recommendations
+    from headrace.infra.errors import HeadraceError
+
+    shown = Recommendations.connect().for_user(user, n)
+    if not shown.version:
+        raise HeadraceError("no version is published: `headrace train` makes and publishes one")
+    if shown.source == "none":
+        raise HeadraceError(f"version {shown.version} has no list in Redis: `headrace publish {shown.version}` again")
+    if as_json:
+        print(json.dumps(_as_json(shown)))
+    else:
+        _show(shown, explain)
+
+
+def _as_json(shown: "Shown") -> dict[str, Any]:
+    items = [{"item": entry.item, "score": entry.score, "reason": entry.reason} for entry in shown.items]
+    told = {"user": shown.user_id, "source": shown.source, "version": shown.version, "as_of_ms": shown.as_of_ms}
+    return told | {"stale": shown.stale, "items": items}
+
+
+def _show(shown: "Shown", explain: bool) -> None:
+    import time
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("item", "score", *(["because of"] if explain else []), box=None, pad_edge=False)
+    for entry in shown.items:
+        table.add_row(escape(entry.item), f"{entry.score:.4f}", *([escape(entry.reason or "")] if explain else []))
+    console = Console()
+    console.print(table)
+    if explain:
+        age_s = time.time() - shown.as_of_ms / 1000
+        old = " (stale)" if shown.stale else ""
+        for line in (
+            f"{shown.source}: {SOURCES[shown.source]}",
+            f"version {shown.version}, as of {age_s:,.0f} s ago{old}",
+        ):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)

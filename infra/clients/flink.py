@@ -1,0 +1,152 @@
+"""Flink's REST API: what runs, how it fares, and how to end it."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Flink
+
+TIMEOUT_S = 5
+POLL_S = 0.3
+METRIC_TRIES = 5
+ALIVE = ("INITIALIZING", "CREATED", "RUNNING", "FAILING", "RESTARTING", "SUSPENDED", "RECONCILING")
+
+
+@dataclass(frozen=True)
+class Job:
+    id: str
+    name: str
+    state: str
+
+
+def get(flink: Flink, path: str) -> Any:
+    return _call(flink, path)
+
+
+def _call(flink: Flink, path: str, method: str = "GET", body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://{flink.rest}{path}", data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            return json.loads(response.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        raise HeadraceError(f"Flink at {flink.rest} answered {error.code} to {path}: {_reason(error)}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise HeadraceError(f"no Flink at {flink.rest} ({reason}): is it up? `headrace up` starts one") from None
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """The first line of what Flink says; the rest is a Java stack trace."""
+    try:
+        said = json.loads(error.read())["errors"]
+    except (ValueError, KeyError, OSError):
+        return error.reason
+    return next((line for text in said for line in text.splitlines() if line.strip()), error.reason)
+
+
+def jobs(flink: Flink) -> list[Job]:
+    """Newest first."""
+    overview = sorted(get(flink, "/jobs/overview")["jobs"], key=lambda job: -job["start-time"])
+    return [Job(job["jid"], job["name"], job["state"]) for job in overview]
+
+
+def alive(flink: Flink, name: str) -> Job | None:
+    return next((job for job in jobs(flink) if job.name == name and job.state in ALIVE), None)
+
+
+def named(flink: Flink, name: str) -> Job:
+    job = alive(flink, name)
+    if job is None:
+        running = [other.name for other in jobs(flink) if other.state in ALIVE]
+        raise HeadraceError(f"job {name!r} does not run at {flink.rest}; running: {', '.join(running) or 'none'}")
+    return job
+
+
+def restarts(flink: Flink, job: Job) -> int | None:
+    """None when the JobManager has no figure; asked for the first time, it only begins to collect them."""
+    for _ in range(METRIC_TRIES):
+        if metrics := get(flink, f"/jobs/{job.id}/metrics?get=numRestarts"):
+            return int(metrics[0]["value"])
+        time.sleep(POLL_S)
+    return None
+
+
+def checkpoint_age_s(flink: Flink, job: Job) -> float | None:
+    """Seconds since the last checkpoint was completed."""
+    latest = get(flink, f"/jobs/{job.id}/checkpoints")["latest"]["completed"]
+    return round(time.time() - latest["latest_ack_timestamp"] / 1000, 1) if latest else None
+
+
+def checkpoints_completed(flink: Flink, job: Job) -> int:
+    return int(get(flink, f"/jobs/{job.id}/checkpoints")["counts"]["completed"])
+
+
+def last_failure(flink: Flink, job: Job) -> str | None:
+    """The cause of the job's last failure, innermost, one line."""
+    entries = get(flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
+    if not entries:
+        return None
+    trace = str(entries[0]["stacktrace"])
+    causes = [line.removeprefix("Caused by: ") for line in trace.splitlines() if not line.startswith(("\t", " "))]
+    return next((line for line in reversed(causes) if line.strip()), str(entries[0]["exceptionName"]))
+
+
+def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:
+    """Until every task of the job runs."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        detail = get(flink, f"/jobs/{job_id}")
+        job = Job(job_id, detail["name"], detail["state"])
+        if all(vertex["status"] in ("RUNNING", "FINISHED") for vertex in detail["vertices"]) and job.state == "RUNNING":
+            return
+        if job.state == "FINISHED":
+            return
+        if job.state not in ALIVE:
+            raise HeadraceError(f"job {job.name} is {job.state}: {last_failure(flink, job)}")
+        if time.monotonic() > deadline:
+            why = last_failure(flink, job) or "its tasks wait for slots: see `headrace status`"
+            raise HeadraceError(f"job {job.name} is {job.state} after {timeout_s:.0f} s: {why}")
+        time.sleep(POLL_S)
+
+
+def cancel(flink: Flink, job: Job, timeout_s: float) -> None:
+    _call(flink, f"/jobs/{job.id}?mode=cancel", "PATCH")
+    deadline = time.monotonic() + timeout_s
+    while get(flink, f"/jobs/{job.id}")["state"] in (*ALIVE, "CANCELLING"):
+        if time.monotonic() > deadline:
+            raise HeadraceError(f"job {job.name} did not end within {timeout_s:.0f} s")
+        time.sleep(POLL_S)
+
+
+def savepoint(flink: Flink, job: Job, timeout_s: float, *, stop: bool) -> str:
+    """Take a savepoint, and end the job with it if `stop`; where it lies."""
+    if stop:
+        trigger = _call(flink, f"/jobs/{job.id}/stop", "POST", {"drain": False})["request-id"]
+    else:
+        trigger = _call(flink, f"/jobs/{job.id}/savepoints", "POST", {"cancel-job": False})["request-id"]
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer = get(flink, f"/jobs/{job.id}/savepoints/{trigger}")
+        if answer["status"]["id"] == "COMPLETED":
+            return _location(job, answer["operation"])
+        time.sleep(POLL_S)
+    raise HeadraceError(f"no savepoint of {job.name} within {timeout_s:.0f} s")
+
+
+def dispose(flink: Flink, savepoint_path: str) -> None:
+    """Delete a savepoint, wherever it lies; Flink does so in its own time."""
+    _call(flink, "/savepoint-disposal", "POST", {"savepoint-path": savepoint_path})
+
+
+def _location(job: Job, operation: dict[str, Any]) -> str:
+    if "location" in operation:
+        return str(operation["location"])
+    cause = operation["failure-cause"]
+    trace = cause.get("stack-trace", "").splitlines() or [cause.get("class", "unknown cause")]
+    raise HeadraceError(f"no savepoint of {job.name}: {trace[0]}")

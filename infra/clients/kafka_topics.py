@@ -1,0 +1,134 @@
+"""Our Kafka topics: made, and measured."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Kafka
+from headrace.schemas import topics
+
+BOOTSTRAP_MS = 5_000
+POLL_MS = 500
+HOUR_MS = 3_600_000
+# Twice a source record's default limit: the raw bytes, and in the headers what is said of them.
+DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
+# Arms are few and their statistics are kept for ever; rewards are as many as impressions.
+COMPACTED = {topics.STATISTICS: {"cleanup.policy": "compact"}, topics.REWARDS: {"cleanup.policy": "compact,delete"}}
+# A round's number and the model must outlast any pause between rounds.
+COMPACTED |= {name: {"cleanup.policy": "compact"} for name in (topics.ROUNDS, topics.GLOBAL_MODEL)}
+
+
+def names() -> list[str]:
+    return [value for name, value in vars(topics).items() if name.isupper()]
+
+
+@contextlib.contextmanager
+def admin(kafka: Kafka, timeout_ms: int = BOOTSTRAP_MS) -> Iterator[Any]:
+    from kafka import KafkaAdminClient
+    from kafka.errors import KafkaError
+
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # we say what went wrong, once
+    try:
+        client = KafkaAdminClient(**kafka.client(), bootstrap_timeout_ms=timeout_ms)
+    except (KafkaError, OSError) as error:
+        raise unreachable(kafka, error) from None
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def unreachable(kafka: Kafka, error: Exception) -> HeadraceError:
+    return HeadraceError(f"no Kafka at {kafka.bootstrap} ({error}): is it up? `headrace up` starts one")
+
+
+def create(kafka: Kafka, replication: int = -1) -> list[str]:
+    """Make the topics that are missing; their names. -1: as many replicas as the broker's default."""
+    from kafka.errors import TopicAlreadyExistsError
+
+    with admin(kafka) as client:
+        missing = [name for name in names() if name not in client.list_topics()]
+        if missing:
+            wanted = {name: _definition(kafka, name, replication) for name in missing}
+            with contextlib.suppress(TopicAlreadyExistsError):  # a slow broker is asked twice
+                client.create_topics(wanted)
+            client.wait_for_topics(missing)
+    return missing
+
+
+def _definition(kafka: Kafka, name: str, replication: int) -> dict[str, Any]:
+    # The rules of docs/semantics.md stand on the broker's clock.
+    configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(kafka.retention_h * HOUR_MS)}
+    configs |= COMPACTED.get(name, {})
+    if name == topics.DEAD_LETTERS:
+        configs["max.message.bytes"] = str(DEAD_LETTER_MAX_BYTES)
+    return {"num_partitions": kafka.partitions, "replication_factor": replication, "configs": configs}
+
+
+def records(kafka: Kafka, name: str) -> Iterator[Any]:
+    """Every committed record that is there now, in the order of each partition."""
+    from kafka import KafkaConsumer
+
+    ends = _offsets(kafka, name)[1]
+    consumer = KafkaConsumer(
+        **kafka.client(),
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=2 * DEAD_LETTER_MAX_BYTES,
+    )
+    try:
+        consumer.assign(list(ends))
+        consumer.seek_to_beginning()
+        while any(consumer.position(part) < end for part, end in ends.items()):
+            for part, fetched in consumer.poll(POLL_MS).items():
+                yield from (record for record in fetched if record.offset < ends[part])
+    finally:
+        consumer.close()
+
+
+def ranges(kafka: Kafka, name: str) -> dict[int, tuple[int, int]]:
+    """Of each partition: the first offset there is, and the one after the last that is committed."""
+    first, last = _offsets(kafka, name)
+    return {part.partition: (first[part], last[part]) for part in sorted(last)}
+
+
+def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
+    from kafka import TopicPartition
+    from kafka.admin import OffsetSpec
+    from kafka.protocol.consumer import IsolationLevel
+
+    with admin(kafka) as client:
+        if name not in client.list_topics():
+            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace topics` makes it")
+        (topic,) = client.describe_topics([name])
+        parts = [TopicPartition(name, each["partition_index"]) for each in topic["partitions"]]
+        found = [
+            client.list_partition_offsets(dict.fromkeys(parts, spec), isolation_level=IsolationLevel.READ_COMMITTED)
+            for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        ]
+    return [{part: each[part].offset for part in parts} for each in found]
+
+
+def sizes(kafka: Kafka) -> dict[str, int]:
+    """Offsets held by each of our topics that exists: records, and markers of transactions."""
+    first, last = bounds(kafka)
+    return {name: last[name] - first[name] for name in last}
+
+
+def bounds(kafka: Kafka) -> tuple[dict[str, int], dict[str, int]]:
+    """Of each of our topics that exists, summed over its partitions: the first offset, and the one after the last."""
+    from kafka import TopicPartition
+    from kafka.admin import OffsetSpec
+
+    with admin(kafka) as client:
+        found = client.describe_topics([name for name in names() if name in client.list_topics()])
+        parts = [TopicPartition(each["name"], p["partition_index"]) for each in found for p in each["partitions"]]
+        specs = (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
+        offsets = [client.list_partition_offsets(dict.fromkeys(parts, spec)) for spec in specs]
+    sums: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    for sum_, answer in zip(sums, offsets, strict=True):
+        for part in parts:
+            sum_[part.topic] = sum_.get(part.topic, 0) + answer[part].offset
+    return sums

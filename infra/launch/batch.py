@@ -1,0 +1,89 @@
+"""`headrace run`: a step of the night in the batch environment, with Spark as [spark] says."""
+
+import contextlib
+import io
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
+from headrace.infra.launch import environments
+from headrace.infra.settings import Spark
+
+LOG4J = Path(__file__).with_name("spark-log4j2.properties")
+INCUBATOR = b"WARNING: Using incubator modules: jdk.incubator.vector\n"  # Java's own, of a module that Spark asks for
+
+
+class Step(NamedTuple):
+    """A file of jobs/batch with a main."""
+
+    name: str
+    uses_spark: bool  # asks for a session (jobs/batch/spark.py)
+    about: str
+
+
+STEPS = (
+    Step("import_file", True, "events of a file into the lake"),
+    Step("land", True, "what is in Kafka into the lake"),
+    Step("check", True, "the day's data against their expectations"),
+    Step("als", True, "trains factors by alternating least squares"),
+    Step("two_tower", True, "trains two towers"),
+    Step("federated", False, "fuses the devices' model with the night's ALS"),
+    Step("evaluate", True, "judges every model of the night on events that none has seen"),
+    Step("gate", False, "passes or refuses the best of them"),
+    Step("register", False, "keeps it as an immutable version"),
+    Step("index", False, "nearest-neighbour index of its items"),
+    Step("precompute", True, "every user's list, under the version's own keys"),
+    Step("publish", False, "makes the version the one that serves"),
+    Step("verify", True, "reads what serves as a reader would"),
+    Step("drift", True, "how far the day's data are from the days before"),
+    Step("compact", True, "few large files in the lake in place of many small ones"),
+    Step("upkeep", False, "drops versions and nights that nobody needs"),
+)
+NAMES = tuple(step.name for step in STEPS)
+
+
+def command(job: str, arguments: list[str]) -> list[str]:
+    return [str(environments.ready("batch")), "-m", f"headrace.jobs.batch.{step(job).name}", *arguments]
+
+
+def step(job: str) -> Step:
+    found = next((each for each in STEPS if each.name == job), None)
+    if found is None:
+        raise HeadraceError(f"unknown job {job!r}; known: {', '.join(NAMES)}")
+    return found
+
+
+def script(job: str) -> Path:
+    return paths.PACKAGE / "jobs" / "batch" / f"{job}.py"
+
+
+def environment(spark: Spark) -> dict[str, str]:
+    """A job that asks for a Spark session starts one with these; a job that does not starts no JVM."""
+    jars = ",".join(str(jar) for jar in sorted(paths.spark_jars().glob("*.jar")))
+    level = "warn" if os.environ.get("HEADRACE_DEBUG") else "off"
+    java = f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -Dheadrace.log={level}"
+    submit = ["--master", spark.master, "--driver-memory", spark.driver_memory, "--jars", jars]
+    variables = {
+        "OPENBLAS_NUM_THREADS": "1",  # its threads spin, and take the cores from Spark's tasks
+        "PYSPARK_PYTHON": str(paths.python("batch")),
+        "PYSPARK_SUBMIT_ARGS": shlex.join([*submit, "--driver-java-options", java, "pyspark-shell"]),
+    }
+    if spark.master.startswith("local"):  # else Spark warns of a host name that resolves to the loopback
+        variables |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "localhost"}
+    return os.environ | variables
+
+
+def run(spark: Spark, job: str, arguments: list[str]) -> int:
+    """The exit status of the job; what it prints goes where ours goes."""
+    process = subprocess.Popen(command(job, arguments), env=environment(spark), stderr=subprocess.PIPE)
+    with process, contextlib.suppress(KeyboardInterrupt):
+        assert isinstance(process.stderr, io.BufferedReader)
+        while output := process.stderr.read1():
+            sys.stderr.buffer.write(output.replace(INCUBATOR, b""))
+            sys.stderr.buffer.flush()
+    return process.returncode

@@ -1,0 +1,90 @@
+"""`headrace submit`: a file of jobs/streaming to the cluster at flink.rest, by Flink's own client."""
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.infra import paths
+from headrace.infra.clients import flink
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings
+from headrace.infra.stack import jars, programs, rendering
+
+JOBS = ("session_features", "collaborative", "covisitation", "bandit", "federated")  # files of jobs/streaming
+RUNNING_WAIT_S = 60
+JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
+
+
+@dataclass(frozen=True)
+class Submission:
+    job: str
+    parallelism: int | None = None
+    state_backend: str | None = None
+    from_savepoint: str | None = None
+    arguments: tuple[str, ...] = ()  # for the job's own main
+
+
+def script(job: str) -> Path:
+    if job not in JOBS:
+        raise HeadraceError(f"unknown job {job!r}; known: {', '.join(JOBS)}")
+    return paths.PACKAGE / "jobs" / "streaming" / f"{job}.py"
+
+
+def submit(settings: Settings, submission: Submission) -> str:
+    """The id of the job, once all its tasks run."""
+    file = script(submission.job)
+    if running := flink.alive(settings.flink, submission.job):
+        raise HeadraceError(
+            f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it"
+        )
+    command = _command(settings, submission, file)
+    jars.ensure()
+    rendering.write_flink_client(settings)
+    job_id = _run_client(command, submission.job)
+    flink.wait_running(settings.flink, job_id, RUNNING_WAIT_S)
+    return job_id
+
+
+def _savepoint(path: str) -> str:
+    """A URI as it is, a local folder whole."""
+    if re.match(r"[a-z0-9]+:", path):
+        return path
+    if not Path(path).exists():
+        raise HeadraceError(f"--from-savepoint must name an existing folder, got {path!r}")
+    return str(Path(path).absolute())
+
+
+def _command(settings: Settings, submission: Submission, file: Path) -> list[str]:
+    options = ["--detached", "--parallelism", str(submission.parallelism or settings.flink.parallelism)]
+    options.append(f"-Dstate.backend.type={submission.state_backend or settings.flink.state_backend}")
+    if submission.from_savepoint:
+        options += ["--fromSavepoint", _savepoint(submission.from_savepoint)]
+    client = programs.flink_home() / "bin" / "flink"
+    return [str(client), "run", *options, "--jarfile", str(paths.job_jar()), "-py", str(file), *submission.arguments]
+
+
+def _run_client(command: list[str], job: str) -> str:
+    environment = os.environ | {
+        "FLINK_CONF_DIR": str(paths.flink_client_conf()),
+        "FLINK_LOG_DIR": str(paths.logs()),
+        "FLINK_IDENT_STRING": "headrace",
+        "HOSTNAME": "local",
+    }
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    found = JOB_ID.search(done.stdout)
+    if done.returncode or not found:
+        full = paths.logs() / f"submit-{job}.log"
+        full.write_text(done.stdout)
+        raise HeadraceError(f"job {job} was not submitted: {_cause(done.stdout)} (all of it: {full})")
+    return found[1]
+
+
+def _cause(output: str) -> str:
+    """The line that says most: the last Python or Java error in what the client printed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"(Caused by: )?([\w.$]+\.)?\w*(Error|Exception|Exit)\b", line)]
+    innermost = [line for line in errors if "ProgramAbortException" not in line and "ProgramInvocation" not in line]
+    refused = [line for line in lines if "Cannot map checkpoint/savepoint state" in line]
+    return (refused or innermost or errors or lines or ["the client printed nothing"])[-1].removeprefix("Caused by: ")

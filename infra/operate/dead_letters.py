@@ -1,0 +1,149 @@
+"""Dead letters: what is in the topic, how many for which reason, and sending them once more after a fix.
+
+A resend is recorded as committed offsets of the group `headrace-deadletters-resend.<reason>`, so no letter goes twice,
+and letters of other reasons stay for later.
+"""
+
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from headrace.infra.clients import kafka_topics
+from headrace.infra.clients.kafka_topics import DEAD_LETTER_MAX_BYTES, admin
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Kafka
+from headrace.schemas.topics import DEAD_LETTERS
+
+GROUP = "headrace-deadletters-resend."
+BATCH = 500  # letters between two commits
+TRANSACTIONS = "headrace-deadletters-resend"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    partition: int  # place in dead_letters
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+
+    @property
+    def reason(self) -> str:
+        return self.headers.get("reason", "unknown")
+
+    @property
+    def source(self) -> str:
+        """Where the record had been refused: topic/partition/offset."""
+        return "/".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
+
+
+class Mended(NamedTuple):
+    letter: DeadLetter
+    topic: str
+    value: bytes | None  # empty: dropped
+
+
+def read(kafka: Kafka, reason: str | None = None) -> Iterator[DeadLetter]:
+    """Every committed dead letter, in the order of each partition."""
+    letters = map(_letter, kafka_topics.records(kafka, DEAD_LETTERS))
+    return (letter for letter in letters if reason in (None, letter.reason))
+
+
+def counts(kafka: Kafka) -> dict[str, int]:
+    """By reason, most first."""
+    totals: dict[str, int] = defaultdict(int)
+    for letter in read(kafka):
+        totals[letter.reason] += 1
+    return dict(sorted(totals.items(), key=lambda item: -item[1]))
+
+
+def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int]:
+    """Send to their topics the letters not sent before; (sent, dropped by the edit).
+
+    edit: a shell command that gets a raw value on its standard input and prints the mended one, or nothing to drop it.
+    """
+    from kafka import KafkaProducer
+
+    fix = _filter(edit) if edit else lambda letter: letter.value
+    with admin(kafka) as client:  # first, because it says what is wrong when Kafka is away
+        producer = KafkaProducer(
+            **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
+        )
+        producer.init_transactions()  # waits for the end of the last resend's transaction, without which `done` is old
+        done = _done(client)
+    mended: list[Mended] = []
+    try:
+        for letter in read(kafka, reason):
+            if letter.offset >= done[letter.reason, letter.partition]:
+                mended.append(Mended(letter, _topic(letter), fix(letter)))
+                if len(mended) % BATCH == 0:
+                    _send(producer, mended[-BATCH:])
+    finally:
+        _send(producer, mended[len(mended) // BATCH * BATCH :])  # what was mended before an edit failed
+        producer.close()
+    dropped = sum(each.value == b"" for each in mended)
+    return len(mended) - dropped, dropped
+
+
+def _send(producer: Any, batch: list[Mended]) -> None:
+    """The letters and the record that they were sent, in one transaction."""
+    if not batch:
+        return
+    producer.begin_transaction()
+    for each in batch:
+        if each.value != b"":
+            producer.send(each.topic, key=each.letter.key, value=each.value)
+    for group, offsets in _nexts(batch).items():
+        producer.send_offsets_to_transaction(offsets, group)
+    producer.commit_transaction()
+
+
+def _nexts(batch: list[Mended]) -> dict[str, dict[Any, Any]]:
+    from kafka import TopicPartition
+    from kafka.structs import OffsetAndMetadata
+
+    nexts: dict[str, dict[Any, Any]] = defaultdict(dict)
+    for letter, *_ in batch:
+        part = TopicPartition(DEAD_LETTERS, letter.partition)
+        nexts[GROUP + letter.reason][part] = OffsetAndMetadata(letter.offset + 1, "", -1)
+    return nexts
+
+
+def _topic(letter: DeadLetter) -> str:
+    topic = letter.headers.get("topic")
+    if not topic:
+        raise HeadraceError(
+            f"the dead letter at {letter.partition}/{letter.offset} has no header topic: it cannot go back"
+        )
+    return topic
+
+
+def _filter(command: str) -> Callable[[DeadLetter], bytes]:
+    def fix(letter: DeadLetter) -> bytes:
+        done = subprocess.run(command, shell=True, input=letter.value or b"", capture_output=True)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise HeadraceError(
+                f"--edit failed with {done.returncode} on the letter from {letter.source}: {''.join(said)}"
+            )
+        return done.stdout.removesuffix(b"\n")
+
+    return fix
+
+
+def _done(client: Any) -> dict[tuple[str, int], int]:
+    """By (reason, partition): the offset below which every letter was sent."""
+    groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(GROUP)]
+    found = client.list_group_offsets(groups) if groups else {}
+    done: dict[tuple[str, int], int] = defaultdict(int)
+    for group, offsets in found.items():
+        for part, committed in offsets.items():
+            done[group.removeprefix(GROUP), part.partition] = committed.offset
+    return done
+
+
+def _letter(record: Any) -> DeadLetter:
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    return DeadLetter(record.partition, record.offset, record.key, record.value, headers)

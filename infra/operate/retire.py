@@ -1,0 +1,55 @@
+"""`headrace retire`: the bandit's arms whose item has left the catalogue go from Redis and from the topic `statistics`.
+
+The job's own sums stay, so an item that comes back begins where it was: its next impression writes the arm again.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from headrace.infra.clients import kafka_topics
+from headrace.infra.errors import HeadraceError
+from headrace.infra.settings import Settings
+from headrace.infra.versions import store
+from headrace.schemas import redis_keys
+from headrace.schemas.topics import STATISTICS
+
+
+class Arm(NamedTuple):
+    policy: str
+    item: str
+    key: bytes  # of its record
+
+
+def retire(settings: Settings, now_ms: int) -> list[Arm]:
+    """Who went: not in the version that serves, and without an impression or feedback for bandit.retire_ms."""
+    pointer = store.current()
+    if not pointer:
+        raise HeadraceError("no version is published, so nothing says which items are in the catalogue")
+    catalogue = set(store.load(pointer.version).contents.items)
+    gone = [arm for arm in _resting(settings, now_ms) if arm.item not in catalogue]
+    _delete(settings, gone)
+    return gone
+
+
+def _resting(settings: Settings, now_ms: int) -> Iterator[Arm]:
+    import msgspec
+
+    newest: dict[bytes, bytes | None] = {r.key: r.value for r in kafka_topics.records(settings.kafka, STATISTICS)}
+    for key, value in newest.items():
+        if value is not None:
+            arm = msgspec.json.decode(value)
+            if arm["as_of_ms"] < now_ms - settings.bandit.retire_ms:
+                yield Arm(arm["policy"], arm["arm"], key)
+
+
+def _delete(settings: Settings, gone: list[Arm]) -> None:
+    """Redis first: what a crash leaves in the topic is found again."""
+    from kafka import KafkaProducer
+
+    client = settings.redis.client()
+    for arm in gone:
+        client.hdel(redis_keys.bandit(arm.policy), arm.item)
+    with closing(KafkaProducer(**settings.kafka.client(), acks="all")) as producer:
+        for future in [producer.send(STATISTICS, key=arm.key, value=None) for arm in gone]:
+            future.get(timeout=60)

@@ -1,0 +1,62 @@
+"""What policies have earned, and what others would have: the topic `rewards`, the last value of each impression."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from headrace.infra.clients import kafka_topics
+from headrace.infra.settings import Kafka
+from headrace.schemas.topics import REWARDS
+from headrace.udfs.bandit import ope
+
+Record = dict[str, Any]  # schemas/reward.avsc
+
+
+class Earned(NamedTuple):
+    """The mean reward of an impression, with its 95 % interval over slates."""
+
+    policy: str
+    slates: int
+    impressions: int
+    reward: float
+    low: float
+    high: float
+
+
+def last(kafka: Kafka) -> list[Record]:
+    newest = {record.key: record.value for record in kafka_topics.records(kafka, REWARDS)}
+    return [msgspec.json.decode(value) for value in newest.values()]
+
+
+def of_day(records: Iterable[Record], day: date) -> list[Record]:
+    """Those whose impression was on this day, UTC."""
+    return [each for each in records if datetime.fromtimestamp(each["ts_ms"] / 1000, UTC).date() == day]
+
+
+def log(records: Sequence[Record], target: Callable[[Record], float]) -> ope.Log:
+    """For the estimators of udfs/bandit/ope; target: how probably the policy in question would show this item."""
+    columns = (
+        [each[name] for each in records] if name else [target(each) for each in records]
+        for name in ("reward", "propensity", None)
+    )
+    return ope.Log(*(np.array(column, np.float64) for column in columns))
+
+
+def earned(records: Iterable[Record], rng: np.random.Generator) -> list[Earned]:
+    """Most impressions first."""
+    by_policy: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_policy[record["policy"]].append(record)
+    found = [_earned(policy, theirs, rng) for policy, theirs in by_policy.items()]
+    return sorted(found, key=lambda each: (-each.impressions, each.policy))
+
+
+def _earned(policy: str, records: list[Record], rng: np.random.Generator) -> Earned:
+    slates = np.array([each["impression_id"] for each in records])
+    by_slate = ope.ips(log(records, lambda each: float(each["propensity"]))).by(slates)
+    interval = ope.bootstrap(by_slate, rng)
+    return Earned(policy, len(by_slate.numerator), len(records), by_slate.value, interval.low, interval.high)

@@ -1,0 +1,30 @@
+"""Of published versions, what Redis shows (docs/redis.md); the lists of a night are those of
+infra/versions/list_files.py.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from headrace.infra.versions.store import Model, Pointer
+from headrace.schemas import redis_keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+def show(client: "Redis", model: Model, pointer: Pointer) -> None:
+    """The popular list, and then the pointer to it."""
+    described = model.manifest
+    items = [{"item": item, "score": float(users), "reason": "popular"} for item, users in model.contents.popular]
+    listed = {"version": described.version, "as_of_ms": described.created_ms, "items": items}
+    shown: dict[str, Any] = {"version": described.version, "dims": described.dims, "hashes": described.sha256}
+    shown |= {"offsets": described.lineage.get("offsets", {}), "published_ms": pointer.published_ms}
+    client.set(redis_keys.popular(described.version), msgspec.json.encode(listed))
+    client.set(redis_keys.model_current(), msgspec.json.encode(shown))
+
+
+def unlink(client: "Redis", gone: list[str]) -> None:
+    """Of versions that left; live lists of theirs expire by themselves."""
+    for version in gone:
+        client.unlink(redis_keys.popular(version))

@@ -1,0 +1,259 @@
+"""Published model versions on disk, and the pointer that says which of them serves.
+
+    {home}/models/{version}/  item_factors.npy  (items, f) float32, rows in the order of items.json
+                              user_gram.npy     (f, f) float64, X'X: what folding in a new item needs
+                              items.json        item ids, JSON array
+                              popular.json      [[item id, users], ...], best first
+                              left_out.json     item ids that no list may hold, by infra/config/rules.toml; none: no
+                              file manifest.json     Manifest, with the sha256 of each file above
+    {home}/models/current.json                  Pointer
+
+A version is written beside its place, synced and renamed: it is there whole or not at all, and never changes. The
+pointer is replaced the same way, so a reader sees the old version or the new one, and rollback is one step.
+
+current.json alone says which version serves. MLflow's aliases `champion` and `previous` and Redis's `model:current` are
+projections of it (infra/versions/publication.py), not its owners: `headrace train`, `publish` and `rollback` and the
+stream must work where the batch environment, 6 GB with MLflow in it, is not installed, and two owners would one day
+disagree.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.infra import durable, paths
+from headrace.infra.errors import HeadraceError
+
+T = TypeVar("T")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FACTORS, GRAM, ITEMS, POPULAR = "item_factors.npy", "user_gram.npy", "items.json", "popular.json"
+LEFT_OUT = "left_out.json"
+ALWAYS = (FACTORS, GRAM, ITEMS, POPULAR)
+MANIFEST, POINTER = "manifest.json", "current.json"
+
+
+class ModelError(HeadraceError):
+    pass
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    version: str
+    kind: str  # als, federated or two_tower
+    dims: dict[str, int]  # items, factors, users
+    parameters: dict[str, Any]  # of the objective, the confidence and the training
+    lineage: dict[str, Any]  # what it was trained on: a file with its sha256, or topic offsets
+    metrics: dict[str, float]
+    created_ms: int
+    commit: str  # of the code; empty outside a checkout
+    sha256: dict[str, str]  # by file
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    version: str
+    previous: str | None
+    published_ms: int
+
+
+class Contents(NamedTuple):
+    """What a version holds, beside its manifest."""
+
+    item_factors: NDArray[np.float32]  # (items, f)
+    user_gram: NDArray[np.float64]  # (f, f)
+    items: list[str]
+    popular: list[tuple[str, int]]  # item id, users; best first
+    left_out: tuple[str, ...] = ()  # items that no list may hold
+
+
+class Model(NamedTuple):
+    manifest: Manifest
+    contents: Contents
+
+
+def commit() -> str:
+    """Of the code; empty outside a checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(paths.PACKAGE), "rev-parse", "HEAD"], capture_output=True, text=True)
+        return done.stdout.strip()
+    except OSError:
+        return ""
+
+
+def root() -> Path:
+    return paths.home() / "models"
+
+
+def name(kind: str, created_ms: int, contents: Contents) -> str:
+    """Such as als-20260131T235959-1f0c2a9b: when it was made, and a digest of the factors and what is left out."""
+    made = datetime.fromtimestamp(created_ms / 1000, UTC)
+    digest = hashlib.sha256(np.ascontiguousarray(contents.item_factors).tobytes())
+    if contents.left_out:
+        digest.update(msgspec.json.encode(contents.left_out))
+    return f"{kind}-{made:%Y%m%dT%H%M%S}-{digest.hexdigest()[:8]}"
+
+
+def write(contents: Contents, **described: Any) -> Manifest:
+    """Keep a version under the name described["version"]; the other fields of Manifest but dims and sha256 with it."""
+    version, factors = described["version"], contents.item_factors
+    if not NAME.fullmatch(version):
+        raise ModelError(f"version must match {NAME.pattern}, got {version!r}")
+    _fits(version, contents)
+    root().mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root()))
+    try:
+        hashes = _write_files(draft, contents)
+        dims = {"items": len(factors), "factors": factors.shape[1], "users": described.pop("users")}
+        manifest = Manifest(**described, dims=dims, sha256=hashes)
+        durable.write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        with durable.locked(root()):
+            if (root() / version).exists():
+                raise ModelError(f"version {version} exists already, and a version never changes")
+            draft.chmod(0o755)  # mkdtemp's is for its owner alone
+            draft.rename(root() / version)
+            durable.sync(root())
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return manifest
+
+
+def _write_files(folder: Path, contents: Contents) -> dict[str, str]:
+    durable.save(folder / FACTORS, contents.item_factors)
+    durable.save(folder / GRAM, contents.user_gram)
+    for name in (FACTORS, GRAM):
+        durable.sync(folder / name)
+    durable.write(folder / ITEMS, msgspec.json.encode(contents.items))
+    durable.write(folder / POPULAR, msgspec.json.encode(contents.popular))
+    if contents.left_out:
+        durable.write(folder / LEFT_OUT, msgspec.json.encode(contents.left_out))
+    return {path.name: durable.sha256(path) for path in sorted(folder.iterdir())}
+
+
+def versions() -> list[Manifest]:
+    """Oldest first."""
+    found = [manifest(path.parent.name) for path in root().glob(f"*/{MANIFEST}") if NAME.fullmatch(path.parent.name)]
+    return sorted(found, key=lambda each: (each.created_ms, each.version))
+
+
+def manifest(version: str) -> Manifest:
+    path = root() / version / MANIFEST
+    if not NAME.fullmatch(version) or not path.is_file():
+        raise ModelError(f"no version {version!r} in {root()}; `headrace models` lists them")
+    found = _read(path, Manifest)
+    if found.version != version:
+        raise ModelError(f"{path}: must be the manifest of {version}, got that of {found.version}")
+    return found
+
+
+def load(version: str) -> Model:
+    """Factors stay on disk, mapped into memory; ModelError if any file is not the one that was written."""
+    described = manifest(version)
+    folder = root() / version
+    for name in sorted({*ALWAYS, *described.sha256}):
+        expected, got = described.sha256.get(name), durable.sha256(folder / name)
+        if got != expected:
+            raise ModelError(f"{folder / name}: sha256 must be {expected}, got {got}")
+    contents = Contents(
+        np.load(folder / FACTORS, mmap_mode="r"),
+        np.load(folder / GRAM),
+        _read(folder / ITEMS, list[str]),
+        _read(folder / POPULAR, list[tuple[str, int]]),
+        _read(folder / LEFT_OUT, tuple[str, ...]) if LEFT_OUT in described.sha256 else (),
+    )
+    _fits(version, contents)
+    return Model(described, contents)
+
+
+def _fits(version: str, contents: Contents) -> None:
+    """Factors of another item map are refused."""
+    factors, f = contents.item_factors, contents.item_factors.shape[-1]
+    if factors.dtype != np.float32 or factors.ndim != 2 or not np.isfinite(factors).all():
+        raise ModelError(f"{version}: {FACTORS} must be finite float32 (items, f), got {factors.dtype} {factors.shape}")
+    if len(factors) != len(contents.items):
+        rows = f"a row for each of the {len(contents.items)} items of {ITEMS}"
+        raise ModelError(f"{version}: {FACTORS} must have {rows}, got {len(factors)}")
+    if contents.user_gram.shape != (f, f):
+        raise ModelError(f"{version}: {GRAM} must be {(f, f)}, got {contents.user_gram.shape}")
+    if len(set(contents.items)) != len(contents.items):
+        raise ModelError(f"{version}: {ITEMS} must name each item once")
+
+
+def current() -> Pointer | None:
+    path = root() / POINTER
+    return _read(path, Pointer) if path.is_file() else None
+
+
+def publish(version: str, published_ms: int) -> Pointer:
+    """From now on `version` serves. It is loaded first: what does not load is not published."""
+    load(version)
+    with durable.locked(root()):
+        now = current()
+        if now and now.version == version:
+            return now
+        return _point(Pointer(version, now.version if now else None, published_ms))
+
+
+def prune(keep: int) -> list[str]:
+    """Remove all but the newest `keep`, the one that serves and the one before it; the names of those that went."""
+    with durable.locked(root()):
+        now = current()
+        served = {now.version, now.previous} if now else set()
+        gone = [each.version for each in versions()[:-keep] if each.version not in served]
+        for version in gone:
+            shutil.rmtree(root() / version)
+    return gone
+
+
+def rollback(published_ms: int) -> Pointer:
+    """The version before this one serves again; a second rollback undoes the first."""
+    with durable.locked(root()):
+        now = current()
+        if not now or not now.previous:
+            raise ModelError("no version was published before the current one, so there is nothing to roll back to")
+        load(now.previous)
+        return _point(Pointer(now.previous, now.version, published_ms))
+
+
+def _point(pointer: Pointer) -> Pointer:
+    durable.write(root() / POINTER, msgspec.json.encode(pointer))
+    return pointer
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+class Follower:
+    """The version that serves, for a program that runs on: `model()` costs one stat unless the pointer moved.
+
+    Each move replaces the file, so its inode or time differs. A version that does not load raises, and `held` stays.
+    """
+
+    def __init__(self) -> None:
+        self.held: Model | None = None
+        self._seen: tuple[int, int] | None = None
+
+    def model(self) -> Model | None:
+        """None until a version is published."""
+        try:
+            found = os.stat(root() / POINTER)
+        except FileNotFoundError:
+            return self.held
+        seen = found.st_ino, found.st_mtime_ns
+        if seen != self._seen:
+            pointer = current()
+            if pointer and (self.held is None or pointer.version != self.held.manifest.version):
+                self.held = load(pointer.version)
+            self._seen = seen
+        return self.held

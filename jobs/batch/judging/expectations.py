@@ -1,0 +1,126 @@
+"""The rules of a night's events as suites of Great Expectations, and what came of each in our words."""
+
+import os
+from typing import Any
+
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # it would tell its maker of every use; read on import
+
+import great_expectations as gx
+import great_expectations.expectations as gxe
+import msgspec
+from great_expectations.data_context.types.base import ProgressBarsConfig
+from pyspark.sql import DataFrame
+
+from headrace.jobs.batch.lake.tables import COLUMNS, KEYS, RECORDS
+from headrace.schemas import enum, load, topics
+
+EVERY = (*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms")
+CLICK = RECORDS[topics.CLICKS]
+RANGED = ("rating", "price", "quantity")
+SHOWN = 3  # values of those that break a rule
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    null_share: float | None = None
+    repeat_share: float | None = None
+    refused_share: float | None = None
+    age_h: float | None = None
+    volume_min: float | None = None
+    volume_max: float | None = None
+    unknown_share: float | None = None
+    busiest_share: float | None = None
+    busiest_per_minute: float | None = None
+
+
+class Rule(msgspec.Struct, frozen=True):
+    rule: str
+    limit: str
+    value: str
+    passed: bool
+
+    def __str__(self) -> str:
+        return f"{self.rule}: must be {self.limit}, got {self.value}"
+
+
+def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: Limits) -> list[Rule]:
+    """files: as they were written; figures: of the night, which become a frame of one row."""
+    columns = ", ".join(f"{name} DOUBLE" for name in figures)
+    row = tuple(None if value is None else float(value) for value in figures.values())
+    frames = {"files": files, "events": events, "night": events.sparkSession.createDataFrame([row], columns)}
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    source = context.data_sources.add_spark("lake")
+    wanted = {"files": _files(), "events": _events(limits), "night": _night(limits)}
+    rules: list[Rule] = []
+    for name, expectations in wanted.items():
+        asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("night")
+        suite = gx.ExpectationSuite(name=name, expectations=expectations)
+        found = asset.get_batch(batch_parameters={"dataframe": frames[name]}).validate(suite)
+        rules += [_rule(each, figures) for each in found.results]
+    return rules
+
+
+def _files() -> list[Any]:
+    columns = [part.split()[0].strip("`") for part in COLUMNS[topics.CLICKS].split(", ")]
+    return [gxe.ExpectColumnToExist(column=column, meta=_meta(f"column {column}", "there")) for column in columns]
+
+
+def _events(limits: Limits) -> list[Any]:
+    actions, key = enum(CLICK, "action"), list(KEYS[topics.CLICKS])
+    found: list[Any] = [
+        gxe.ExpectColumnValuesToBeInSet(
+            column="action", value_set=actions, meta=_meta("action", "one of the schema's")
+        ),
+        gxe.ExpectCompoundColumnsToBeUnique(column_list=key, meta=_meta("event", "there once")),
+    ]
+    for field in load(CLICK)["fields"]:
+        if field["name"] in RANGED:
+            low, high = field["minimum"], field["maximum"]
+            found.append(_between(field["name"], _meta(field["name"], f"from {low} to {high}"), low, high))
+    if (share := limits.null_share) is not None:
+        for column in EVERY:
+            meta = _meta(f"null_share of {column}", f"<= {share:g}")
+            found.append(gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, meta=meta))
+    return found
+
+
+def _night(limits: Limits) -> list[Any]:
+    """Figures that have no value, since there is nothing to compare with, pass."""
+    found = []
+    for name, limit in msgspec.structs.asdict(limits).items():
+        if name == "null_share" or limit is None:
+            continue
+        column = name.removesuffix("_min").removesuffix("_max")
+        if name.endswith("_min"):
+            found.append(_between(column, _meta(column, f">= {limit:g}"), limit, None))
+        else:
+            found.append(_between(column, _meta(column, f"<= {limit:g}"), None, limit))
+    return found
+
+
+def _between(column: str, meta: dict[str, str], low: float | None, high: float | None) -> Any:
+    return gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta=meta)
+
+
+def _meta(rule: str, limit: str) -> dict[str, str]:
+    return {"rule": rule, "limit": limit}
+
+
+def _rule(result: Any, figures: dict[str, float | None]) -> Rule:
+    meta, found = result.expectation_config.meta, result.result
+    if result.exception_info.get("raised_exception"):
+        value = f"an error: {result.exception_info['exception_message']}"
+    elif meta["rule"] in figures:
+        figure = figures[meta["rule"]]
+        value = "nothing to compare with" if figure is None else f"{figure:.4g}"
+    elif "element_count" in found:
+        value = _broken(found)
+    else:
+        value = "there" if result.success else "none"
+    return Rule(meta["rule"], meta["limit"], value, bool(result.success))
+
+
+def _broken(found: dict[str, Any]) -> str:
+    share = found["unexpected_count"] / max(1, found["element_count"])
+    such = [each for each in found["partial_unexpected_list"][:SHOWN] if each is not None]
+    return f"{share:.4g} of the events otherwise" + (f", such as {', '.join(map(str, such))}" if such else "")

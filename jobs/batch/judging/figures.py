@@ -1,0 +1,119 @@
+"""From the lists of each way to the figures of a report: docs/night.md, "The numbers". What Spark has no part in."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.jobs.batch.judging.recommenders import Lists
+from headrace.udfs.evaluation import ranking
+from headrace.udfs.evaluation.ranking import Float, Int, Interval, Relevant, Similarity
+
+SEED = 1
+BY_SEGMENT = ("hit_rate", "precision", "recall", "ndcg", "map")
+OTHERS = ("popularity", "item_item", "champion")  # whom a model is held against, where they are there
+Figures = dict[str, Any]
+
+
+class About(NamedTuple):
+    """What the lists are judged by."""
+
+    relevant: Relevant  # of each user who was asked for
+    history: Int  # (users,)
+    item_users: Int  # (items,): users of strength > 0 in what was trained on
+    users: int  # who are counted there
+
+    @property
+    def catalogue(self) -> ranking.Bool:
+        return self.item_users > 0
+
+
+def summary(
+    lists: Mapping[str, Lists], about: About, similar: Mapping[str, Similarity | None], models: list[str]
+) -> Figures:
+    """lists: of the models, and of OTHERS."""
+    kinds = {name: each for name, each in similar.items() if each}
+    by_user = {name: values(each, lists["popularity"], about, kinds) for name, each in lists.items()}
+    parts = ranking.segments(about.history)
+    figures = {name: figures_of(by_user[name], each, about, parts) for name, each in lists.items()}
+    others = [name for name in OTHERS if name in lists]
+    for name in models:
+        figures[name]["against"] = {other: against(by_user[name], by_user[other], parts) for other in others}
+    n, k = about.relevant.counts, lists["popularity"].items.shape[1]
+    return {
+        "k": k,
+        "models": {name: figures[name] for name in models},
+        "baselines": {name: figures[name] for name in others},
+        "chosen": max(sorted(models), key=lambda name: figures[name]["ndcg"]["value"]),
+        "bounds": ranking.bounds(n, k) | {"coverage": min(1.0, len(n) * k / max(int(about.catalogue.sum()), 1))},
+        "data": facts(about, parts),
+        "bootstrap": {"seed": SEED, "resamples": ranking.RESAMPLES, "confidence": ranking.CONFIDENCE},
+    }
+
+
+def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:
+    """Each metric by user."""
+    h = ranking.hits(lists.items, about.relevant)
+    overlap = ranking.overlap(lists.items, popular.items)
+    return ranking.accuracy(h, about.relevant.counts) | {
+        **{name: ranking.diversity(lists.items, similarity) for name, similarity in similar.items()},
+        "novelty": ranking.novelty(lists.items, about.item_users, about.users),
+        "serendipity": ranking.serendipity(lists.items, h, popular.items),
+        "popularity_percentile": ranking.popularity_percentile(lists.items, about.item_users),
+        "popularity_overlap": np.where(lists.known, overlap, np.nan),
+    }
+
+
+def figures_of(by_user: dict[str, Float], lists: Lists, about: About, parts: dict[str, ranking.Bool]) -> Figures:
+    exposed = ranking.exposure(lists.items, len(about.item_users))
+    whole = {"coverage": ranking.coverage(exposed, about.catalogue), "gini": ranking.gini(exposed, about.catalogue)}
+    found = {name: interval._asdict() for name, interval in resampled(by_user).items()}
+    found |= {name: {"value": value, "low": None, "high": None} for name, value in whole.items()}
+    by_segment = {name: within(by_user, part) for name, part in parts.items() if part.any()}
+    h, n = ranking.hits(lists.items, about.relevant), about.relevant.counts
+    return found | {"segments": by_segment, "by_k": by_k(h, n), "exposure": lorenz(exposed[about.catalogue])}
+
+
+def within(by_user: dict[str, Float], part: ranking.Bool) -> Figures:
+    found = resampled({name: by_user[name][part] for name in BY_SEGMENT})
+    return {"users": int(part.sum())} | {name: interval._asdict() for name, interval in found.items()}
+
+
+def against(ours: dict[str, Float], other: dict[str, Float], parts: dict[str, ranking.Bool]) -> Figures:
+    """Of the users' differences."""
+    differences = {name: ours[name] - other[name] for name in BY_SEGMENT}
+    found: Figures = {name: interval._asdict() for name, interval in resampled(differences).items()}
+    ndcg = differences["ndcg"]
+    segments = {name: resampled({"ndcg": ndcg[part]})["ndcg"]._asdict() for name, part in parts.items() if part.any()}
+    return found | {"segments": segments}
+
+
+def resampled(by_user: Mapping[str, Float]) -> dict[str, Interval]:
+    """The same resamples for every way."""
+    return ranking.intervals(by_user, np.random.default_rng(SEED))
+
+
+def by_k(h: ranking.Bool, n: Int) -> dict[str, list[float]]:
+    """NDCG and recall of the first 1, 2, ... K places."""
+    found = [ranking.accuracy(h[:, : place + 1], n) for place in range(h.shape[1])]
+    return {name: [round(float(each[name].mean()), 5) for each in found] for name in ("ndcg", "recall")}
+
+
+def lorenz(exposed: Int, points: int = 101) -> list[float]:
+    """Share of all places that the least listed items fill: of 0, 1, ... 100 % of the catalogue."""
+    filled = np.concatenate([[0], np.cumsum(np.sort(exposed))]) / max(exposed.sum(), 1)
+    along = np.linspace(0, 1, points)
+    return [round(float(each), 5) for each in np.interp(along, np.linspace(0, 1, len(filled)), filled)]
+
+
+def facts(about: About, parts: dict[str, ranking.Bool]) -> Figures:
+    new = about.item_users[about.relevant.items] == 0
+    return {
+        "users": len(about.history),
+        "users_trained": about.users,
+        "segments": {name: int(part.sum()) for name, part in parts.items()},
+        "relevant": len(about.relevant.items),
+        "relevant_median": float(np.median(about.relevant.counts)),
+        "relevant_new_items": float(new.mean()),
+        "catalogue": int(about.catalogue.sum()),
+    }

@@ -1,0 +1,153 @@
+"""Ways to a list that `evaluate` compares: popularity, item-item, and item factors, each from histories alone.
+
+Items are places in the evaluation's own item map, which names every item of the night and of the models. item_item is
+Sarwar, Karypis, Konstan, Riedl 2001, "Item-based collaborative filtering recommendation algorithms": cosine over
+co-occurrence, the nearest neighbours of each item, and a score that sums them over the user's items.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from headrace.infra.versions import store
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Float, Int, Objective
+from headrace.udfs.factors.confidence import UNKNOWN, Events, Histories, histories
+from headrace.udfs.factors.top_n import NONE, top_n
+
+Bool = NDArray[np.bool_]
+
+NEIGHBOURS = 200
+BASKET = 500  # items of a user that count in a co-occurrence, evenly taken: a bot's millions of pairs say little
+_DENSE = 1 << 24  # numbers of a dense block
+_BREAKS_TIES = 1e-9
+
+
+class Scorer(Protocol):
+    """A trained model: a user's score of an item is the product of their vectors."""
+
+    @property
+    def items(self) -> Sequence[str]: ...
+    @property
+    def item_factors(self) -> NDArray[np.float32]: ...
+    def user_vectors(self, events: Events, users: int) -> Float: ...
+
+
+class Lists(NamedTuple):
+    items: Int  # (users, k), best first, NONE at the end
+    known: Bool  # (users,): whether the way knows anything of the user; the others get the popular list
+
+
+class Way(Protocol):
+    def lists(self, events: Events, users: int, k: int) -> Lists: ...
+
+
+class Popularity:
+    def __init__(self, item_users: Int) -> None:
+        self.scores = item_users.astype(np.float32)[:, None]
+
+    def lists(self, events: Events, users: int, k: int) -> Lists:
+        seen = plain(events, users, len(self.scores)).seen
+        return Lists(top_n(np.ones((users, 1)), self.scores, k, seen).items, np.zeros(users, bool))
+
+
+class ItemItem:
+    def __init__(self, neighbours: sparse.csr_matrix, item_users: Int) -> None:
+        self.neighbours = neighbours  # (items, items), row j holds the cosines of j's neighbours
+        self.popular = _BREAKS_TIES * item_users / max(item_users.max(initial=0), 1)
+
+    def lists(self, events: Events, users: int, k: int) -> Lists:
+        rows, seen = plain(events, users, len(self.popular))
+        scores = (matrix(rows, len(self.popular)) @ self.neighbours).toarray() + self.popular
+        known = (scores >= 2 * _BREAKS_TIES).any(axis=1)
+        scores[seen.users, seen.items] = -np.inf
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        items = np.full((users, k), NONE)
+        items[:, : best.shape[1]] = np.where(np.take_along_axis(scores, best, axis=1) > -np.inf, best, NONE)
+        return Lists(items, known)
+
+
+class Factors:
+    """A model's own item map is told apart from the evaluation's."""
+
+    def __init__(self, scorer: Scorer, places: Mapping[str, int]) -> None:
+        self.scorer = scorer
+        self.here = np.array([places[item] for item in scorer.items], np.int64)
+        self.there = np.full(len(places) + 1, UNKNOWN)
+        self.there[self.here] = np.arange(len(self.here))
+
+    def lists(self, events: Events, users: int, k: int) -> Lists:
+        own = events._replace(items=self.there[events.items])
+        rows, seen = plain(own, users, len(self.here))
+        vectors = self.scorer.user_vectors(own, users)
+        items = top_n(vectors, self.scorer.item_factors, k, seen).items
+        return Lists(np.where(items == NONE, NONE, self.here[items]), np.diff(rows.indptr) > 0)
+
+
+class Published:
+    """A version as the stream serves it: users folded in by the version's own parameters."""
+
+    def __init__(self, version: str) -> None:
+        manifest, contents = store.load(version)
+        self.items, self.item_factors = contents.items, np.asarray(contents.item_factors)
+        self._basis, self._objective = als.basis(self.item_factors), Objective(**manifest.parameters["objective"])
+        self._half_life_ms, self._rating_max = (manifest.parameters[name] for name in ("half_life_ms", "rating_max"))
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        rows = histories(events, users, len(self.items), self._half_life_ms, self._rating_max).rows
+        return als.solve(self._basis, rows, self._objective)
+
+
+def plain(events: Events, users: int, items: int) -> Histories:
+    """Without decay: which items a user has strength for, and has seen."""
+    return histories(events, users, items, np.inf)
+
+
+def matrix(rows: als.Rows, items: int) -> sparse.csr_matrix:
+    """1 for each entry, (users, items)."""
+    ones = np.ones(len(rows.columns), np.float32)
+    return sparse.csr_matrix((ones, rows.columns, rows.indptr), (len(rows.indptr) - 1, items))
+
+
+class Cosines:
+    """Between the columns of users x items."""
+
+    def __init__(self, R: sparse.csr_matrix) -> None:
+        counts = np.asarray(R.sum(axis=0)).ravel()
+        self._unit = (R @ sparse.diags(1 / np.sqrt(np.maximum(counts, 1)))).tocsc()
+
+    def __call__(self, a: Int, b: Int) -> Float:
+        found = np.empty(len(a))
+        wanted, row = np.unique(a, return_inverse=True)
+        for first, block in self._blocks(wanted):
+            here = (row >= first) & (row < first + len(block))
+            found[here] = block[row[here] - first, b[here]]
+        return found
+
+    def neighbours(self, n: int = NEIGHBOURS) -> sparse.csr_matrix:
+        """The n highest of each item, without itself."""
+        items = self._unit.shape[1]
+        kept = [sparse.csr_matrix((0, items), dtype=np.float32)]
+        for first, block in self._blocks(np.arange(items)):
+            rows = np.arange(len(block))
+            block[rows, first + rows] = 0.0
+            if n < items:
+                block[block < np.partition(block, -n, axis=1)[:, [-n]]] = 0.0
+            kept.append(sparse.csr_matrix(block))
+        return sparse.vstack(kept, "csr")
+
+    def _blocks(self, wanted: Int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """(first, the cosines of wanted[first:...] with every item)."""
+        at_a_time = max(1, _DENSE // max(self._unit.shape[1], 1))
+        for first in range(0, len(wanted), at_a_time):
+            yield first, (self._unit[:, wanted[first : first + at_a_time]].T @ self._unit).toarray()
+
+
+def baskets(items: Sequence[Int], catalogue: int) -> sparse.csr_matrix:
+    """The items of each user -> users x items, with at most BASKET a user."""
+    few = [each if len(each) <= BASKET else each[np.linspace(0, len(each) - 1, BASKET).astype(int)] for each in items]
+    indptr = np.concatenate([[0], np.cumsum([len(each) for each in few])]).astype(np.int64)
+    return matrix(als.Rows(indptr, np.concatenate(few).astype(np.int64), np.empty(0)), catalogue)

@@ -1,0 +1,75 @@
+"""Raw records -> rows of the lake, each in the table it belongs to: its own, or the dead letters with a reason.
+
+One pass of udfs/contract.py over Arrow batches. The row of either kind has the columns of both, the others NULL: so a
+batch is read, judged and written once, and no record takes two paths or none.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.jobs.batch.lake import tables
+from headrace.schemas import load, topics
+from headrace.udfs import event_time
+from headrace.udfs.contract import Contract
+
+DAY_MS = 86_400_000
+LETTER = "topic STRING, reason STRING, detail STRING, key BINARY, value BINARY"
+TYPES = {"string": pa.string(), "long": pa.int64(), "double": pa.float64(), "enum": pa.string()}
+Batches = Iterator[pa.RecordBatch]
+
+
+def columns(table: str) -> str:
+    """DDL of the rows that `judge` gives."""
+    return f"table STRING, day DATE, {tables.COLUMNS[table]}, {LETTER}"
+
+
+def judge(table: str, future_ms: int) -> Callable[[Batches], Batches]:
+    """For mapInArrow over (key, value, partition, offset, append_ms)."""
+
+    def judged(batches: Batches) -> Batches:
+        for batch in batches:
+            yield row_batch(table, batch, future_ms)
+
+    return judged
+
+
+def row_batch(table: str, batch: pa.RecordBatch, future_ms: int, source: str | None = None) -> pa.RecordBatch:
+    """source: what a dead letter calls its topic, if not the table."""
+    contract = Contract.of(tables.RECORDS[table])
+    values, faults = contract.columns(batch["value"].to_pylist())
+    found = dict(zip(contract.fields, values, strict=True))
+    append_ms = batch["append_ms"].to_numpy(zero_copy_only=False)
+    t_ms = event_time.times(found["ts_ms"], append_ms, future_ms, faults)
+    refused = np.array([fault is not None for fault in faults], bool)
+    days = np.where(refused, append_ms, t_ms) // DAY_MS
+    made: dict[str, Any] = {
+        "table": np.where(refused, topics.DEAD_LETTERS, table),
+        "day": pa.array(days.astype(np.int32), pa.int32()).cast(pa.date32()),
+    }
+    for name, arrow_type in types(table).items():  # a record from the future is whole, and yet none of the table's
+        made[name] = pa.array(found[name], arrow_type, mask=refused)
+    made["t_ms"] = pa.array(t_ms, pa.int64(), mask=refused)
+    made |= {name: batch[name] for name in ("append_ms", "partition", "offset")}
+    made["topic"] = pa.array(np.full(len(faults), source or table), pa.string(), mask=~refused)
+    for name in ("reason", "detail"):
+        made[name] = pa.array([fault and getattr(fault, name) for fault in faults], pa.string())
+    for name in ("key", "value"):
+        made[name] = pc.if_else(pa.array(refused), batch[name], pa.scalar(None, pa.binary()))
+    return pa.RecordBatch.from_pydict(made)
+
+
+def types(table: str) -> dict[str, pa.DataType]:
+    """By field of the table's schema."""
+    return {field["name"]: _arrow(field["type"]) for field in load(tables.RECORDS[table])["fields"]}
+
+
+def _arrow(avro_type: Any) -> pa.DataType:
+    if isinstance(avro_type, list):
+        return _arrow(avro_type[1])
+    if isinstance(avro_type, dict):
+        return pa.list_(_arrow(avro_type["items"])) if avro_type["type"] == "array" else TYPES[avro_type["type"]]
+    return TYPES[avro_type]

@@ -1,0 +1,162 @@
+"""Clicks of a file -> item factors: what stands in for nightly training until that exists.
+
+Quality is that of the stream's own way of answering. Each user's newest tenth of events is held out and the factors are
+trained on the rest; the user is folded in from the last `history` events of the rest, and the first 20 items not seen
+are compared with the held-out ones; beside them the 20 most popular that the user has not seen.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.infra.versions.store import Contents
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Int, Objective
+from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, Events, Histories, histories
+from headrace.udfs.factors.top_n import NONE, Excluded, top_n
+
+HELD_OUT = 0.1  # of each user's events, the newest; users of fewer than 10 have none held out
+N = 20
+USERS_AT_A_TIME = 512
+POPULAR = 200  # items of the published list
+
+
+class Training(NamedTuple):
+    factors: int
+    iterations: int
+    objective: Objective
+    half_life_ms: float
+    rating_max: float
+    history: int  # events that a user is folded in from
+    seed: int
+
+    def parameters(self) -> dict[str, Any]:
+        """As they stand in a version's manifest."""
+        return self._asdict() | {"objective": self.objective._asdict()}
+
+
+class Log(NamedTuple):
+    """Clicks as columns, in time order; item i is items[i]."""
+
+    events: Events
+    users: int
+    items: list[str]
+
+
+class Quality(NamedTuple):
+    users: int
+    recall: float
+    ndcg: float
+    popular_recall: float
+    popular_ndcg: float
+
+
+def read(clicks: Iterable[dict[str, Any]]) -> Log:
+    """Items in the order of their ids, so that the item map depends on the items alone."""
+    users: dict[str, int] = {}
+    items: dict[str, int] = {}
+    action = {name: code for code, name in enumerate(ACTIONS)}
+    columns = [
+        (
+            users.setdefault(click["user_id"], len(users)),
+            UNKNOWN if click["action"] == "search" else items.setdefault(click["item_id"], len(items)),
+            action[click["action"]],
+            math.nan if click.get("rating") is None else click["rating"],
+            click["ts_ms"],
+        )
+        for click in clicks
+        if click["user_id"] and click["item_id"]
+    ]
+    if not items:
+        raise ValueError("the file must hold clicks on items, found none")
+    user, item, code, rating, t_ms = (np.array(column) for column in zip(*columns, strict=True))
+    names = sorted(items)
+    place = np.empty(len(names) + 1, np.int64)
+    place[[items[name] for name in names]] = np.arange(len(names))
+    place[UNKNOWN] = UNKNOWN
+    return Log(Events(user, place[item], code, rating.astype(np.float64), t_ms), len(users), names)
+
+
+def train(log: Log, training: Training, after: Callable[[], None]) -> Contents:
+    """`after` is called after each iteration."""
+    X, Y = _fit(log, log.events, training, after)
+    counts = np.bincount(_histories(log, log.events, training).rows.columns, minlength=len(log.items))
+    best = np.argsort(-counts, kind="stable")[:POPULAR]
+    popular = [(log.items[item], int(counts[item])) for item in best if counts[item]]
+    return Contents(Y.astype(np.float32), als.gram(X), log.items, popular)
+
+
+def _fit(log: Log, events: Events, training: Training, after: Callable[[], None]) -> als.Factors:
+    rows = _histories(log, events, training).rows
+    start = als.initial(len(log.items), training.factors, np.random.default_rng(training.seed))
+    fitted = als.Factors(np.empty((0, training.factors), start.dtype), start)
+    for fitted in als.train(rows, start, training.iterations, training.objective):  # noqa: B007
+        after()
+    return fitted
+
+
+def _histories(log: Log, events: Events, training: Training) -> Histories:
+    return histories(events, log.users, len(log.items), training.half_life_ms, training.rating_max)
+
+
+def measure(log: Log, training: Training, after: Callable[[], None]) -> Quality:
+    back = _from_the_newest(log.events.users)
+    held = back < np.floor(HELD_OUT * np.bincount(log.events.users))[log.events.users]
+    rest = log.events.where(~held)
+    known = _histories(log, rest, training)
+    wanted = _histories(log, log.events.where(held), training).rows
+    relevant = _only_new(wanted, known.seen, len(log.items))
+    Y = _fit(log, rest, training, after).Y.astype(np.float32)
+    recent = rest.where(_from_the_newest(rest.users) < training.history)
+    rows = _histories(log, recent, training).rows
+    users = np.flatnonzero(np.array([bool(items) for items in relevant]))
+    lists = _lists(als.solve(als.basis(Y), rows, training.objective), Y, known.seen, users)
+    counts = np.bincount(known.rows.columns, minlength=len(Y)).astype(np.float32)
+    popular = _lists(np.ones((log.users, 1)), counts[:, None], known.seen, users)
+    return Quality(len(users), *_scores(lists, users, relevant), *_scores(popular, users, relevant))
+
+
+def _from_the_newest(users: Int) -> Int:
+    """How many later events each event's user has; events are in time order."""
+    order = np.argsort(users, kind="stable")
+    back = np.empty(len(users), np.int64)
+    back[order] = np.searchsorted(users[order], users[order], side="right") - 1 - np.arange(len(users))
+    return back
+
+
+def _only_new(wanted: als.Rows, seen: Excluded, items: int) -> list[set[int]]:
+    """The wanted items of each user that the user had not seen."""
+    owners = np.repeat(np.arange(len(wanted.indptr) - 1), np.diff(wanted.indptr))
+    fresh = ~np.isin(owners * items + wanted.columns, seen.users * items + seen.items)
+    relevant: list[set[int]] = [set() for _ in range(len(wanted.indptr) - 1)]
+    for user, item in zip(owners[fresh].tolist(), wanted.columns[fresh].tolist(), strict=True):
+        relevant[user].add(item)
+    return relevant
+
+
+def _lists(X: NDArray[np.float64], Y: NDArray[np.float32], seen: Excluded, users: Int) -> Int:
+    """(users, N)"""
+    row = np.full(len(X), NONE)
+    row[users] = np.arange(len(users))
+    found = [np.empty((0, N), np.int64)]
+    for at in range(0, len(users), USERS_AT_A_TIME):
+        rows = row[seen.users] - at
+        here = (rows >= 0) & (rows < USERS_AT_A_TIME) & (row[seen.users] != NONE)
+        excluded = Excluded(rows[here], seen.items[here])
+        found.append(top_n(X[users[at : at + USERS_AT_A_TIME]], Y, N, excluded).items)
+    return np.concatenate(found)
+
+
+def _scores(lists: Int, users: Int, relevant: list[set[int]]) -> tuple[float, float]:
+    """Means over users of recall = hits / min(N, relevant), and of NDCG with the ideal list of min(N, relevant)."""
+    gains = 1 / np.log2(np.arange(2, N + 2))
+    hits = np.array(
+        [[item in relevant[user] for item in items] for user, items in zip(users, lists.tolist(), strict=True)]
+    )
+    possible = np.minimum(N, [len(relevant[user]) for user in users])
+    if not len(users):
+        return 0.0, 0.0
+    return float(np.mean(hits.sum(axis=1) / possible)), float(np.mean((hits @ gains) / np.cumsum(gains)[possible - 1]))

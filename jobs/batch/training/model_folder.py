@@ -1,0 +1,183 @@
+"""A trained model as a step's folder holds it, and the one way to ask it: docs/night.md, "A trained model".
+
+    items.json         item ids in code point order
+    item_factors.npy   (m, f) float32
+    user_gram.npy      (f, f), X'X: what a new item is folded in with
+    popular.json       [item id, users], best first
+    towers.pt          of two_tower: the towers, and each item's content
+    model.json         `Trained`
+
+A model is asked by histories: a user is a vector made from their events, so a new user has one. A score is the product
+of the vector and an item's factors.
+"""
+
+import platform
+import zlib
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+import pandas as pd
+from pyspark.sql import DataFrame
+
+from headrace.infra import durable
+from headrace.infra.errors import HeadraceError
+from headrace.infra.versions import store
+from headrace.infra.versions.store import Contents
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import split
+from headrace.schemas import redis_keys
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Float, Int, Objective
+from headrace.udfs.factors.confidence import ACTIONS, NO_FEATURE, UNKNOWN, Events, histories, user_features
+
+T = TypeVar("T")
+MODEL, TOWERS = "model.json", "towers.pt"
+COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, that every model is made of
+PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
+POPULAR = 200  # items of the list
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str  # the step that made it
+    dims: dict[str, int]  # items, factors, users
+    parameters: dict[str, Any]  # objective, half_life_ms, rating_max, history, and those of the training
+    lineage: dict[str, Any]  # date, protocol, events, digest, offsets, commit, python, packages, warm_start
+    seconds: float
+
+    @property
+    def objective(self) -> Objective:
+        return Objective(**self.parameters["objective"])
+
+
+class Scorer(Protocol):
+    items: list[str]
+    item_factors: als.Real  # (m, f)
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        """(users, f); zeros for a user of whom the model knows nothing. `events.items` are places in `items`."""
+        ...
+
+
+class Als:
+    """Of `als`, and of `federated`, which is made from it: users are folded in by the solve that the stream uses."""
+
+    def __init__(self, items: list[str], item_factors: als.Real, trained: Trained) -> None:
+        self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
+        self._objective, self._basis = trained.objective, als.basis(item_factors)
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
+        known = histories(events, users, len(self.items), half_life_ms, rating_max)
+        return als.solve(self._basis, known.rows, self._objective)
+
+
+class TwoTower:
+    """Users are what the tower says of what they took, and of what is known of them."""
+
+    def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
+        import torch  # only this kind of model needs it
+
+        from headrace.jobs.batch.training import towers
+
+        kept = torch.load(folder / TOWERS, weights_only=True)
+        self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
+        self._towers, _ = towers.restored(kept)
+        self._taken, self._vectors, self._users = kept["taken"], towers.vectors, towers.users
+
+    def user_vectors(self, events: Events, users: int) -> Float:
+        half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
+        rows = histories(events, users, len(self.items), half_life_ms, rating_max).rows
+        known = self._users(rows, user_features(events, users), self._towers.shape)
+        return np.asarray(self._vectors(self._towers, self._taken, known))
+
+
+def of(night: Night) -> dict[str, Path]:
+    """The night's models, by the step that made each; HeadraceError if there is none."""
+    found = sorted(path.parent for path in night.folder.glob(f"[!.]*/{MODEL}"))
+    return {folder.name: folder for folder in found or [night.result("als")]}
+
+
+def load(folder: Path) -> Scorer:
+    trained, items = description(folder), item_ids(folder)
+    factors = np.load(folder / store.FACTORS)
+    if factors.shape != (len(items), trained.dims["factors"]):
+        expected = (len(items), trained.dims["factors"])
+        raise HeadraceError(f"{folder / store.FACTORS} must be {expected}, got {factors.shape}")
+    if trained.kind in ("als", "federated"):
+        return Als(items, factors, trained)
+    if trained.kind == "two_tower":
+        return TwoTower(folder, items, factors, trained)
+    raise HeadraceError(f"{folder / MODEL}: kind must be als, federated or two_tower, got {trained.kind!r}")
+
+
+def description(folder: Path) -> Trained:
+    return _read(folder / MODEL, Trained)
+
+
+def contents(folder: Path) -> Contents:
+    """What headrace.infra.versions.store keeps of it."""
+    factors, gram = np.load(folder / store.FACTORS), np.load(folder / store.GRAM)
+    return Contents(factors, gram, item_ids(folder), _read(folder / store.POPULAR, list[tuple[str, int]]))
+
+
+def item_ids(folder: Path) -> list[str]:
+    return _read(folder / store.ITEMS, list[str])
+
+
+def write(folder: Path, contents: Contents, trained: Trained) -> None:
+    durable.save(folder / store.FACTORS, contents.item_factors)
+    durable.save(folder / store.GRAM, contents.user_gram)
+    durable.write(folder / store.ITEMS, msgspec.json.encode(contents.items))
+    durable.write(folder / store.POPULAR, msgspec.json.encode(contents.popular))
+    durable.write(folder / MODEL, msgspec.json.format(msgspec.json.encode(trained)))
+
+
+def popular(items: list[str], users: Int) -> list[tuple[str, int]]:
+    """users (m,): of each item, how many wanted it."""
+    best = np.argsort(-users, kind="stable")[:POPULAR]
+    return [(items[item], int(users[item])) for item in best if users[item]]
+
+
+def events(lake: pd.DataFrame, places: dict[str, int]) -> Events:
+    """Rows of the lake, sorted by user_id, as columns; users are numbered in that order, from 0."""
+    users = (lake["user_id"] != lake["user_id"].shift()).cumsum().to_numpy(np.int64) - 1
+    known = lake["item_id"].where(lake["action"] != "search").map(places)
+    items: Int = np.asarray(known.fillna(UNKNOWN), np.int64)
+    actions = pd.Categorical(lake["action"], categories=ACTIONS).codes.astype(np.int64)
+    if (actions < 0).any():
+        raise HeadraceError(f"action must be one of {', '.join(ACTIONS)}, got {lake['action'][actions < 0].iloc[0]!r}")
+    ratings, t_ms = lake["rating"].to_numpy(np.float64), lake["t_ms"].to_numpy(np.int64)
+    said = [_hashed(lake[name]) for name in redis_keys.PLACES if name in lake]
+    return Events(users, items, actions, ratings, t_ms, np.column_stack(said) if said else None)
+
+
+def _hashed(said: pd.Series) -> Int:
+    """Of each event what it says of the shopper."""
+    codes, values = pd.factorize(said)
+    hashes = [zlib.crc32(f"{said.name}:{value}".encode()) for value in values]
+    return np.array([*hashes, NO_FEATURE], np.int64)[codes]
+
+
+def columns(lake: DataFrame) -> list[str]:
+    """What `events` reads of it."""
+    return [*COLUMNS, *(name for name in redis_keys.PLACES if name in lake.columns)]
+
+
+def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any]:
+    """trained_on: exactly the events that the training reads."""
+    landed = night.folder / "land" / "landed.json"
+    offsets = msgspec.json.decode(landed.read_bytes())["topics"] if landed.exists() else {}
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    data = {"events": trained_on.count(), "digest": split.digest(trained_on), "offsets": offsets}
+    code = {"commit": store.commit(), "python": platform.python_version(), "packages": packages}
+    return {"date": night.date.isoformat(), "protocol": protocol} | data | code
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise HeadraceError(f"{path} must be a model's: {error}") from None

@@ -1,0 +1,75 @@
+"""Which events a night trains on, and which it is judged by: docs/night.md, "Split".
+
+A protocol is a text: `days:N`, `last:SHARE` or `leave_one_out`. The split is a function of the events alone, so that
+evaluation draws the same one; equal times go by event_id.
+"""
+
+import hashlib
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch.night import DAY_MS
+
+Split = Callable[[DataFrame], DataFrame]
+PROTOCOLS = "days:N with N >= 1, last:SHARE with 0 < SHARE < 1, or leave_one_out"
+
+
+def held(events: DataFrame, protocol: str) -> DataFrame:
+    """The events with one more column, `held`: true for those that no training sees."""
+    return _split(protocol)(events)
+
+
+def trained_on(events: DataFrame, protocol: str) -> DataFrame:
+    return held(events, protocol).where(~F.col("held")).drop("held")
+
+
+def check(protocol: str) -> None:
+    """HeadraceError if it is none."""
+    _split(protocol)
+
+
+def digest(events: DataFrame) -> str:
+    """Of the (user_id, event_id) of the rows, in whatever order and partitions: equal digests, equal rows."""
+    row = F.xxhash64("user_id", "event_id")
+    wide = F.sum(row.cast("decimal(38,0)")).cast("string")  # a sum of longs would overflow
+    found = events.agg(F.count(row).alias("rows"), F.bit_xor(row).alias("xor"), wide.alias("sum")).first()
+    assert found is not None
+    return hashlib.sha256(f"{found.rows} {found.xor} {found.sum}".encode()).hexdigest()
+
+
+def _split(protocol: str) -> Split:
+    kind, _, value = protocol.partition(":")
+    if kind == "days" and value.isdecimal() and int(value) >= 1:
+        return lambda events: _newest_days(events, int(value))
+    if kind == "last" and _is_share(value):
+        return lambda events: _newest_of_each(events, F.floor(F.lit(Decimal(value)) * _count()))
+    if protocol == "leave_one_out":
+        return lambda events: _newest_of_each(events, (_count() > 1).cast("int"))
+    raise HeadraceError(f"protocol must be {PROTOCOLS}, got {protocol!r}")
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < Decimal(text) < 1
+    except InvalidOperation:
+        return False
+
+
+def _newest_days(events: DataFrame, days: int) -> DataFrame:
+    """Counted from the day of the newest event: an empty last day holds nothing out by itself."""
+    day = F.floor(F.col("t_ms") / DAY_MS)
+    newest = events.agg(F.max(day).alias("_newest"))
+    return events.crossJoin(F.broadcast(newest)).withColumn("held", day > F.col("_newest") - days).drop("_newest")
+
+
+def _newest_of_each(events: DataFrame, how_many: Column) -> DataFrame:
+    newest_first = Window.partitionBy("user_id").orderBy(F.desc("t_ms"), F.desc("event_id"))
+    return events.withColumn("held", F.row_number().over(newest_first) <= how_many)
+
+
+def _count() -> Column:
+    return F.count(F.lit(1)).over(Window.partitionBy("user_id"))

@@ -1,0 +1,182 @@
+"""Two towers: a user's vector from what they took, an item's from its id and content; score = their product.
+
+Items are offered as v_i = id_i + mean of the hashed content tokens of i, and taken likewise with other tables. A user
+is the mean of what they took, weighted by strength (udfs/factors/confidence.py), plus the mean of what is known of them
+(place, age, device, hashed), through one hidden layer: no user has parameters, so a new user has a vector from the
+first event on. An item's id, and what is known of a user, are dropped now and then in training, so that content alone,
+and events alone, say something too: a new item, or a stranger, has no more.
+"""
+
+import zlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headrace.udfs.factors.als import Int, Rows
+from headrace.udfs.factors.confidence import NO_FEATURE
+
+PRICE_STEPS = 4  # tokens in a doubling of the price
+FEATURE_BUCKETS = 1024  # for what is known of users: few kinds of few values
+
+
+class Shape(NamedTuple):
+    items: int
+    buckets: int  # of hashed content tokens; 0: no item has content
+    factors: int
+    hidden: int
+    dropout: float  # share of what was taken that a training step leaves out
+    id_dropout: float  # share of ids, and of what is known of users, that a training step leaves out
+    features: int = 0  # buckets of what is known of users; 0: nothing is, of none
+
+
+class Users(NamedTuple):
+    """A row a user of each."""
+
+    taken: Rows
+    features: Rows  # buckets of what is known of them
+
+    def chosen(self, places: Int) -> "Users":
+        return Users(chosen(self.taken, places), chosen(self.features, places))
+
+
+class Bags(NamedTuple):
+    """Sparse rows as torch wants them: bag n has what lies between offsets n and n + 1."""
+
+    columns: Tensor
+    offsets: Tensor
+    weights: Tensor
+
+
+class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
+    """id + mean of the content's tokens."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.ids = nn.Parameter(torch.randn(shape.items, shape.factors) * shape.factors**-0.5)
+        self.tokens = nn.EmbeddingBag(shape.buckets, shape.factors, mode="mean") if shape.buckets else None
+        self.id_dropout = shape.id_dropout
+
+    def forward(self, places: Tensor, content: Bags) -> Tensor:
+        ids = self.ids[places]
+        if self.tokens is None:
+            return ids
+        if self.training:
+            ids = ids * undropped(len(places), self.id_dropout)
+        return ids + self.content(content)
+
+    def content(self, content: Bags) -> Tensor:
+        """The vectors of items that have no id; zeros for those without content."""
+        if self.tokens is None:
+            return torch.zeros(len(content.offsets), self.ids.shape[1])
+        return self.tokens(content.columns, content.offsets)
+
+
+class Towers(nn.Module):  # type: ignore[misc]
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.offered, self.taken = Items(shape), Items(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.features = nn.EmbeddingBag(shape.features, shape.factors, mode="mean") if shape.features else None
+        if self.features is not None:
+            nn.init.zeros_(self.features.weight)  # a feature that nobody has says nothing
+        self.hidden = nn.Linear(shape.factors, shape.hidden)
+        self.out = nn.Linear(shape.hidden, shape.factors)
+
+    def forward(self, bags: Bags, features: Bags, offered: Tensor, content: Bags) -> Tensor:
+        """Scores (users, offered); the columns of `bags` are places in `offered`, too."""
+        return self.users(self.taken(offered, content), bags, features) @ self.offered(offered, content).T
+
+    def users(self, taken: Tensor, bags: Bags, features: Bags) -> Tensor:
+        """(bags, f) from the table that the bags' columns point into."""
+        weights = self.dropout(bags.weights)
+        summed = nn.functional.embedding_bag(bags.columns, taken, bags.offsets, mode="sum", per_sample_weights=weights)
+        if self.features is not None:
+            known = self.features(features.columns, features.offsets)
+            known = known * undropped(len(known), self.shape.id_dropout) if self.training else known
+            summed = summed + known
+        return self.out(torch.tanh(self.hidden(summed)))
+
+
+def undropped(rows: int, dropout: float) -> Tensor:
+    """(rows, 1)."""
+    return torch.rand(rows, 1) >= dropout
+
+
+def bags(rows: Rows) -> Bags:
+    """Weights of a row have the length 1."""
+    lengths = np.diff(rows.indptr)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    norms = np.sqrt(np.bincount(owners, rows.strengths**2, len(lengths)))
+    weights = (rows.strengths / norms[owners]).astype(np.float32)
+    return Bags(
+        torch.from_numpy(rows.columns.astype(np.int64)), torch.from_numpy(rows.indptr[:-1]), torch.from_numpy(weights)
+    )
+
+
+def tokens(category: str | None, price: float | None, texts: Iterable[str | None]) -> list[str]:
+    """What an item's content says, as words to hash."""
+    words = [f"text:{word}" for text in texts if text for word in text.lower().split()]
+    if category:
+        words.append(f"category:{category}")
+    if price is not None and np.isfinite(price) and price > 0:
+        words.append(f"price:{round(PRICE_STEPS * float(np.log2(price)))}")
+    return words
+
+
+def hashed(content: Iterable[list[str]], buckets: int) -> Rows:
+    """One row an item: the buckets of its tokens; no two alike in a row."""
+    rows = [sorted({zlib.crc32(token.encode()) % buckets for token in each}) if buckets else [] for each in content]
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    columns: Int = np.array([bucket for row in rows for bucket in row], np.int64)
+    return Rows(indptr, columns, np.ones(len(columns)))
+
+
+def chosen(rows: Rows, places: Int) -> Rows:
+    """The rows of these places, in this order."""
+    lengths = np.diff(rows.indptr)[places]
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    entries = np.repeat(rows.indptr[places] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    return Rows(indptr, rows.columns[entries], rows.strengths[entries])
+
+
+def users(taken: Rows, features: Int, shape: Shape) -> Users:
+    """features (n, kinds): hashes or NO_FEATURE, as udfs/factors/confidence.py gives them."""
+    says = (features != NO_FEATURE) & (shape.features > 0)
+    indptr = np.concatenate([[0], np.cumsum(says.sum(axis=1))]).astype(np.int64)
+    return Users(taken, Rows(indptr, features[says] % max(shape.features, 1), np.ones(indptr[-1])))
+
+
+def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
+    """(item factors (m, f), the table that users are made from)."""
+    towers.eval()
+    every, contents = torch.arange(towers.shape.items), bags(content)
+    with torch.no_grad():
+        return towers.offered(every, contents).numpy(), towers.taken(every, contents)
+
+
+def vectors(towers: Towers, taken: Tensor, users: Users) -> NDArray[np.float64]:
+    """(n, f); zeros for a user who took nothing."""
+    towers.eval()
+    with torch.no_grad():
+        made = towers.users(taken, bags(users.taken), bags(users.features))
+    found: NDArray[np.float64] = made.numpy().astype(np.float64)
+    found[np.diff(users.taken.indptr) == 0] = 0.0
+    return found
+
+
+def saved(towers: Towers, content: Rows) -> dict[str, Any]:
+    """What towers.pt holds."""
+    kept = {"indptr": torch.from_numpy(content.indptr), "columns": torch.from_numpy(content.columns)}
+    return {"shape": towers.shape._asdict(), "state": towers.state_dict(), "content": kept}
+
+
+def restored(kept: dict[str, Any]) -> tuple[Towers, Rows]:
+    towers = Towers(Shape(**kept["shape"]))
+    towers.load_state_dict(kept["state"])
+    indptr, columns = (kept["content"][name].numpy() for name in ("indptr", "columns"))
+    return towers.eval(), Rows(indptr, columns, np.ones(len(columns)))

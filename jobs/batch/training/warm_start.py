@@ -1,0 +1,62 @@
+"""Item factors to begin a training with: of the version that serves, else of the newest earlier night, else chance.
+
+Only what an earlier night trained under the same protocol may be used: it has seen nothing that this night holds out,
+as every protocol's training part only grows from night to night. A version of `headrace train`, of a later night or of
+another protocol may have seen it, and the evaluation would praise its memory.
+"""
+
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from headrace.infra import paths
+from headrace.infra.versions import store
+from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training.local import Training
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Real
+
+
+class Older(NamedTuple):
+    name: str  # of the version, or the night's date
+    items: list[str]
+    factors: Real
+
+
+def factors(items: list[str], how: Training, night: Night, kind: str, protocol: str) -> tuple[Real, str | None]:
+    """(m, f) float32, and whose they are. An item that is new begins as every item does without a warm start."""
+    start = als.initial(len(items), how.factors, np.random.default_rng(how.seed))
+    older = _serving(how, night, kind, protocol) or _newest(how, night, kind, protocol)
+    if older is None:
+        return start, None
+    place = {item: n for n, item in enumerate(older.items)}
+    known = np.array([place.get(item, -1) for item in items])
+    start[known >= 0] = older.factors[known[known >= 0]]
+    return start, older.name
+
+
+def _serving(how: Training, night: Night, kind: str, protocol: str) -> Older | None:
+    pointer = store.current()
+    if pointer is None:
+        return None
+    manifest, contents = store.load(pointer.version)
+    fits = manifest.kind == kind and _fits(manifest.lineage, manifest.dims, how, night, protocol)
+    return Older(pointer.version, contents.items, contents.item_factors) if fits else None
+
+
+def _newest(how: Training, night: Night, kind: str, protocol: str) -> Older | None:
+    found = sorted((paths.home() / "nights").glob(f"*/{kind}/{model_folder.MODEL}"), reverse=True)
+    for folder in (path.parent for path in found):
+        about = model_folder.description(folder)
+        if _fits(about.lineage, about.dims, how, night, protocol):
+            contents = model_folder.contents(folder)
+            return Older(folder.parent.name, contents.items, contents.item_factors)
+    return None
+
+
+def _fits(lineage: dict[str, Any], dims: dict[str, int], how: Training, night: Night, protocol: str) -> bool:
+    """A version that no night made has no date in its lineage."""
+    same = lineage.get("protocol") == protocol and dims["factors"] == how.factors
+    return same and "date" in lineage and date.fromisoformat(lineage["date"]) < night.date

@@ -1,0 +1,167 @@
+"""What every streaming job shares: its environment, and Kafka tables as SQL."""
+
+import argparse
+from typing import Any
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StatementSet, StreamTableEnvironment
+
+from headrace.infra.settings import Flink, Kafka
+from headrace.schemas import topics
+from headrace.udfs.contract import MAX_BYTES
+
+MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key and a value of MAX_BYTES characters each
+
+
+def arguments(doc: str | None, redis_only: bool = False) -> argparse.ArgumentParser:
+    """What every job can be asked; redis_only: this one can make its projection anew, as `headrace restore` does."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
+    if redis_only:
+        said = "write Redis alone, from the whole topic as it is now, then end"
+        parser.add_argument("--redis-only", action="store_true", help=said)
+    return parser
+
+
+def environment(
+    job: str, flink: Flink, parameters: dict[str, Any], worker_per_operator: bool = False
+) -> StreamTableEnvironment:
+    """A streaming table environment; the rest is the cluster's: where checkpoints lie, state backend, restarts.
+
+    parameters reach the Java functions, as headrace.NAME. worker_per_operator: the Python operators of a slot do not
+    take turns at one interpreter's lock; 200 MB and some seconds of start for each.
+    """
+    conf = Configuration()
+    conf.set_string("pipeline.name", job)
+    java = ",".join(f"headrace.{name}:{value}" for name, value in parameters.items())
+    conf.set_string("pipeline.global-job-parameters", java)
+    conf.set_string("execution.checkpointing.interval", f"{flink.checkpoint_interval_s} s")
+    # The default, 100 ms, is most of a click's way to Redis.
+    conf.set_string("execution.buffer-timeout.interval", "5 ms")
+    conf.set_string("pipeline.object-reuse", "true")
+    conf.set_string("python.metric.enabled", "true")
+    conf.set_string("python.fn-execution.memory.managed", str(not worker_per_operator).lower())
+    # Most keys of a stream are new. Without it the bandit fell from 8,000 to 2,300 impressions/s at 400,000 of them:
+    # half of the CPU went into reading and unpacking blocks that do not hold the key.
+    conf.set_string("state.backend.rocksdb.use-bloom-filter", "true")
+    conf.set_string("table.local-time-zone", "UTC")
+    conf.set_string("table.exec.source.idle-timeout", f"{flink.idle_timeout_s} s")
+    conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
+    conf.set_string("python.fn-execution.bundle.size", str(flink.bundle_size))
+    conf.set_string("python.fn-execution.arrow.batch.size", str(flink.bundle_size))
+    return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment(conf))
+
+
+def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: str, apart: str, explain: bool) -> None:
+    """Start the job, or print its plan; the operator that calls the SQL function `apart` gets a thread of its own.
+
+    A task waits while Python works on its batch. Left in one task, the state before that function would wait too.
+    """
+    if explain:
+        print(statements.explain())
+        return
+    statements.attach_as_datastream()
+    env = StreamExecutionEnvironment(table_env._get_j_env())
+    head = get_gateway().jvm.org.apache.flink.streaming.api.operators.ChainingStrategy.HEAD
+    for sink in table_env._get_j_env().getTransformations():
+        for operator in sink.getTransitivePredecessors():
+            if f"{apart}(" in (operator.getDescription() or "") and operator.getName().startswith("Python"):
+                operator.setChainingStrategy(head)
+    env.execute_async(job)
+
+
+def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
+    """DDL of a topic's raw records, with the broker's time as event time and the clients' time as watermark.
+
+    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record
+    without a readable ts_ms, or with one that validation refuses as future, leaves it where it is. It is cut out of
+    the bytes in SQL because only then is it part of the source, which keeps one watermark per partition. A quote
+    within a JSON string is escaped, so `"ts_ms":` is always a key.
+    """
+    ts_ms = """TRY_CAST(REGEXP_EXTRACT(CAST(`value` AS STRING), '"ts_ms"\\s*:\\s*(\\d{1,15})', 1) AS BIGINT)"""
+    return f"""
+        CREATE TEMPORARY TABLE `{topic}` (
+          `key` BYTES, `value` BYTES,
+          `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+          append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+          WATERMARK FOR append_ts AS CASE WHEN TO_TIMESTAMP_LTZ({ts_ms} - {future_ms}, 3) <= append_ts
+                THEN LEAST(TO_TIMESTAMP_LTZ({ts_ms}, 3), append_ts) END
+        ) WITH (
+          {_keyed("raw")},
+          'scan.startup.mode' = 'earliest-offset', {"'scan.bounded.mode' = 'latest-offset'," if bounded else ""}
+          'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
+
+
+def committed_source(topic: str, kafka: Kafka, group: str) -> str:
+    """DDL of a topic's raw records, of transactions only once they are committed; the broker's time is event time."""
+    return f"""
+        CREATE TEMPORARY TABLE `{topic}` (
+          `key` BYTES, `value` BYTES,
+          `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+          append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+          WATERMARK FOR append_ts AS append_ts
+        ) WITH (
+          {_keyed("raw")},
+          'scan.startup.mode' = 'earliest-offset', 'properties.isolation.level' = 'read_committed',
+          'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
+
+
+def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
+    """DDL of a topic written in transactions: who reads committed records sees each once, after a checkpoint."""
+    return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({_keyed(value_format)}, {_written(topic, kafka, job)})"
+
+
+def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str, table: str = "") -> str:
+    """DDL of a topic in which the last record of a key counts; key: names of columns, which stand in the value too.
+
+    In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
+    upsert-kafka, which writes a tombstone before each correction: give it the changes that are no UPDATE_BEFORE.
+    table: its name in SQL, if the topic is read as well.
+    """
+    keyed = f"'key.format' = 'json', 'key.fields' = '{key.replace(', ', ';')}', 'value.format' = 'json'"
+    return f"CREATE TEMPORARY TABLE `{table or topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"
+
+
+def dead_letter_sink(kafka: Kafka, job: str) -> str:
+    columns = "`key` BYTES, `value` BYTES, headers MAP<STRING, BYTES> METADATA"
+    return sink(topics.DEAD_LETTERS, columns, "raw", kafka, job)
+
+
+def dead_letter(topic: str, append_ts: str, reason: str) -> str:
+    """SQL of key, raw value and headers of a dead letter, from its columns and SQL of the rest.
+
+    A compressed batch may have carried a record of any size past the broker. One too large to pass again is left out;
+    its place is told.
+    """
+    # Columns in the order of the source: in another, the planner would not share the validation with the other branch.
+    values = {"topic": f"'{topic}'", "partition": "`partition`", "offset": "`offset`"}
+    values |= {"append_ts": append_ts, "reason": reason, "detail": "detail"}
+    headers = ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items())
+    raw = (
+        f"CASE WHEN CHAR_LENGTH(CAST(`{part}` AS STRING)) <= {MAX_BYTES} THEN `{part}` END" for part in ("key", "value")
+    )
+    return f"{', '.join(raw)}, MAP[{headers}]"
+
+
+def _keyed(value_format: str) -> str:
+    return (
+        "'key.format' = 'raw', 'key.fields' = 'key', 'value.fields-include' = 'EXCEPT_KEY',"
+        f" 'value.format' = '{value_format}'"
+    )
+
+
+def _written(topic: str, kafka: Kafka, job: str) -> str:
+    return f"""
+        'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
+        'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
+        'properties.compression.type' = 'gzip', 'properties.compression.gzip.level' = '1',
+        'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
+        {_connection(topic, kafka)}"""
+
+
+def _connection(topic: str, kafka: Kafka) -> str:
+    quoted = {name: value.replace("'", "''") for name, value in kafka.properties().items()}
+    properties = "".join(f", 'properties.{name}' = '{value}'" for name, value in quoted.items())
+    return f"'connector' = 'kafka', 'topic' = '{topic}'{properties}"

@@ -1,0 +1,18 @@
+"""A copy of the checkout, in which a test may change what it likes."""
+
+import shutil
+from pathlib import Path
+
+from headrace.infra import paths
+
+NAMES = ("headrace", "dags", "infra", "schemas", "jobs", "edge", "udfs", "pyproject.toml", "setup.py", "README.md")
+
+
+def copy(folder: Path) -> Path:
+    for name in NAMES:
+        source = paths.PACKAGE / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return folder

@@ -1,0 +1,81 @@
+"""The global model, fused with a night's ALS, laid out as the gate reads it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headrace.infra import federated_files
+from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch import federated, night
+from headrace.schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
+from headrace.udfs.federated import rounds
+
+ITEMS, FACTORS = 40, 4
+RNG = np.random.default_rng(8)
+TRUTH = RNG.standard_normal((ITEMS, FACTORS))
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    als = tmp_path / "nights" / "2026-01-31" / "als"
+    als.mkdir(parents=True)
+    names = [f"i{n:02d}" for n in range(ITEMS)]
+    (als / "items.json").write_text(json.dumps([*names, "zz-new"]))
+    np.save(als / "item_factors.npy", np.vstack([TRUTH + 0.1, np.ones((1, FACTORS))]).astype(np.float32))
+    np.save(als / "user_gram.npy", np.eye(FACTORS))
+    (als / "popular.json").write_text("[]")
+    (als / "model.json").write_text(
+        json.dumps({"kind": "als", "dims": {"users": 100}, "lineage": {"date": "2026-01-31"}})
+    )
+    federated_files.public().mkdir(parents=True)
+    (federated_files.public() / "items.json").write_text(json.dumps(names[::-1]))
+    return tmp_path
+
+
+def records(version: int, rule: str = "fedavg") -> dict[str, list[dict[str, Any]]]:
+    """As the topics would hold them, for a model whose rows are the items the other way round."""
+    model = (TRUTH - 0.1)[::-1].astype(np.float32).ravel()
+    layers = json.dumps([["item_factors", "float32", [ITEMS, FACTORS]]])
+    parts = zip(rounds.split(model, "<f4"), rounds.split(np.zeros((2, len(model))), "<f8"), strict=True)
+    common = {"model": "items", "version": version, "parts": rounds.parts(len(model)), "layers": layers}
+    aggregate = {"model": "items", "status": "opened", "round": 1, "nodes": 50}
+    return {
+        GLOBAL_MODEL: [common | {"part": n, "parameters": p, "moments": m} for n, (p, m) in enumerate(parts)],
+        AGGREGATES: [aggregate, aggregate | {"status": "refused", "round": 2}],
+        ROUNDS: [{"round": 1, "rule": rule, "node_sigma": 10, "scale": 100.0}],
+    }
+
+
+def run(monkeypatch: pytest.MonkeyPatch, told: dict[str, list[dict[str, Any]]]) -> None:
+    monkeypatch.setattr(federated, "_records", lambda _, name: told[name])
+    federated.main(federated.arguments().parse_args(["--date", "2026-01-31"]))
+
+
+def test_it_is_a_trained_model(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run(monkeypatch, records(3))
+    folder = night.of(federated.arguments().parse_args(["--date", "2026-01-31"])).result("federated")
+    assert {path.name for path in folder.iterdir()} >= {
+        "items.json", "item_factors.npy", "user_gram.npy", "popular.json", "model.json",
+    }  # fmt: skip
+    described = json.loads((folder / "model.json").read_text())
+    lineage = described["lineage"]["federated"]
+    assert described["kind"] == "federated"
+    assert (lineage["version"], lineage["nodes"]) == (3, 50)
+    assert lineage["noise"] == pytest.approx(10**2 / (50 * 100.0**2))
+    assert 0 < lineage["weight"] < 1
+    fused = np.load(folder / "item_factors.npy")
+    assert fused.dtype == np.float32
+    np.testing.assert_allclose(fused[-1], np.ones(FACTORS))  # the nodes do not know it
+    assert np.abs(fused[:-1] - TRUTH).max() < 0.1
+    run(monkeypatch, records(4))
+    assert "is done" in capsys.readouterr().out
+
+
+def test_a_model_without_a_round_is_no_candidate(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HeadraceError, match="global model 'items' must have a version after a round"):
+        run(monkeypatch, records(0))
+    assert not (home / "nights" / "2026-01-31" / "federated").exists()

@@ -1,0 +1,52 @@
+"""What a step of a night that was killed leaves, and when it goes."""
+
+import os
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from headrace.infra import paths
+from headrace.jobs.batch import night
+from headrace.jobs.batch.night import Night
+
+NIGHT = Night(date(2026, 1, 31))
+KILLED = """
+import os, sys
+from datetime import date
+from headrace.jobs.batch.night import Night
+with Night(date(2026, 1, 31)).writing(sys.argv[1]) as draft:
+    (draft / "parts").mkdir()
+    (draft / "parts" / "0").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def killed(step: str) -> Path:
+    """Its draft, an hour after the last write."""
+    subprocess.run([sys.executable, "-c", KILLED, step], cwd=paths.PACKAGE, check=False)
+    (draft,) = NIGHT.folder.glob(f".{step}-*")
+    age(draft)
+    return draft
+
+
+def age(folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (time.time() - 3600,) * 2)
+
+
+def test_drafts_in_which_nothing_is_written_any_more_are_swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    dead, living = [killed(step) for step in ("als", "check-refused")], killed("land")
+    (living / "parts" / "0").write_text("whole")
+    with NIGHT.writing("gate") as folder:
+        (folder / "verdict.json").write_text("{}")
+    (NIGHT.folder / ".two_tower").mkdir()  # what a training goes on from
+    for name in ("gate", ".two_tower"):
+        age(NIGHT.folder / name)
+    assert night.sweep(time.time() - 7200) == []
+    assert sorted(night.sweep(time.time() - 1800)) == sorted(dead)
+    assert {path.name for path in NIGHT.folder.iterdir()} == {living.name, "gate", ".two_tower", ".lock"}

@@ -1,0 +1,57 @@
+"""The plans of the jobs on `clicks`: one Kafka read, one validation and one history, however many sinks there are."""
+
+import subprocess
+import sys
+
+import pytest
+
+from headrace.infra import paths
+from headrace.infra.stack import programs
+
+JOBS = paths.PACKAGE / "jobs" / "streaming"
+
+
+def optimized(job: str) -> str:
+    client = programs.flink_home() / "bin" / "flink"
+    options = ["-t", "local", "--jarfile", str(paths.job_jar()), "-pyclientexec", sys.executable]
+    command = [str(client), "run", *options, "-py", str(JOBS / f"{job}.py"), "--explain"]
+    done = subprocess.run(command, cwd=paths.PACKAGE, capture_output=True, text=True)
+    assert "== Optimized Execution Plan ==" in done.stdout, done.stdout + done.stderr
+    return done.stdout.partition("== Optimized Execution Plan ==")[2]
+
+
+@pytest.mark.flink
+@pytest.mark.parametrize(
+    ("job", "writer", "sinks"), [("session_features", "project", 3), ("collaborative", "recommend", 1)]
+)
+def test_each_record_is_read_validated_and_counted_once(job: str, writer: str, sinks: int) -> None:
+    plan = optimized(job)
+    assert plan.count("Sink(table=") == sinks
+    assert plan.count("TableSourceScan(") == 1
+    assert plan.count("checked(") == 1
+    assert plan.count(f"{writer}(") == 1
+    assert plan.count("user_history(") == 1
+    assert plan.count("Exchange(") == 1
+
+
+@pytest.mark.flink
+def test_the_bandit_validates_each_topic_once_and_keeps_each_state_once() -> None:
+    plan = optimized("bandit")
+    assert plan.count("Sink(table=") == 3
+    assert plan.count("TableSourceScan(") == 2
+    for once in ("shown(", "feedback(", "project(", "arm_sums(", "Deduplicate(", "Join(", "GroupAggregate("):
+        assert plan.count(once) == 1, once
+
+
+def test_pyflink_runs_its_cython_path() -> None:
+    import pyflink.fn_execution.beam.beam_operations_fast  # noqa: F401
+
+
+@pytest.mark.flink
+def test_federated_checks_and_keeps_each_frame_once() -> None:
+    plan = optimized("federated")
+    assert plan.count("Sink(table=") == 4
+    assert plan.count("TableSourceScan(") == 5
+    assert plan.count("framed(") == 1
+    assert plan.count("intake(") == plan.count("fold(") == plan.count("folded(") == 1
+    assert "GroupAggregate(" not in plan

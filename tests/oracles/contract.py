@@ -1,0 +1,74 @@
+"""The rules of schemas/*.avsc, judged one record at a time: the independent half of the oracle that reads bytes.
+
+JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are none. An integer field takes no
+1.0, a real field takes integers, neither takes true. An integer beyond 64 bits breaks a bound, a real beyond float64
+is no JSON.
+"""
+
+import json
+from math import isinf
+from pathlib import Path
+from typing import Any
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+VALUE_MAX_BYTES = 1024 * 1024
+HUGE = 10**400  # stands for any integer of absurd length: outside every bound
+
+
+class Contract:
+    """The rules of one schema, read from its .avsc, and the reasons for which a record breaks them."""
+
+    def __init__(self, name: str) -> None:
+        self.fields = json.loads((SCHEMAS / f"{name}.avsc").read_text())["fields"]
+
+    def check(self, raw: bytes | None) -> tuple[dict[str, Any], str]:
+        """The record, {} if it is none, and the reasons for which it is refused joined by |."""
+        if raw is not None and len(raw) > VALUE_MAX_BYTES:
+            return {}, "size"
+        try:
+            record = parse(raw)
+        except (ValueError, RecursionError):
+            return {}, "json"
+        if not isinstance(record, dict):
+            return {}, "type"
+        reasons = dict.fromkeys(r for f in self.fields if (r := broken_rule(f, record)))
+        return record, "|".join(reasons)
+
+
+def parse(raw: bytes | None) -> Any:
+    if raw is None:
+        message = "a tombstone is no JSON"
+        raise ValueError(message)
+    record = json.loads(raw.decode("utf-8"), parse_constant=refuse_constant, parse_int=parse_int)
+    if b"\\u" in raw:
+        json.dumps(record, ensure_ascii=False).encode("utf-8")  # an escaped lone surrogate is no UTF-8
+    return record
+
+
+def refuse_constant(name: str) -> None:
+    message = f"{name} is no JSON"
+    raise ValueError(message)
+
+
+def parse_int(digits: str) -> int:
+    return int(digits) if len(digits) < 400 else HUGE * (-1 if digits[0] == "-" else 1)
+
+
+def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
+    kind: Any = rule["type"]
+    value: Any = record.get(rule["name"])
+    if isinstance(kind, list):
+        if value is None:
+            return ""
+        kind = kind[1]
+    elif rule["name"] not in record:
+        return "missing"
+    if isinstance(kind, dict):
+        return "type" if type(value) is not str else "" if value in kind["symbols"] else "value"
+    if type(value) not in {"string": (str,), "long": (int,), "double": (int, float)}[kind]:
+        return "type"
+    if isinstance(value, float) and isinf(value):
+        return "json"
+    size = len(value) if kind == "string" else value
+    low, high = ("minLength", "maxLength") if kind == "string" else ("minimum", "maximum")
+    return "" if rule.get(low, size) <= size <= rule.get(high, size) else "value"

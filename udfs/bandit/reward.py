@@ -1,0 +1,105 @@
+"""The reward of an impression, from the feedback on it.
+
+`Rule` describes, the functions interpret; docs/bandit.md defines each term. A reward is a multiple of 2^-12, so that
+sums of it are exact (udfs/bandit/arms). The reward of an impression is a function of the set of feedback events seen so
+far: their order and their repeats change nothing.
+
+    >>> impression([Feedback("click", elapsed_ms=4_000, session_position=3)], Rule())
+    1.199951171875
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headrace.schemas import enum
+from headrace.udfs.bandit.arms import REWARD_MAX, Floats, quantise
+
+ACTIONS = tuple(enum("click", "action"))
+_CODES = {action: code for code, action in enumerate(ACTIONS)}
+_VALUES = {"click": 1.0, "view": 0.5, "like": 2.0, "share": 3.0, "purchase": 10.0, "dislike": -1.0, "block": -5.0}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What each action on a shown item is worth; an action that is not named is worth 0."""
+
+    values: Mapping[str, float] = field(default_factory=lambda: dict(_VALUES))
+    fast_ms: int = 10_000
+    fast_factor: float = 1.2
+    first_factor: float = 1.1
+    reward_delay_ms: int = 300_000
+
+    def __post_init__(self) -> None:
+        for name, value in self._numbers():
+            if not (isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be finite and >= 0, got {value}")
+        for action, value in self.values.items():
+            if action not in _CODES:
+                raise ValueError(f"values must name actions of schemas/click.avsc, got {action!r}")
+            extreme = value * max(1.0, self.fast_factor) * max(1.0, self.first_factor) if value > 0 else value
+            if not -REWARD_MAX <= extreme <= REWARD_MAX:
+                raise ValueError(f"values[{action}]: rewards must lie within [-16, 16], got {extreme}")
+
+    def _numbers(self) -> list[tuple[str, float]]:
+        names = ("fast_ms", "fast_factor", "first_factor", "reward_delay_ms")
+        return [
+            ("values[purchase]", self.values.get("purchase", 0.0)),
+            *((name, getattr(self, name)) for name in names),
+        ]
+
+    @cached_property
+    def table(self) -> Floats:
+        """The reward of each (action, is fast, is first of its session), shape (actions, 2, 2): all that can occur."""
+        value = np.array([self.values.get(action, 0.0) for action in ACTIONS])[:, None, None]
+        factor = np.outer([1.0, self.fast_factor], [1.0, self.first_factor])
+        return quantise(np.where(value > 0, value * factor, value), REWARD_MAX)
+
+
+class Feedback(NamedTuple):
+    action: str
+    elapsed_ms: int  # from the impression's t to the feedback's
+    session_position: int | None
+
+
+def counts(elapsed_ms: ArrayLike, rule: Rule) -> NDArray[np.bool_]:
+    """Whether feedback comes in time; shape of elapsed_ms."""
+    elapsed = np.asarray(elapsed_ms)
+    return (elapsed >= 0) & (elapsed <= rule.reward_delay_ms)
+
+
+def feedback(event: Feedback, rule: Rule) -> float:
+    """The reward of one event that counts."""
+    fast, first = event.elapsed_ms <= rule.fast_ms, event.session_position == 0
+    return float(rule.table[_CODES[event.action], int(fast), int(first)])
+
+
+def feedbacks(actions: Sequence[str], elapsed_ms: ArrayLike, session_positions: ArrayLike, rule: Rule) -> Floats:
+    """`feedback` of n events, columns of n; a position may be None or NaN."""
+    codes = [_CODES[action] for action in actions]
+    fast = np.asarray(elapsed_ms) <= rule.fast_ms
+    first = np.asarray(session_positions) == 0
+    return rule.table[codes, fast.astype(int), first.astype(int)]
+
+
+def impression(events: Iterable[Feedback], rule: Rule) -> float:
+    """The reward of one impression, given all feedback on it."""
+    seen = [event for event in events if counts(event.elapsed_ms, rule)]
+    if any(event.action == "refund" for event in seen):
+        seen = [event for event in seen if event.action != "purchase"]
+    rewards = [feedback(event, rule) for event in seen]
+    return min(rewards) if min(rewards, default=0.0) < 0 else max(rewards, default=0.0)
+
+
+def impressions(lowest: ArrayLike, kept: ArrayLike, highest: ArrayLike, refunded: ArrayLike) -> Floats:
+    """`impression` of n, from what a GROUP BY keeps of each; all (n,), the impression itself among the rewards with 0.
+
+    lowest, highest: over all feedback that counts; kept: the highest of what is no purchase; refunded: is one there.
+    """
+    lowest = np.asarray(lowest, np.float64)
+    return np.where(lowest < 0, lowest, np.where(np.asarray(refunded, bool), kept, highest))

@@ -1,0 +1,65 @@
+"""Lists of what goes together, from the counts that the JVM keeps of one item (udfs/jvm/Together.java).
+
+docs/collaborative.md, "Together" and "Trending"; the maths is in udfs/covisitation/counts.py. Packed, little-endian,
+one other item behind another: lengths u16 of its name and of the rest; name UTF-8; its total, newest bucket i32 and
+users f64, rounded and decayed as of then; then bucket i32 and users i32 for each bucket in which users hold both.
+"""
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+
+from headrace.udfs.covisitation import counts
+from headrace.udfs.covisitation.counts import ByBucket, Decay, Table
+
+KINDS = ("viewed", "bought", "touched")  # as the JVM numbers them; the last is of everybody, not of an item
+TOUCHED = KINDS.index("touched")
+_LENGTHS, _TOTAL, _CELL = struct.Struct("<HH"), struct.Struct("<id"), struct.Struct("<ii")
+_DECIMALS = 7  # of a score: what machines could round differently lies beyond
+
+
+class Rules(NamedTuple):
+    n: int
+    half_life: float  # in buckets
+    horizon: int
+    shrink: float
+
+
+class Other(NamedTuple):
+    item: str
+    newest: int  # bucket
+    users: float  # who hold it, as of newest
+    both: ByBucket
+
+
+def listed(kind: int, item: str, packed: bytes, as_of_ms: int, rules: Rules) -> bytes | None:
+    """The list as JSON; None if nothing is in it."""
+    others = decode(packed)
+    decay = Decay(max((_newest(other) for other in others), default=0), rules.half_life, rules.horizon)
+    if kind == TOUCHED:
+        entries = counts.trending(Table({}, {other.item: other.both for other in others}), decay, rules.n)
+    else:
+        both = {other.item: other.both for other in others if other.item != item}
+        totals: dict[str, ByBucket] = {other.item: {other.newest: other.users} for other in others}
+        entries = counts.top(Table({item: both}, totals), item, decay, rules.n, rules.shrink)
+    reason = None if kind == TOUCHED else item
+    items = [{"item": name, "score": round(score, _DECIMALS), "reason": reason} for name, score in entries]
+    return msgspec.json.encode({"version": "", "as_of_ms": as_of_ms, "items": items}) if items else None
+
+
+def _newest(other: Other) -> int:
+    return max(other.newest, *other.both)
+
+
+def decode(packed: bytes) -> list[Other]:
+    others, at, end = [], 0, len(packed)
+    while at < end:
+        name, rest = _LENGTHS.unpack_from(packed, at)
+        at += _LENGTHS.size
+        item = packed[at : at + name].decode()
+        newest, users = _TOTAL.unpack_from(packed, at + name)
+        cells = packed[at + name + _TOTAL.size : at + name + rest]
+        others.append(Other(item, newest, users, dict(_CELL.iter_unpack(cells))))
+        at += name + rest
+    return others

@@ -1,0 +1,104 @@
+"""From what users did to the strengths r_ui that udfs/factors/als.py fits: docs/collaborative.md, "Strength".
+
+A function of the histories given and of nothing else: ages count from each user's own newest event.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.schemas import enum
+from headrace.udfs.factors.als import Float, Int, Rows
+from headrace.udfs.factors.top_n import Excluded
+
+ACTIONS = tuple(enum("click", "action"))
+WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "purchase": 5.0}
+RATE = 5.0  # weight of the best rating; others in proportion
+RATE_WITHOUT_RATING = 3.0
+REFUSALS = ("dislike", "block")
+UNSEEN = ("search", "ignore")  # what does not make an item seen
+UNKNOWN = -1  # index of an item that the model does not know
+NO_FEATURE = -1  # what an event that does not say says of a user
+
+
+class Events(NamedTuple):
+    """Columns of n events, those of one user in arrival order."""
+
+    users: Int  # 0 to the number of users - 1
+    items: Int  # index in the model's item map, or UNKNOWN
+    actions: Int  # index in ACTIONS
+    ratings: Float  # NaN where there is none
+    t_ms: Int
+    features: Int | None = None  # (n, kinds) what each says of the user, hashed, or NO_FEATURE
+
+    def where(self, chosen: NDArray[np.bool_] | Int) -> "Events":
+        users, items, actions, ratings, t_ms, features = self
+        said = None if features is None else features[chosen]
+        return Events(users[chosen], items[chosen], actions[chosen], ratings[chosen], t_ms[chosen], said)
+
+
+class Histories(NamedTuple):
+    rows: Rows  # strengths > 0
+    seen: Excluded  # what no list of the user may hold
+
+
+def histories(events: Events, users: int, items: int, half_life_ms: float, rating_max: float = 5.0) -> Histories:
+    """One row per user; half_life_ms may be inf: then age plays no part."""
+    for name, value in (("half_life_ms", half_life_ms), ("rating_max", rating_max)):
+        if not value > 0:
+            raise ValueError(f"{name} must be > 0, got {value}")
+    weights = _weights(events, rating_max) * _recency(events, users, half_life_ms)
+    known = events.items != UNKNOWN
+    actions, t_ms, weights = events.actions[known], events.t_ms[known], weights[known]
+    cells, cell = np.unique(events.users[known] * items + events.items[known], return_inverse=True)
+    weights[_refunded(cell, actions, t_ms, len(cells))] = 0.0
+    strengths: Float = np.bincount(cell, weights, len(cells)).astype(np.float64)
+    strengths[cell[_any(actions, REFUSALS)]] = 0.0
+    seen = np.zeros(len(cells), bool)
+    seen[cell[~_any(actions, UNSEEN)]] = True
+    return Histories(_rows(cells, strengths, users, items), Excluded(*np.divmod(cells[seen], items)))
+
+
+def user_features(events: Events, users: int) -> Int:
+    """(users, kinds): of each kind what a user's events say last, NO_FEATURE where none says."""
+    columns = np.empty((len(events.users), 0), np.int64) if events.features is None else events.features
+    found = np.full((users, columns.shape[1]), NO_FEATURE, np.int64)
+    for kind, column in enumerate(columns.T):
+        says = column != NO_FEATURE
+        found[events.users[says], kind] = column[says]
+    return found
+
+
+def _weights(events: Events, rating_max: float) -> Float:
+    weights = np.array([WEIGHTS.get(action, 0.0) for action in ACTIONS])[events.actions]
+    rated = np.clip(events.ratings / rating_max, 0.0, 1.0) * RATE
+    rated = np.where(np.isnan(rated), RATE_WITHOUT_RATING, rated)
+    return np.where(_any(events.actions, ("rate",)), rated, weights)
+
+
+def _recency(events: Events, users: int, half_life_ms: float) -> Float:
+    newest = np.zeros(users, np.int64)
+    np.maximum.at(newest, events.users, events.t_ms)
+    return np.asarray(np.exp2(-(newest[events.users] - events.t_ms) / half_life_ms))
+
+
+def _refunded(cell: Int, actions: Int, t_ms: Int, cells: int) -> NDArray[np.bool_]:
+    """k refunds of an item by a user take back the k newest purchases; which of equal times is all one."""
+    purchases = np.flatnonzero(_any(actions, ("purchase",)))
+    order = purchases[np.lexsort((-t_ms[purchases], cell[purchases]))]
+    rank = np.arange(len(order)) - np.searchsorted(cell[order], cell[order])
+    refunds = np.bincount(cell[_any(actions, ("refund",))], minlength=cells)
+    refunded = np.zeros(len(cell), bool)
+    refunded[order] = rank < refunds[cell[order]]
+    return refunded
+
+
+def _rows(cells: Int, strengths: Float, users: int, items: int) -> Rows:
+    owners, columns = np.divmod(cells[strengths > 0], items)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=users))]).astype(np.int64)
+    return Rows(indptr, columns, strengths[strengths > 0])
+
+
+def _any(actions: Int, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    return np.isin(actions, [ACTIONS.index(name) for name in names])

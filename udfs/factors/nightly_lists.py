@@ -1,0 +1,129 @@
+"""The lists of a night: of each user, from all they did, and of each item, those most like it.
+
+A user's list: the best `candidates` by x_u'y_i without what was seen or left out, of which udfs/factors/diversity takes
+n. The reason of an item is the item that the user wanted and that is most like it (cosine), none where nothing is
+alike. The list of an item: the n others of highest cosine. docs/night.md, "Precompute".
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.udfs.factors import diversity
+from headrace.udfs.factors.als import Float, Int, Real, Rows
+from headrace.udfs.factors.diversity import Groups, Rule
+from headrace.udfs.factors.top_n import NONE, Excluded, Top, listed_top_n
+
+_DECIMALS = 7  # of a score, as in udfs/factors/live_lists
+_WIDER = 10  # times the items wanted, where an index by inner product is asked for the nearest by cosine
+
+# (vectors (u, f), k) -> (scores, items), (u, k): an index that may find listed items only; NONE where it found fewer.
+Search = Callable[[Real, int], tuple[NDArray[np.float32], Int]]
+
+
+class Catalogue(NamedTuple):
+    """A version, made ready to be asked for many lists."""
+
+    version: str
+    as_of_ms: int
+    items: Sequence[str]
+    Y: Real  # (m, f)
+    units: NDArray[np.float32]  # (m, f), of length 1
+    listed: Int  # places of the items that a list may hold, ascending
+    shown: Real  # their rows of Y
+    groups: Groups | None = None
+    search: Search | None = None  # instead of the exact scan
+
+
+class Wish(NamedTuple):
+    n: int
+    candidates: int
+    rule: Rule
+
+
+def catalogue(version: str, as_of_ms: int, items: Sequence[str], Y: Real, left_out: Iterable[str]) -> Catalogue:
+    absent = set(left_out)
+    listed = np.array([place for place, item in enumerate(items) if item not in absent], np.int64)
+    return Catalogue(version, as_of_ms, items, Y, diversity.unit(Y), listed, Y[listed] if absent else Y)
+
+
+def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: Wish) -> list[bytes | None]:
+    """The list of each user as JSON; None for a vector of zeros, of whom nothing is known, or if no item is left."""
+    top = _candidates(known, X, seen, wish.candidates)
+    taken = diversity.mmr(top.items, top.scores, known.units, wish.n, wish.rule, known.groups)
+    items = np.where(taken == NONE, NONE, np.take_along_axis(top.items, taken, 1))
+    scores = np.take_along_axis(top.scores, taken, 1)
+    has_vector = np.any(X != 0, axis=1).tolist()
+    return [
+        encoded(known, items[user], scores[user], _reasons(known, items[user], _row(wanted, user)))
+        if has_vector[user]
+        else None
+        for user in range(len(X))
+    ]
+
+
+def similar(known: Catalogue, of: Int, n: int) -> list[bytes | None]:
+    """The list of each of these items; its reason is the item. None where no item is like it at all."""
+    units, itself = known.units[of], Excluded(np.arange(len(of)), of)
+    if known.search is None:
+        top = listed_top_n(units, known.units[known.listed], known.listed, n, itself)
+    else:
+        found = _found(known, units, known.search(units, min(_WIDER * n, len(known.listed)))[1], itself)
+        top = _best(found, np.einsum("uf,ukf->uk", units, known.units[found]), n)
+    alike = np.where(top.scores > 0, top.items, NONE)
+    why = np.broadcast_to(of[:, None], alike.shape)
+    return [encoded(known, *row) for row in zip(alike, top.scores, why, strict=True)]
+
+
+def encoded(known: Catalogue, items: Int, scores: Float, reasons: Int) -> bytes | None:
+    names = known.items
+    rows = zip(items.tolist(), (np.round(scores, _DECIMALS) + 0.0).tolist(), reasons.tolist(), strict=True)
+    entries = [
+        {"item": names[item], "score": score, "reason": None if why == NONE else names[why]}
+        for item, score, why in rows
+        if item != NONE
+    ]
+    return listed(known.version, known.as_of_ms, entries) if entries else None
+
+
+def listed(version: str, as_of_ms: int, entries: list[dict[str, object]]) -> bytes:
+    return msgspec.json.encode({"version": version, "as_of_ms": as_of_ms, "items": entries})
+
+
+def _candidates(known: Catalogue, X: Real, seen: Excluded, n: int) -> Top:
+    if known.search is None:
+        return listed_top_n(X, known.shown, known.listed, n, seen)
+    most_seen = int(np.bincount(seen.users, minlength=1).max())
+    found = _found(known, X, known.search(X, min(n + most_seen, len(known.listed)))[1], seen)
+    return _best(found, np.einsum("uf,ukf->uk", X.astype(np.float64), known.Y[found].astype(np.float64)), n)
+
+
+def _found(known: Catalogue, X: Real, items: Int, excluded: Excluded) -> Int:
+    """What an index found, without the excluded ones."""
+    m = len(known.items)
+    pairs = np.arange(len(X))[:, None] * m + items
+    return np.where(np.isin(pairs, excluded.users * m + excluded.items) | (items < 0), NONE, items)
+
+
+def _best(items: Int, scores: Float, n: int) -> Top:
+    """The n best by (score descending, item ascending)."""
+    scores = np.where(items == NONE, -np.inf, scores)
+    order = np.lexsort((items, -scores))[:, :n]
+    padding = ((0, 0), (0, max(n - order.shape[1], 0)))
+    best, values = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
+    return Top(np.pad(best, padding, constant_values=NONE), np.pad(values, padding, constant_values=-np.inf))
+
+
+def _row(rows: Rows, user: int) -> Int:
+    return rows.columns[rows.indptr[user] : rows.indptr[user + 1]]
+
+
+def _reasons(known: Catalogue, items: Int, wanted: Int) -> Int:
+    if not len(wanted):
+        return np.full(len(items), NONE, np.int64)
+    alike = known.units[items] @ known.units[wanted].T  # (n, wanted)
+    best = np.argmax(alike, axis=1)
+    return np.where(alike[np.arange(len(items)), best] > 0, wanted[best], NONE)

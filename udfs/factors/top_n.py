@@ -1,0 +1,149 @@
+"""The N best items of each user by x_u'y_i, exactly, and why each is there.
+
+Scores of a block of items are a float32 matrix product. An item whose float32 score lies more than twice the rounding
+error below the N-th best cannot be among the best N; the few that remain are scored again in float64, one product at a
+time. So the list is that of float64 scores, has the same bits in every batch, and equal scores come by item index.
+
+The N-th best needs no sort of all scores: with items in groups, at least N items reach the N-th highest group maximum.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.udfs.factors import als
+from headrace.udfs.factors.als import Basis, Float, Int, Objective, Real, Rows
+
+NONE = -1  # where a user has fewer than N items left
+_SCORES = 1 << 20  # float32 scores held at a time: 4 MiB
+_GROUP = 16  # items that share a maximum
+_ULP = 2.0**-24  # half a unit in the last place of float32, relative
+
+
+class Top(NamedTuple):
+    items: Int  # (users, n), best first, NONE at the end
+    scores: Float  # (users, n), -inf at NONE
+
+
+class Excluded(NamedTuple):
+    """What no list may hold: pairs of user and item, in any order, repeated or not."""
+
+    users: Int
+    items: Int
+
+
+class _Candidates(NamedTuple):
+    users: Int
+    items: Int
+    approximate: Float
+
+
+def longest(Y: Real) -> float:
+    """max |y_i|, which bounds the rounding; worth keeping beside a Y that serves many calls."""
+    return float(np.sqrt(np.einsum("if,if->i", Y, Y, dtype=np.float64).max(initial=0.0)))
+
+
+def top_n(X: Real, Y: Real, n: int, excluded: Excluded, longest_y: float | None = None) -> Top:
+    """X (users, f), Y (items, f): the first n by (score descending, item ascending), without the excluded ones."""
+    if n < 1:
+        raise ValueError(f"n must be >= 1, got {n}")
+    margin = 2 * _rounding(X, longest(Y) if longest_y is None else longest_y)
+    users, items, _ = _candidates(X.astype(np.float32), Y, n, excluded, margin)
+    scores = np.einsum("pf,pf->p", X[users].astype(np.float64), Y[items].astype(np.float64))
+    order = np.lexsort((items, -scores, users))
+    users, items, scores = users[order], items[order], scores[order]
+    rank = np.arange(len(users)) - np.searchsorted(users, users)
+    best = rank < n
+    top = Top(np.full((len(X), n), NONE, np.int64), np.full((len(X), n), -np.inf))
+    top.items[users[best], rank[best]] = items[best]
+    top.scores[users[best], rank[best]] = scores[best]
+    return top
+
+
+def listed_top_n(X: Real, shown: Real, listed: Int, n: int, excluded: Excluded, longest_y: float | None = None) -> Top:
+    """Of some items alone: listed (k,), their places, ascending; shown (k, f), their rows of Y."""
+    if not len(listed):
+        return Top(np.full((len(X), n), NONE, np.int64), np.full((len(X), n), -np.inf))
+    at = np.minimum(np.searchsorted(listed, excluded.items), len(listed) - 1)
+    here = listed[at] == excluded.items
+    top = top_n(X, shown, n, Excluded(excluded.users[here], at[here]), longest_y)
+    return Top(np.where(top.items == NONE, NONE, listed[top.items]), top.scores)
+
+
+def _candidates(X: Real, Y: Real, n: int, excluded: Excluded, margin: Float) -> _Candidates:
+    """Every item that can be among the n best of its user, and few others."""
+    floor = np.full(
+        (len(X), n), -np.inf, np.float32
+    )  # the highest group maxima so far; the lowest bounds the n-th score
+    found = []
+    for first, scores in _blocks(X, Y, excluded):
+        maxima = _maxima(scores)
+        floor = np.partition(np.hstack([floor, maxima]), -n, axis=1)[:, -n:]
+        users, items = _reaching(scores, maxima, floor.min(axis=1) - margin)
+        found.append(_Candidates(users, items + first, scores[users, items].astype(np.float64)))
+    every = _Candidates(*map(np.concatenate, zip(*found, strict=True))) if found else _nobody()
+    still = every.approximate >= (floor.min(axis=1) - margin)[every.users]
+    return _Candidates(*(column[still] for column in every))
+
+
+def _nobody() -> _Candidates:
+    return _Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
+def _rounding(X: Real, longest_y: float) -> Float:
+    """Bound of the error of any float32 score of each user, x's own included: (f + 2) u |x| |y| (Higham 2002, 3.1)."""
+    lengths = np.linalg.norm(X.astype(np.float64), axis=1)
+    # Denormals round absolutely, not relatively; a hundredth is for the rounding of this line.
+    return np.asarray(1.01 * (X.shape[1] + 2) * (_ULP * lengths * longest_y + 2.0**-126))
+
+
+def _blocks(X: Real, Y: Real, excluded: Excluded) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(first item, scores of the items from there on, (users, block)), the excluded ones -inf."""
+    width = max(_GROUP, _SCORES // max(len(X), 1))
+    order = np.argsort(excluded.items, kind="stable")
+    users, items = excluded.users[order], excluded.items[order]
+    for first in range(0, len(Y), width):
+        scores = X @ Y[first : first + width].astype(np.float32, copy=False).T
+        here = slice(*np.searchsorted(items, [first, first + width]))
+        scores[users[here], items[here] - first] = -np.inf
+        yield first, scores
+
+
+def _maxima(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(users, groups + rest): group g holds the items g, g + groups, g + 2 groups, ...; the rest stand alone."""
+    groups = scores.shape[1] // _GROUP
+    whole = scores[:, : groups * _GROUP].reshape(len(scores), _GROUP, groups)
+    return np.hstack([whole.max(axis=1), scores[:, groups * _GROUP :]])
+
+
+def _reaching(scores: NDArray[np.float32], maxima: NDArray[np.float32], bound: Float) -> tuple[Int, Int]:
+    """(users, items) whose score is at least the user's bound; -inf never is. Looks only into groups that reach it."""
+    groups = scores.shape[1] // _GROUP
+    users, at = np.nonzero((maxima >= bound[:, None]) & (maxima > -np.inf))
+    inside, steps = at < groups, groups * np.arange(_GROUP)
+    alone = at[~inside] - groups + groups * _GROUP
+    items = np.concatenate([(at[inside, None] + steps).ravel(), alone])
+    users = np.concatenate([np.repeat(users[inside], _GROUP), users[~inside]])
+    values = scores[users, items]
+    reach = (values >= bound[users]) & (values > -np.inf)
+    return users[reach], items[reach]
+
+
+def reasons(other: Basis, rows: Rows, objective: Objective, items: Int) -> Int:
+    """Of each listed item (users, n), the item of the user's history that adds most to its score; ties: the first.
+
+    NONE where the history is empty, the place is empty, or nothing in the history adds anything.
+    """
+    why = np.full(items.shape, NONE, np.int64)
+    users = np.flatnonzero(np.diff(rows.indptr))
+    if not len(users):
+        return why
+    shares = als.contributions(other, rows, objective, items)
+    most = np.maximum.reduceat(shares, rows.indptr[users], axis=0)
+    lengths = np.diff(rows.indptr)[users]
+    entries = np.where(shares == np.repeat(most, lengths, axis=0), np.arange(len(shares))[:, None], len(shares))
+    first = np.minimum.reduceat(entries, rows.indptr[users], axis=0)
+    why[users] = np.where((items[users] == NONE) | (most <= 0), NONE, rows.columns[first])
+    return why
