@@ -22,11 +22,12 @@ def submit(
     arguments: Annotated[list[str] | None, typer.Argument(help="For the job itself, after --.")] = None,
 ) -> None:
     """Run a job on the cluster at flink.rest; returns when all its tasks run."""
-    from headrace.infra.launch import streaming
+    from headrace.infra.launch import environments, streaming
     from headrace.infra.settings import load
 
     if state_backend not in (None, "hashmap", "rocksdb"):
         raise HeadraceError(f"--state-backend must be hashmap or rocksdb, got {state_backend!r}")
+    environments.enter("streaming")
     wish = streaming.Submission(job, parallelism, state_backend, from_savepoint, tuple(arguments or ()))
     print(f"{job} runs as {streaming.submit(load(), wish)}")
 

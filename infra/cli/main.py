@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,14 @@ class OneLineErrors(TyperGroup):
             raise typer.Exit(REFUSED if isinstance(error, Refusal) else 1) from None
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from headrace import __version__
+
+        print(f"headrace {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=OneLineErrors,
     no_args_is_help=True,
@@ -35,6 +44,59 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Clicks in Kafka to session features and recommendations in Redis, by Flink.",
 )
+WITHOUT_PROJECT = ("init", "doctor")  # every other command reads or writes a home
+
+
+@app.callback()
+def headrace(
+    ctx: typer.Context,
+    project: Annotated[
+        Path | None, typer.Option(envvar="HEADRACE_PROJECT", help="The folder of headrace.toml, if not here or above.")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """The processes that a command starts are of the same project, wherever they run."""
+    from headrace.infra import paths
+
+    if project:
+        os.environ["HEADRACE_PROJECT"] = str(project)
+    if folder := paths.project():
+        os.environ["HEADRACE_PROJECT"] = str(folder)
+    if ctx.invoked_subcommand not in WITHOUT_PROJECT and not {"--help", "-h"} & set(ctx.args):
+        paths.require_project()
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is missing.")],
+) -> None:
+    """Write a project: a shop's settings, rules, gates and checks, an example client, a README."""
+    from headrace.infra.launch import new_project
+
+    written = new_project.write(folder)
+    print(f"{folder}: {', '.join(written)}")
+    print(f"next: cd {folder}; headrace install streaming; headrace up")
+
+
+@app.command()
+def install(
+    names: Annotated[list[str], typer.Argument(metavar="streaming|batch|edge|airflow...")],
+) -> None:
+    """Make the environments in which the stack, the night, the nodes and Airflow run, from locked versions."""
+    from rich.console import Console
+
+    from headrace.infra.launch import environments
+    from headrace.infra.stack import jars
+
+    if unknown := [name for name in names if name not in environments.MARKS]:
+        raise HeadraceError(f"environments are {', '.join(environments.MARKS)}, got {', '.join(unknown)}")
+    console = Console()
+    for name in names:
+        with console.status(f"installing {name}"):
+            environments.install(name)
+            if name == "batch":
+                jars.ensure_spark()
+        console.print(f"{name}: {environments.ready(name)}", soft_wrap=True)
 
 
 @app.command()
@@ -42,6 +104,9 @@ def up() -> None:
     """Start Kafka, Redis and Flink, wait until they are healthy, and keep them so."""
     from rich.console import Console
 
+    from headrace.infra.launch import environments
+
+    environments.enter("streaming")
     from headrace.infra.stack import lifecycle
 
     lifecycle.up(Console())

@@ -23,6 +23,9 @@ def demo(
     """Start everything; simulated shoppers click and a bandit learns. Ends by Ctrl-C, and leaves the stack up."""
     from rich.console import Console
 
+    from headrace.infra.launch import environments
+
+    environments.enter("streaming")
     from headrace.infra.demo import run as product_demo
 
     product_demo.demo(Console(), seconds, data)
@@ -38,9 +41,12 @@ def restore(
     from rich.console import Console
 
     from headrace.infra.clients import kafka_topics
+    from headrace.infra.launch import environments
     from headrace.infra.operate import restore as product_restore
     from headrace.infra.settings import load
     from headrace.schemas.topics import CLICKS
+
+    environments.enter("streaming")
 
     console, settings = Console(), load()
     if gone := kafka_topics.bounds(settings.kafka)[0].get(CLICKS):
@@ -114,6 +120,9 @@ def package(out: Annotated[Path, typer.Option(help="Where to.")] = Path("dist"))
     """Make what `flink run` needs on a cluster without this checkout (docs/cluster.md)."""
     from rich.console import Console
 
+    from headrace.infra.launch import environments
     from headrace.infra.launch import package as product_package
+
+    environments.enter("streaming")
 
     product_package.package(Console(), out)

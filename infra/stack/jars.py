@@ -27,6 +27,11 @@ def ensure() -> None:
         build_flink()
 
 
+def ensure_spark() -> None:
+    if _stale(paths.spark_jars() / ".ready", [SPARK_POM]):
+        copy_spark()
+
+
 def copy_kafka() -> None:
     _copy(BROKER_POM, paths.kafka_jars())
 

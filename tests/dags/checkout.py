@@ -65,6 +65,7 @@ class Checkout:
             (made.folder / "jobs" / "batch" / f"{name}.py").write_text(STAND_IN)
         batch = root / "cache" / "env" / "batch" / "bin"
         batch.mkdir(parents=True)
+        (batch.parent / ".ready").touch()
         (batch / "python").symlink_to(paths.python("airflow"))  # the stand-ins need nothing of the batch environment
         (root / "cache" / "env" / "airflow").symlink_to(paths.python("airflow").parents[1])
         made.home.mkdir()
