@@ -12,21 +12,19 @@ Run: headrace run check --date 2026-01-31
 """
 
 import argparse
-import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.errors import Refusal
 from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.jobs.batch import night
-from headrace.jobs.batch.judging import check_report, expectations
-from headrace.jobs.batch.judging.expectations import Limits, Rule
+from headrace.jobs.batch.judging import check_report, expectations, limits
+from headrace.jobs.batch.judging.expectations import Rule
 from headrace.jobs.batch.lake.tables import KEYS, Lake, once
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
@@ -38,16 +36,11 @@ MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 EVENT = [*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms", "rating", "price", "quantity", "day"]
 
 
-class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    days: int
-    limits: Limits
-
-
 def main(options: argparse.Namespace) -> None:
     of = night.of(options)
     if of.is_left(STEP):
         return
-    rules = check(Lake(session(STEP)), of, checks(Path(load().night.checks_file)))
+    rules = check(Lake(session(STEP)), of, limits.checks(Path(load().night.checks_file)))
     failed = [rule for rule in rules if not rule.passed]
     with of.writing(REFUSED if failed else STEP) as folder:
         check_report.write(folder, of.date, rules)
@@ -57,14 +50,7 @@ def main(options: argparse.Namespace) -> None:
     print(f"check of {of.date}: {len(rules)} rules passed, see {of.folder / STEP}/report.html")
 
 
-def checks(path: Path) -> Checks:
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Checks, strict=False)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise HeadraceError(f"{path}: {error}") from None
-
-
-def check(lake: Lake, of: Night, wanted: Checks) -> list[Rule]:
+def check(lake: Lake, of: Night, wanted: limits.Checks) -> list[Rule]:
     snapshot = lake.landed(of.date)
     since = (of.date - timedelta(days=wanted.days - 1)).isoformat()
     files = [f for f in snapshot.files.get(topics.CLICKS, []) if since <= f.day <= of.date.isoformat()]

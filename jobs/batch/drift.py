@@ -12,7 +12,6 @@ Run: headrace run drift --date 2026-01-31
 """
 
 import argparse
-import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -25,9 +24,9 @@ from pyspark.sql import functions as F
 from scipy import stats
 
 from headrace.infra import durable
-from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import load
 from headrace.jobs.batch import night
+from headrace.jobs.batch.judging.limits import DriftLimits, drift_limits
 from headrace.jobs.batch.lake import tables as lake
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
@@ -35,14 +34,6 @@ from headrace.udfs.evaluation import drift
 
 STEP = "drift"
 SEED = 1
-
-
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    reference_days: int
-    rows_min: int
-    sample: int
-    psi: dict[str, float]
-    ks: dict[str, float]
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -68,7 +59,7 @@ def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
     if tonight.is_left(STEP):
         return
-    found = list(measures(read(tonight, limits := the_limits(Path(load().night.drift_file))), limits))
+    found = list(measures(read(tonight, limits := drift_limits(Path(load().night.drift_file))), limits))
     beyond = [each.name for each in found if each.is_beyond]
     with tonight.writing(STEP) as folder:
         report = {"date": tonight.date, "measures": found, "beyond": beyond}
@@ -78,14 +69,7 @@ def main(options: argparse.Namespace) -> None:
     print(f"drift of {tonight.date}: {', '.join(beyond) or 'none'}")
 
 
-def the_limits(path: Path) -> Limits:
-    try:
-        return msgspec.convert(tomllib.loads(path.read_text()), Limits)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
-        raise HeadraceError(f"{path}: {error}") from None
-
-
-def read(tonight: Night, limits: Limits) -> Sides:
+def read(tonight: Night, limits: DriftLimits) -> Sides:
     spark = session(STEP)
     first = tonight.date - timedelta(days=limits.reference_days)
     tables = (of(spark, tonight.date).where(F.col("day") >= F.lit(first)) for of in (lake.clicks, lake.rewards))
@@ -94,7 +78,7 @@ def read(tonight: Night, limits: Limits) -> Sides:
     return Sides(clicks.withColumn("hour", F.hour(F.timestamp_millis("t_ms"))), rewards)
 
 
-def measures(sides: Sides, limits: Limits) -> Iterator[Measure]:
+def measures(sides: Sides, limits: DriftLimits) -> Iterator[Measure]:
     """A column that has too few values on a side is left out."""
     a_day = sides.clicks.groupBy("of_day", "day", "user_id").agg(F.count("*").alias("events_per_user"))
     tables = {"events_per_user": a_day, "reward": sides.rewards, "propensity": sides.rewards}

@@ -11,37 +11,24 @@ Run: headrace run gate --date 2026-01-31
 
 import argparse
 import shutil
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from headrace.infra import durable
-from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.errors import Refusal
 from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.jobs.batch import night
+from headrace.jobs.batch.judging.limits import End, GateProfile, gate_profile
 from headrace.jobs.batch.night import Night
 
 STEP, REFUSED = "gate", "gate-refused"
 Report = dict[str, Any]
 Value = float | int | str | bool | None
-End = Literal["low", "value", "high"]  # of an interval
-
-
-class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    k: int
-    popularity: End
-    champion: End
-    catalogue: float
-    overlap: float
-    tolerance: float
-    segment_tolerance: float
-    segment_users: int
-    floors: dict[Literal["days", "last", "leave_one_out"], dict[str, float]]
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,7 +56,7 @@ def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load().night
     if tonight.is_left(STEP):
         return
-    verdict = judge(tonight, settings.gates, profile(Path(settings.gates_file), settings.gates))
+    verdict = judge(tonight, settings.gates, gate_profile(Path(settings.gates_file), settings.gates))
     keep(tonight, verdict)
     broken = [str(rule) for rule in verdict.rules if not rule.passed]
     if broken:
@@ -88,17 +75,7 @@ def keep(tonight: Night, verdict: Verdict) -> None:
         durable.write(draft / "verdict.json", msgspec.json.format(msgspec.json.encode(verdict), indent=1))
 
 
-def profile(path: Path, name: str) -> Profile:
-    try:
-        every = msgspec.convert(tomllib.loads(path.read_text()), dict[str, Profile], strict=False)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise HeadraceError(f"{path} must hold gates: {error}") from None
-    if name not in every:
-        raise HeadraceError(f"night.gates must be a profile of {path}: {', '.join(every)}, got {name!r}")
-    return every[name]
-
-
-def judge(tonight: Night, name: str, wanted: Profile) -> Verdict:
+def judge(tonight: Night, name: str, wanted: GateProfile) -> Verdict:
     path = tonight.folder / "evaluate" / "report.json"
     if not path.is_file():
         missing = Rule("report", "none", str(path), False, "be at")
@@ -109,7 +86,7 @@ def judge(tonight: Night, name: str, wanted: Profile) -> Verdict:
     return Verdict(all(rule.passed for rule in rules), model, name, rules, report["files"].get(model, {}))
 
 
-def sound(report: Report, model: str, folder: Path, wanted: Profile) -> Iterator[Rule]:
+def sound(report: Report, model: str, folder: Path, wanted: GateProfile) -> Iterator[Rule]:
     """Is it what was evaluated, on events that it had not seen?"""
     yield Rule("report", report["k"], wanted.k, report["k"] == wanted.k, "be of lists of length")
     yield equal("checks", "passed" if report["checks"]["passed"] else "not passed", "passed")
@@ -135,7 +112,7 @@ def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[Rule]:
         yield equal(f"item_map.{name}", durable.sha256(folder / name), evaluated.get(name, "evaluated"))
 
 
-def good(report: Report, model: str, wanted: Profile) -> Iterator[Rule]:
+def good(report: Report, model: str, wanted: GateProfile) -> Iterator[Rule]:
     """Is it better than popularity, and no worse than what readers have?"""
     figures, protocol = report["models"][model], report["protocol"]
     floors = wanted.floors.get(protocol.partition(":")[0])
@@ -156,7 +133,7 @@ def good(report: Report, model: str, wanted: Profile) -> Iterator[Rule]:
         yield from segment(report, model, name, wanted, fair)
 
 
-def segment(report: Report, model: str, name: str, wanted: Profile, fair: bool) -> Iterator[Rule]:
+def segment(report: Report, model: str, name: str, wanted: GateProfile, fair: bool) -> Iterator[Rule]:
     users = report["models"][model]["segments"][name]["users"]
     if users < wanted.segment_users:
         note = f"not judged with fewer than {wanted.segment_users} users"

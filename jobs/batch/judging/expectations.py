@@ -11,6 +11,7 @@ import msgspec
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from pyspark.sql import DataFrame
 
+from headrace.jobs.batch.judging.limits import CheckLimits
 from headrace.jobs.batch.lake.tables import COLUMNS, KEYS, RECORDS
 from headrace.schemas import enum, load, topics
 
@@ -18,18 +19,6 @@ EVERY = (*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms")
 CLICK = RECORDS[topics.CLICKS]
 RANGED = ("rating", "price", "quantity")
 SHOWN = 3  # values of those that break a rule
-
-
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    null_share: float | None = None
-    repeat_share: float | None = None
-    refused_share: float | None = None
-    age_h: float | None = None
-    volume_min: float | None = None
-    volume_max: float | None = None
-    unknown_share: float | None = None
-    busiest_share: float | None = None
-    busiest_per_minute: float | None = None
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -42,7 +31,7 @@ class Rule(msgspec.Struct, frozen=True):
         return f"{self.rule}: must be {self.limit}, got {self.value}"
 
 
-def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: Limits) -> list[Rule]:
+def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: CheckLimits) -> list[Rule]:
     """files: as they were written; figures: of the night, which become a frame of one row."""
     columns = ", ".join(f"{name} DOUBLE" for name in figures)
     row = tuple(None if value is None else float(value) for value in figures.values())
@@ -65,7 +54,7 @@ def _files() -> list[Any]:
     return [gxe.ExpectColumnToExist(column=column, meta=_meta(f"column {column}", "there")) for column in columns]
 
 
-def _events(limits: Limits) -> list[Any]:
+def _events(limits: CheckLimits) -> list[Any]:
     actions, key = enum(CLICK, "action"), list(KEYS[topics.CLICKS])
     found: list[Any] = [
         gxe.ExpectColumnValuesToBeInSet(
@@ -84,7 +73,7 @@ def _events(limits: Limits) -> list[Any]:
     return found
 
 
-def _night(limits: Limits) -> list[Any]:
+def _night(limits: CheckLimits) -> list[Any]:
     """Figures that have no value, since there is nothing to compare with, pass."""
     found = []
     for name, limit in msgspec.structs.asdict(limits).items():

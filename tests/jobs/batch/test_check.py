@@ -11,6 +11,7 @@ import pytest
 from headrace.infra import paths
 from headrace.infra.errors import Refusal
 from headrace.jobs.batch import check, night
+from headrace.jobs.batch.judging import limits
 from headrace.jobs.batch.lake.tables import Lake
 from headrace.jobs.batch.night import Night
 from headrace.schemas.topics import CLICKS
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.spark
 DAY_MS = 86_400_000
 FIRST_MS = 20_454 * DAY_MS  # 2026-01-01
 LAST = date(2026, 1, 9)
-LIMITS = check.checks(paths.CONFIG / "checks.toml")
+LIMITS = limits.checks(paths.CONFIG / "checks.toml")
 
 
 @pytest.fixture(autouse=True)

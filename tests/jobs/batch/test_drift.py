@@ -15,14 +15,16 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from headrace.jobs.batch import drift, night
-from headrace.jobs.batch.drift import Limits, Sides
+from headrace.jobs.batch.drift import Sides
+from headrace.jobs.batch.judging.limits import DriftLimits, drift_limits
 from headrace.jobs.batch.lake import tables
 from headrace.schemas import topics
 
 pytestmark = pytest.mark.spark
 TODAY = date(2026, 1, 31)
 COLUMNS = "user_id STRING, action STRING, hour INT, device STRING, price DOUBLE, day DATE, of_day BOOLEAN"
-LIMITS = Limits(7, 450, 5000, {"action": 0.25, "hour": 0.25, "device": 0.25}, {"price": 0.15, "events_per_user": 0.15})
+PSI, KS = {"action": 0.25, "hour": 0.25, "device": 0.25}, {"price": 0.15, "events_per_user": 0.15}
+LIMITS = DriftLimits(7, 450, 5000, PSI, KS)
 
 
 def day(n: int, clicks_share: float, price: float, users: int, events: int = 1500) -> pd.DataFrame:
@@ -70,7 +72,7 @@ def test_a_limit_of_another_name_is_one_line(tmp_path: Path) -> None:
     wrong = tmp_path / "drift.toml"
     wrong.write_text("reference_day = 7")
     with pytest.raises(Exception, match="reference_day"):
-        drift.the_limits(wrong)
+        drift_limits(wrong)
 
 
 def test_the_job_reads_the_lake_and_says_what_is_beyond(

@@ -18,6 +18,7 @@ from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.versions import store
 from headrace.jobs.batch import gate
 from headrace.jobs.batch.judging import figures as evaluation
+from headrace.jobs.batch.judging import limits
 from headrace.jobs.batch.judging.figures import About
 from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.jobs.batch.night import Night
@@ -231,4 +232,4 @@ def test_an_unknown_profile_is_told(night: Night, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(HeadraceError, match=r"must be a profile of .*gates.toml: standard, production, got 'lenient'"):
         gate.main(OPTIONS)
     with pytest.raises(HeadraceError, match="must hold gates: "):
-        gate.profile(Path("infra/config/settings.toml"), "standard")
+        limits.gate_profile(Path("infra/config/settings.toml"), "standard")

@@ -1,0 +1,38 @@
+"""What a shop brings of its own, by `module:NAME`: a policy, an encoder, a data set, a node's trainer, a model.
+
+The module is one that Python can import, or a file of the project.
+"""
+
+import sys
+from pkgutil import resolve_name
+from typing import Any, TypeVar
+
+from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
+
+T = TypeVar("T")
+
+
+def is_reference(name: str) -> bool:
+    return ":" in name
+
+
+def resolve(setting: str, reference: str) -> Any:
+    """The object that the reference names. Raises HeadraceError, with the setting that holds it, if there is none."""
+    project = paths.project()
+    if project and str(project) not in sys.path:
+        sys.path.append(str(project))
+    try:
+        return resolve_name(reference)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise HeadraceError(
+            f"{setting} must be module:NAME of what Python can import, got {reference!r}: {error}"
+        ) from None
+
+
+def resolve_kind(setting: str, reference: str, kind: type[T]) -> T:
+    """As `resolve`. Raises HeadraceError if it is not of the kind."""
+    extension = resolve(setting, reference)
+    if not isinstance(extension, kind):
+        raise HeadraceError(f"{setting} must name a {kind.__name__}, got {reference!r}, a {type(extension).__name__}")
+    return extension

@@ -1,0 +1,77 @@
+"""What a shop lets pass: gates.toml (models), checks.toml (a day's data), drift.toml (how far data may move).
+
+docs/night.md explains each limit. The steps `check`, `gate` and `drift` interpret them; this module only reads.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from headrace.infra.errors import HeadraceError
+
+T = TypeVar("T")
+End = Literal["low", "value", "high"]  # of an interval
+
+
+class GateProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    k: int
+    popularity: End
+    champion: End
+    catalogue: float
+    overlap: float
+    tolerance: float
+    segment_tolerance: float
+    segment_users: int
+    floors: dict[Literal["days", "last", "leave_one_out"], dict[str, float]]
+
+
+class CheckLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    null_share: float | None = None
+    repeat_share: float | None = None
+    refused_share: float | None = None
+    age_h: float | None = None
+    volume_min: float | None = None
+    volume_max: float | None = None
+    unknown_share: float | None = None
+    busiest_share: float | None = None
+    busiest_per_minute: float | None = None
+
+
+class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    days: int
+    limits: CheckLimits
+
+
+class DriftLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reference_days: int
+    rows_min: int
+    sample: int
+    psi: dict[str, float]
+    ks: dict[str, float]
+
+
+def gate_profile(path: Path, name: str) -> GateProfile:
+    """The profile `name` of gates.toml. Raises HeadraceError for a file that cannot be read and an unknown name."""
+    profiles = _read(path, dict[str, GateProfile], "gates")
+    if name not in profiles:
+        raise HeadraceError(f"night.gates must be a profile of {path}: {', '.join(profiles)}, got {name!r}")
+    return profiles[name]
+
+
+def checks(path: Path) -> Checks:
+    """Raises HeadraceError for a file that cannot be read."""
+    return _read(path, Checks, "checks")
+
+
+def drift_limits(path: Path) -> DriftLimits:
+    """Raises HeadraceError for a file that cannot be read."""
+    return _read(path, DriftLimits, "limits of drift")
+
+
+def _read(path: Path, kind: type[T], what: str) -> T:
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), kind, strict=False)
+    except (OSError, ValueError, msgspec.ValidationError) as error:
+        raise HeadraceError(f"{path} must hold {what}: {error}") from None
