@@ -3,9 +3,10 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from headrace.infra import extensions
+from headrace.infra.errors import HeadraceError
 from headrace.schemas import redis_keys
 from headrace.udfs.bandit import hybrid_linucb
 from headrace.udfs.bandit.arms import Posterior, unpack_posterior
@@ -49,18 +50,28 @@ def policy(
 
     Of hybrid ones alone: the length d of contexts, and own and shared, places in them; empty means all.
     """
+    if extensions.is_reference(name):
+        return _extension(name)
     if name not in POLICIES:
-        raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {name!r}")
+        raise ValueError(f"policy must be one of {', '.join(POLICIES)} or module:NAME, got {name!r}")
     if POLICIES[name] in HYBRID:
         settings["common"] = hybrid_linucb.fit({}, d, 1.0, own, shared)
     made: Policy = POLICIES[name](**settings)
     return made
 
 
+def _extension(reference: str) -> Policy:
+    """A shop's own policy: an object, or a class that is made without arguments."""
+    extension: Any = extensions.resolve("bandit.policy", reference)
+    own: Policy = extension() if isinstance(extension, type) else extension
+    if not callable(getattr(own, "chances", None)):
+        raise HeadraceError(f"bandit.policy must name a Policy, which has `chances`, got {reference!r}")
+    return own
+
+
 def encoder(rules: "Bandit") -> Encoder:
     """That of section [bandit] of infra/config/settings.toml, which the learner goes by."""
-    declared: Encoder = resolve_name(rules.encoder)
-    return declared
+    return extensions.resolve_kind("bandit.encoder", rules.encoder, Encoder)
 
 
 def chooser(rules: "Bandit") -> Chooser:
@@ -74,6 +85,11 @@ def chooser(rules: "Bandit") -> Chooser:
         new_exposure=rules.new_exposure,
         ridge=rules.ridge,
     )
+
+
+def short_name(policy: str) -> str:
+    """The name under which the arms of [bandit] policy are kept: its own, or the NAME of module:NAME."""
+    return policy.rpartition(":")[2]
 
 
 def name_of(policy: Policy) -> str:

@@ -27,6 +27,8 @@ from headrace.edge.policies import RecommendationError as RecommendationError
 from headrace.edge.policies import policy as policy
 from headrace.edge.tracker import Tracker
 from headrace.schemas import redis_keys
+from headrace.schemas.lists import Entry as Entry
+from headrace.schemas.lists import Listed
 from headrace.udfs.bandit.arms import Floats
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Fields
 from headrace.udfs.bandit.slate import Chooser
@@ -40,19 +42,7 @@ FRESH_S = 1.0
 NOTHING: Fields = {}
 
 
-class Entry(msgspec.Struct, frozen=True):
-    item: str
-    score: float
-    reason: str | None = None  # live: the item of the user's history that adds most to the score
-
-
-class Listed(msgspec.Struct, frozen=True):
-    version: str
-    as_of_ms: int
-    items: list[Entry]
-
-
-class Serving(msgspec.Struct, frozen=True):
+class ServedVersion(msgspec.Struct, frozen=True):
     version: str
 
 
@@ -124,7 +114,8 @@ class Recommendations:
         settings = load()
         own: dict[str, Any] = {"stale_after_ms": settings.collaborative.stale_after_ms}
         own["encoder"] = policies.encoder(settings.bandit)
-        own["chooser"] = policies.chooser(settings.bandit) if bandit else None
+        if bandit:
+            own |= {"chooser": policies.chooser(settings.bandit), "name": policies.short_name(settings.bandit.policy)}
         return cls(settings.redis.client(), tracker, **(own | options))
 
     def for_user(
@@ -159,8 +150,8 @@ class Recommendations:
         """The version that serves, as of at most a second ago; empty if none is published."""
         if time.monotonic() >= self._ask_at_s:
             key = redis_keys.model_current()
-            serving = _decoded(key, self._redis.get(key), Serving)
-            self._version, self._ask_at_s = serving.version if serving else "", time.monotonic() + FRESH_S
+            served = _decoded(key, self._redis.get(key), ServedVersion)
+            self._version, self._ask_at_s = served.version if served else "", time.monotonic() + FRESH_S
         return self._version
 
     def _ask(self, version: str, user_id: str, environment: Fields) -> _Answer:

@@ -25,14 +25,14 @@ def resolve(setting: str, reference: str) -> Any:
     try:
         return resolve_name(reference)
     except (ImportError, AttributeError, ValueError) as error:
-        raise HeadraceError(
-            f"{setting} must be module:NAME of what Python can import, got {reference!r}: {error}"
-        ) from None
+        raise HeadraceError(f"{setting} must be module:NAME, got {reference!r}, which does not load: {error}") from None
 
 
 def resolve_kind(setting: str, reference: str, kind: type[T]) -> T:
     """As `resolve`. Raises HeadraceError if it is not of the kind."""
     extension = resolve(setting, reference)
     if not isinstance(extension, kind):
-        raise HeadraceError(f"{setting} must name a {kind.__name__}, got {reference!r}, a {type(extension).__name__}")
+        raise HeadraceError(
+            f"{setting} must name an object of {kind.__name__}, got {reference!r}, of {type(extension).__name__}"
+        )
     return extension

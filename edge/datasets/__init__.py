@@ -9,12 +9,13 @@ recognised.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from headrace.edge.datasets import movielens, online_retail, yoochoose
 from headrace.edge.datasets.columns import Click, Clicks, DatasetError
+from headrace.infra import extensions
 
-__all__ = ["DATASETS", "Click", "Clicks", "Dataset", "DatasetError", "find", "open_dataset"]
+__all__ = ["DATASETS", "Click", "Clicks", "Dataset", "DatasetError", "dataset", "find", "open_dataset"]
 
 
 class Dataset(NamedTuple):
@@ -32,19 +33,33 @@ DATASETS = {
 }
 
 
-def find(name: str, path: Path) -> Path:
-    """The file of a data set: `path` itself, or in the folder `path` under one of its usual names."""
+def dataset(name: str) -> Dataset:
+    """A data set of ours, or a shop's own by module:NAME: a Dataset, or a function from a file's path to its Clicks.
+
+    Raises DatasetError for an unknown name, HeadraceError for a module that does not load.
+    """
+    if extensions.is_reference(name):
+        own: Any = extensions.resolve("the data set", name)
+        return own if isinstance(own, Dataset) else Dataset(name, (), own)
     if name not in DATASETS:
-        raise DatasetError(f"the data set must be one of {', '.join(DATASETS)}, got {name!r}")
-    if not path.is_dir():
+        raise DatasetError(f"the data set must be one of {', '.join(DATASETS)} or module:NAME, got {name!r}")
+    return DATASETS[name]
+
+
+def find(name: str, path: Path) -> Path:
+    """The file of a data set: `path` itself, or in the folder `path` under one of its usual names.
+
+    Raises FileNotFoundError where the folder holds none of them.
+    """
+    files = dataset(name).files
+    if not path.is_dir() or not files:
         return path
-    places = [path / file for file in DATASETS[name].files]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise FileNotFoundError(f"{path} must hold {' or '.join(DATASETS[name].files)}, found neither")
-    return found
+    candidates = [path / file for file in files]
+    file = next((each for each in candidates if each.is_file()), None)
+    if file is None:
+        raise FileNotFoundError(f"{path} must hold {' or '.join(files)}, found neither")
+    return file
 
 
 def open_dataset(name: str, path: Path) -> Clicks:
-    file = find(name, path)
-    return DATASETS[name].open(file)
+    return dataset(name).open(find(name, path))

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
+from headrace.edge.datasets import DATASETS
 from headrace.infra import durable, paths
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import load
@@ -169,7 +170,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--time", default="iso", help="of ts_ms: s, ms, us, iso, or a format such as %%d/%%m/%%Y %%H:%%M"
     )
-    parser.add_argument("--dataset", default="", help="movielens, online-retail or yoochoose")
+    parser.add_argument("--dataset", default="", help=f"{', '.join(DATASETS)}, or module:NAME of your own")
     parser.add_argument("--again", action="store_true", help="in place of the file's rows that are there")
     return parser
 

@@ -1,20 +1,19 @@
-"""Impressions and clicks in Kafka -> the reward of each impression -> what is known of each arm -> Redis, Kafka.
+"""Impressions and clicks in Kafka -> the reward of each impression -> each arm's sums and posterior -> Redis, Kafka.
 
 source     topics `impressions` and `clicks`, records of schemas/impression.avsc and click.avsc
 transform  headrace.udfs.contract, reward of each impression in SQL (docs/bandit.md), sums per arm (udfs/jvm/ArmSums),
            headrace.udfs.bandit.arms
 sink       Redis hash headrace.schemas.redis_keys.bandit(policy); topics `rewards`, `statistics` and `dead_letters`
 
-Nothing here waits for a watermark, and no result depends on the order in which the two topics arrive: feedback is
-joined as soon as both are there, and the reward is a function of a set. A bad click is dead-lettered by
-session_features, which reads the same topic; here it is only counted, so that a bad record is one dead letter.
+Nothing here waits for a watermark, and no result depends on the order in which the two topics arrive: an impression and
+its feedback are joined as soon as both are there, and the reward is a function of a set. session_features reads the
+same topic and sends a bad click to the dead letters; this job only counts it, so that a bad record is one dead letter.
 
 Run: headrace submit bandit      (or: flink run -py jobs/streaming/bandit.py, see docs/cluster.md)
 """
 
 import argparse
 from base64 import b64encode
-from pkgutil import resolve_name
 from time import monotonic
 from typing import Any
 
@@ -23,6 +22,7 @@ import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
+from headrace.infra import extensions
 from headrace.infra.settings import Redis, Settings, load
 from headrace.jobs.streaming import clicks, tables
 from headrace.jobs.streaming.redis_function import WritingFunction
@@ -36,6 +36,7 @@ from headrace.udfs.contract import Contract, Fault
 
 JOB = "bandit"
 
+# Each record of `impressions`: its columns, or a reason and a detail.
 VALIDATED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
            c.user_id, c.impression_id, c.item_id, c.surface, c.`position`, c.policy, c.model_version, c.x, c.propensity,
@@ -43,15 +44,18 @@ VALIDATED = """
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, shown(`value`, append_ts) AS c FROM impressions)"""
 KEY = "user_id, impression_id, item_id"
 COLUMNS = f"{KEY}, surface, `position`, policy, model_version, x, propensity, t, encoder_version"
-# The first to arrive of those that agree in the key. Both who read it need append_ms: so its state is planned once.
+# Of the impressions with the same key, the first to arrive. Both readers of this view need append_ms, so the planner
+# keeps one state for both.
 SHOWN = f"""
     SELECT {COLUMNS}, append_ms FROM (
       SELECT *, ROW_NUMBER() OVER (PARTITION BY {KEY} ORDER BY arrival) AS copy
       FROM (SELECT {COLUMNS}, append_ms, PROCTIME() AS arrival FROM validated WHERE reason IS NULL))
     WHERE copy = 1"""
+# The clicks that name an impression: (user_id, impression_id, item_id, t, append_ms, action, fast, slow).
 FEEDBACK = """
     SELECT c.user_id, c.impression_id, c.item_id, c.t, c.append_ms, c.action, c.fast, c.slow
     FROM (SELECT feedback(`value`, append_ts) AS c FROM clicks) WHERE c.impression_id IS NOT NULL"""
+# A row for each click on an impression: (COLUMNS, append_ms, action, reward).
 MATCHED = f"""
     SELECT {", ".join(f"s.{column}" for column in COLUMNS.split(", "))},
            GREATEST(s.append_ms, f.append_ms) AS append_ms, f.action,
@@ -59,20 +63,21 @@ MATCHED = f"""
     FROM shown AS s JOIN feedback AS f
       ON s.user_id = f.user_id AND s.impression_id = f.impression_id AND s.item_id = f.item_id
         AND f.t - s.t BETWEEN 0 AND {{reward_delay_ms}}"""
-# An impression counts from its beginning, with reward 0.
+# (COLUMNS, append_ms, reward, kept, refund). An impression counts from its beginning, with reward 0.
 EVENTS = f"""
     SELECT {COLUMNS}, append_ms, CAST(0 AS DOUBLE) AS reward, CAST(0 AS DOUBLE) AS kept, 0 AS refund FROM shown
     UNION ALL
     SELECT {COLUMNS}, append_ms, reward, CASE WHEN action = 'purchase' THEN CAST(0 AS DOUBLE) ELSE reward END,
            CASE WHEN action = 'refund' THEN 1 ELSE 0 END FROM matched"""
-# All columns follow from the key; grouped by all of them, none is kept a second time beside it.
+# A row for each impression: (COLUMNS, as_of_ms, reward). All columns follow from the key, so grouping by all of them
+# keeps none a second time beside it.
 REWARDED = f"""
     SELECT {COLUMNS}, MAX(append_ms) AS as_of_ms,
            CASE WHEN MIN(reward) < 0 THEN MIN(reward) WHEN MAX(refund) = 1 THEN MAX(kept) ELSE MAX(reward) END AS reward
     FROM events GROUP BY {COLUMNS}"""
 TERMS = "SELECT policy, item_id, x, reward, as_of_ms, {period} AS `period` FROM rewarded"
-# A savepoint finds its sums by the uid: one of another encoder or half-life is refused. No view, because the planner
-# loses the brackets when it expands one.
+# A row for each arm: (policy, item_id, n, packed, as_of_ms). A savepoint finds its sums by the uid, so one of another
+# encoder or half-life is refused. This is no view, because the planner loses the brackets when it expands one.
 STATISTICS = """
     SELECT policy, item_id, n, packed, as_of_ms
     FROM (SELECT policy, item_id, n, project(policy, item_id, sums) AS packed, as_of_ms
@@ -100,9 +105,9 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     table_env = tables.environment(JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1})
     config = table_env.get_config()
     config.set("table.exec.state.ttl", f"{rules.forget_ms} ms")
-    # A view that several sinks read is planned once, on its own: else each would validate, join and group anew.
+    # The planner plans a view that several sinks read once, on its own. Else each sink would validate, join and group.
     config.set("table.optimizer.reuse-optimize-block-with-digest-enabled", "true")
-    encoder: Encoder = resolve_name(rules.encoder)
+    encoder = extensions.resolve_kind("bandit.encoder", rules.encoder, Encoder)
     declare(table_env, settings, encoder)
     statements = table_env.create_statement_set()
     statistics = STATISTICS.format(version=f"{encoder.version}_{rules.half_life_ms}")
@@ -112,7 +117,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
-    """Tables, functions and views, by the names that the SQL above uses."""
+    """Declares the tables, functions and views by the names that the SQL above uses."""
     kafka, rules, future_ms = settings.kafka, settings.bandit, settings.session.future_ms
     rule = Rule(rules.rewards, rules.fast_ms, rules.fast_factor, rules.first_factor, rules.reward_delay_ms)
     python = {
@@ -177,7 +182,7 @@ class Impressions(ScalarFunction):  # type: ignore[misc]
 
 
 class Feedback(ScalarFunction):  # type: ignore[misc]
-    """(value, append_ts) -> a click that names an impression, with what it is worth if fast and if slow; else NULLs."""
+    """(value, append_ts) -> a click that names an impression, with its reward if fast and if slow; else NULLs."""
 
     def __init__(self, rule: Rule, future_ms: int) -> None:
         self.rule, self.future_ms = rule, future_ms
@@ -196,15 +201,15 @@ class Feedback(ScalarFunction):  # type: ignore[misc]
             reward.feedbacks(actions, np.full(len(t), elapsed_ms), c["session_position"], self.rule)
             for elapsed_ms in (0, self.rule.fast_ms + 1)
         ]
-        named = [id_ or None if fault is None else None for id_, fault in zip(c["impression_id"], faults, strict=True)]
+        ids = [id_ or None if fault is None else None for id_, fault in zip(c["impression_id"], faults, strict=True)]
         return pd.DataFrame(
-            {"user_id": c["user_id"], "impression_id": named, "item_id": c["item_id"], "t": t, "append_ms": append_ms}
+            {"user_id": c["user_id"], "impression_id": ids, "item_id": c["item_id"], "t": t, "append_ms": append_ms}
             | {"action": c["action"], "fast": worth[0], "slow": worth[1]}
         )
 
 
 class Project(WritingFunction):
-    """(policy, arm, sums) -> each arm's posterior in Redis; then its newest sums in base64, NULL in its other rows."""
+    """(policy, arm, sums) -> each arm's posterior in Redis; returns its newest sums in base64, NULL in its other rows."""
 
     def __init__(self, redis: Redis, ridge: float) -> None:
         super().__init__(redis)

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from headrace.edge.datasets import DATASETS, find, open_dataset
-from headrace.edge.datasets.columns import Clicks
+from headrace.edge.datasets import find, open_dataset
 from headrace.infra.errors import HeadraceError
 from headrace.schemas import load
 
@@ -42,7 +41,7 @@ class Reading(NamedTuple):
 def records(path: Path, reading: Reading, prefix: str) -> Iterator[bytes]:
     """Each row of the file as JSON, in its order; event_id is `{prefix}:{row}` where the file names none."""
     if reading.dataset:
-        yield from map(msgspec.json.encode, dataset(reading.dataset, path))
+        yield from map(msgspec.json.encode, open_dataset(reading.dataset, path))
         return
     columns, rows = _open(path)
     readers = _readers(path, columns, reading)
@@ -58,18 +57,12 @@ def records(path: Path, reading: Reading, prefix: str) -> Iterator[bytes]:
         yield msgspec.json.encode(record)
 
 
-def dataset(name: str, path: Path) -> Clicks:
-    if name not in DATASETS:
-        raise HeadraceError(f"--dataset must be one of {', '.join(DATASETS)}, got {name!r}")
-    return open_dataset(name, path)
-
-
 def place(path: Path, name: str) -> Path:
     """The file itself; a data set's may be named by its folder."""
-    found = find(name, path) if name in DATASETS else path
-    if not found.is_file():
-        raise HeadraceError(f"{found} must be a file, found none")
-    return found
+    file = find(name, path) if name else path
+    if not file.is_file():
+        raise HeadraceError(f"{file} must be a file, found none")
+    return file
 
 
 def _readers(path: Path, columns: set[str] | None, reading: Reading) -> dict[str, tuple[str, Read]]:

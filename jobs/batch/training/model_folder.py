@@ -13,16 +13,17 @@ of the vector and an item's factors.
 
 import platform
 import zlib
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 
-from headrace.infra import durable
+from headrace.infra import durable, extensions
 from headrace.infra.errors import HeadraceError
 from headrace.infra.versions import store
 from headrace.infra.versions.store import Contents
@@ -64,7 +65,7 @@ class Scorer(Protocol):
 class Als:
     """Of `als`, and of `federated`, which is made from it: users are folded in by the solve that the stream uses."""
 
-    def __init__(self, items: list[str], item_factors: als.Real, trained: Trained) -> None:
+    def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
         self._objective, self._basis = trained.objective, als.basis(item_factors)
 
@@ -106,11 +107,19 @@ def load(folder: Path) -> Scorer:
     if factors.shape != (len(items), trained.dims["factors"]):
         expected = (len(items), trained.dims["factors"])
         raise HeadraceError(f"{folder / store.FACTORS} must be {expected}, got {factors.shape}")
-    if trained.kind in ("als", "federated"):
-        return Als(items, factors, trained)
-    if trained.kind == "two_tower":
-        return TwoTower(folder, items, factors, trained)
-    raise HeadraceError(f"{folder / MODEL}: kind must be als, federated or two_tower, got {trained.kind!r}")
+    return _opener(folder, trained.kind)(folder, items, factors, trained)
+
+
+Opener = Callable[[Path, list[str], als.Real, Trained], Scorer]
+SCORERS: dict[str, Opener] = {"als": Als, "federated": Als, "two_tower": TwoTower}  # by Trained.kind
+
+
+def _opener(folder: Path, kind: str) -> Opener:
+    if extensions.is_reference(kind):
+        return cast(Opener, extensions.resolve(f"{folder / MODEL}: kind", kind))
+    if kind not in SCORERS:
+        raise HeadraceError(f"{folder / MODEL}: kind must be one of {', '.join(SCORERS)} or module:NAME, got {kind!r}")
+    return SCORERS[kind]
 
 
 def description(folder: Path) -> Trained:

@@ -338,7 +338,7 @@ def test_rollback_after_refused_nights_restore_and_upkeep(
         key: whole[key] for key in whole if old not in key and "model" not in key
     }
     assert {key for key in whole if key.startswith(redis_keys.recs(old, ""))} <= back.keys()
-    monkeypatch.setenv("HEADRACE_COLLABORATIVE__VERSIONS_KEPT", "1")
+    monkeypatch.setenv("HEADRACE_NIGHT__VERSIONS_KEPT", "1")
     newest = run(of=night(4, seed=3))
     redis.set("someone:else", b"stays")
     draft = Path(tempfile.mkdtemp(prefix=".als-", dir=TONIGHT.folder))
