@@ -20,9 +20,10 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from headrace.infra import environments
 from headrace.infra.clients import webhook
 from headrace.infra.errors import REFUSED, HeadraceError
-from headrace.infra.launch import batch, environments
+from headrace.infra.launch import batch
 from headrace.infra.settings import Settings, load
 
 END_WAIT_S = 20

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.infra.launch import environments
+from headrace.infra import environments
 
 app = typer.Typer(
     no_args_is_help=True, help="Models learnt from data that stays where it is: encrypted, noised rounds through Kafka."

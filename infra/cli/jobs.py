@@ -22,7 +22,8 @@ def submit(
     arguments: Annotated[list[str] | None, typer.Argument(help="For the job itself, after --.")] = None,
 ) -> None:
     """Run a job on the cluster at flink.rest; returns when all its tasks run."""
-    from headrace.infra.launch import environments, streaming
+    from headrace.infra import environments
+    from headrace.infra.launch import streaming
     from headrace.infra.settings import load
 
     if state_backend not in (None, "hashmap", "rocksdb"):

@@ -85,7 +85,7 @@ def install(
     """Make the environments in which the stack, the night, the nodes and Airflow run, from locked versions."""
     from rich.console import Console
 
-    from headrace.infra.launch import environments
+    from headrace.infra import environments
     from headrace.infra.stack import jars
 
     if unknown := [name for name in names if name not in environments.MARKS]:
@@ -104,7 +104,7 @@ def up() -> None:
     """Start Kafka, Redis and Flink, wait until they are healthy, and keep them so."""
     from rich.console import Console
 
-    from headrace.infra.launch import environments
+    from headrace.infra import environments
 
     environments.enter("streaming")
     from headrace.infra.stack import lifecycle
@@ -150,12 +150,13 @@ def doctor() -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from headrace.infra.cli import setting_names
     from headrace.infra.stack.doctor import findings
 
-    found = findings()
+    found = [*findings(), *setting_names.findings()]
     for finding in found:
         mark = Text("ok     " if finding.ok else "to do  ", style="green" if finding.ok else "red")
-        Console(soft_wrap=True).print(mark + f"{finding.name:<13} {finding.said}")
+        Console(soft_wrap=True).print(mark + f"{finding.name:<15} {finding.said}")
     raise typer.Exit(0 if all(finding.ok for finding in found) else 1)
 
 

@@ -23,7 +23,7 @@ def demo(
     """Start everything; simulated shoppers click and a bandit learns. Ends by Ctrl-C, and leaves the stack up."""
     from rich.console import Console
 
-    from headrace.infra.launch import environments
+    from headrace.infra import environments
 
     environments.enter("streaming")
     from headrace.infra.demo import run as product_demo
@@ -40,8 +40,8 @@ def restore(
     """Write every live key again from the log, after Redis lost it. Each job pauses and then goes on."""
     from rich.console import Console
 
+    from headrace.infra import environments
     from headrace.infra.clients import kafka_topics
-    from headrace.infra.launch import environments
     from headrace.infra.operate import restore as product_restore
     from headrace.infra.settings import load
     from headrace.schemas.topics import CLICKS
@@ -120,7 +120,7 @@ def package(out: Annotated[Path, typer.Option(help="Where to.")] = Path("dist"))
     """Make what `flink run` needs on a cluster without this checkout (docs/cluster.md)."""
     from rich.console import Console
 
-    from headrace.infra.launch import environments
+    from headrace.infra import environments
     from headrace.infra.launch import package as product_package
 
     environments.enter("streaming")

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from headrace.infra import paths
+from headrace.infra import environments, paths
 from headrace.infra.errors import HeadraceError
-from headrace.infra.launch import environments
 from headrace.infra.settings import Spark
 
 LOG4J = Path(__file__).with_name("spark-log4j2.properties")
@@ -24,15 +23,16 @@ class Step(NamedTuple):
     name: str
     uses_spark: bool  # asks for a session (jobs/batch/spark.py)
     about: str
+    trains: bool = False  # a model of the night, for night.models
 
 
 STEPS = (
     Step("import_file", True, "events of a file into the lake"),
     Step("land", True, "what is in Kafka into the lake"),
     Step("check", True, "the day's data against their expectations"),
-    Step("als", True, "trains factors by alternating least squares"),
-    Step("two_tower", True, "trains two towers"),
-    Step("federated", False, "fuses the devices' model with the night's ALS"),
+    Step("als", True, "trains factors by alternating least squares", trains=True),
+    Step("two_tower", True, "trains two towers", trains=True),
+    Step("federated", False, "fuses the devices' model with the night's ALS", trains=True),
     Step("evaluate", True, "judges every model of the night on events that none has seen"),
     Step("gate", False, "passes or refuses the best of them"),
     Step("register", False, "keeps it as an immutable version"),

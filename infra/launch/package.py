@@ -12,8 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headrace.infra import paths, settings_files
-from headrace.infra.launch import environments, streaming
+from headrace.infra import environments, paths, settings_files
+from headrace.infra.launch import streaming
 from headrace.infra.stack import jars
 
 LOCK = paths.REQUIREMENTS / "streaming.txt"

@@ -11,9 +11,8 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from headrace.infra import durable, paths
+from headrace.infra import durable, environments, paths
 from headrace.infra.errors import HeadraceError
-from headrace.infra.launch import environments
 from headrace.infra.settings import Settings
 from headrace.infra.stack import rendering
 

@@ -1,17 +1,20 @@
-"""`headrace doctor`: what this machine and checkout have, and what to do about the rest."""
+"""`headrace doctor`: what this machine and the project have, and what to do about the rest."""
 
-import importlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 
-from headrace.infra import paths
-from headrace.infra.errors import HeadraceError
+from headrace.infra import environments, paths
+from headrace.infra.errors import HeadraceError, describe
 from headrace.infra.settings import load
 from headrace.infra.stack import ports, prerequisites, supervision
 
 PYTHON = (3, 11)
+FAST_PATH = "pyflink.fn_execution.beam.beam_operations_fast"
 FREE_DISK_GB = 5
 FREE_MEMORY_GB = 5
 GB = 1e9
@@ -30,27 +33,31 @@ def findings() -> list[Finding]:
         "jdk": _jdk,
         "maven": lambda: _tool("mvn"),
         "redis-server": lambda: _tool("redis-server"),
-        "pyflink": _pyflink,
+        "project": _project,
         "settings": _settings,
+        "streaming": _streaming,
+        **{name: partial(_environment, name) for name in ("batch", "edge", "airflow")},
         "jars": _jars,
         "disk": _disk,
         "memory": _memory,
         "ports": _ports,
     }
-    return [_finding(name, check) for name, check in checks.items()]
+    return [finding(name, check) for name, check in checks.items()]
 
 
-def _finding(name: str, check: Callable[[], str]) -> Finding:
+def finding(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, check())
-    except HeadraceError as error:
-        return Finding(name, False, str(error))
+    except (HeadraceError, OSError) as error:
+        return Finding(name, False, describe(error))
 
 
 def _python() -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] != PYTHON:
-        raise HeadraceError(f"must be 3.11, got {version}: remove {paths.cache() / 'env'} and run `make up`")
+        raise HeadraceError(
+            f"must be 3.11, got {version}: install Headrace in an environment of Python 3.11"
+        )
     return version
 
 
@@ -70,15 +77,31 @@ def _tool(name: str) -> str:
     return found
 
 
-def _pyflink() -> str:
-    # With other versions of Beam PyFlink falls back to plain Python, many times slower, without a word.
-    try:
-        importlib.import_module("pyflink.fn_execution.beam.beam_operations_fast")
-    except ImportError as error:
-        raise HeadraceError(
-            f"its fast path does not load ({error}): run `make up`, which installs the locked versions"
-        ) from None
-    return "fast path loads"
+def _project() -> str:
+    folder = paths.project()
+    if folder is None:
+        paths.require_project()
+        return f"none: {paths.home()} is the home"
+    if outer := paths.enclosing_project(folder.parent):
+        raise HeadraceError(f"{folder} hides the project {outer}, which holds it: move one out of the other")
+    return str(folder)
+
+
+def _streaming() -> str:
+    """With other versions of Beam, PyFlink uses plain Python without a word, many times slower."""
+    python = sys.executable if find_spec("pyflink") else str(environments.ready("streaming"))
+    done = subprocess.run([python, "-c", f"import {FAST_PATH}"], capture_output=True, text=True)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1]
+        raise HeadraceError(f"PyFlink's fast path does not load ({reason}): run `headrace install streaming`")
+    return f"PyFlink's fast path loads, {python}"
+
+
+def _environment(name: str) -> str:
+    """One that nobody asked for may be missing; one that is half made is to be finished."""
+    if not paths.environment(name).exists():
+        return f"not made: `headrace install {name}` makes it"
+    return str(environments.ready(name))
 
 
 def _settings() -> str:

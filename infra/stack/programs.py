@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.infra import paths
+from headrace.infra import environments, paths
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Stack
 
@@ -57,10 +57,14 @@ def java() -> str:
 
 
 def flink_home() -> Path:
+    """The Flink that PyFlink brings, here or in the streaming environment."""
     spec = importlib.util.find_spec("pyflink")
-    if spec is None or not spec.submodule_search_locations:
-        raise HeadraceError("PyFlink is missing from this environment: run `make up`")
-    return Path(spec.submodule_search_locations[0])
+    if spec and spec.submodule_search_locations:
+        return Path(spec.submodule_search_locations[0])
+    found = sorted(environments.ready("streaming").parents[1].glob("lib/*/site-packages/pyflink"))
+    if not found:
+        raise HeadraceError("PyFlink is missing from the streaming environment: run `headrace install streaming`")
+    return found[0]
 
 
 def kafka_java(heap_mb: int, *arguments: str) -> list[str]:
