@@ -209,7 +209,7 @@ class Feedback(ScalarFunction):  # type: ignore[misc]
 
 
 class Project(WritingFunction):
-    """(policy, arm, sums) -> each arm's posterior in Redis; returns its newest sums in base64, NULL in its other rows."""
+    """(policy, arm, sums) -> each arm's posterior in Redis; its newest sums in base64, NULL in its other rows."""
 
     def __init__(self, redis: Redis, ridge: float) -> None:
         super().__init__(redis)

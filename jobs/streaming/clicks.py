@@ -1,7 +1,8 @@
 """What the jobs that read `clicks` share: validation, and each user's history.
 
-Views: `validated`, every record with its columns or the reason for which it is refused; `good`, the others; `history`,
-what udfs/jvm/UserHistory says of them, kinds 0 (the user's new state), 1 (a closed span), 2 (an event too late).
+It declares three views. `validated` has every record, with its columns or the reason why it is refused. `good` has the
+records that are not refused. `history` has the rows of udfs/jvm/UserHistory, by kind: 0 is a user's new state, 1 is a
+closed span, 2 is an event that came too late.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,17 +22,19 @@ from headrace.udfs.event_time import Milliseconds
 
 ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
 
-# All columns that any branch needs stand in one view, so that the planner shares one validation among the branches
-# (tests/jobs/streaming/test_plan.py holds it to that).
+# One view has all columns that any branch needs, so that the planner shares one validation among the branches
+# (tests/jobs/streaming/test_plan.py checks it).
 VALIDATED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
            c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
            c.reason, c.detail
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, checked(`value`, append_ts) AS c FROM clicks)"""
+# (user_id, event_id, ts_ms, append_ms, ...): the valid clicks.
 GOOD = """
     SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount,
            `key`, `value`, `partition`, `offset`, append_ts
     FROM validated WHERE reason IS NULL"""
+# (user_id, kind, ...): a row for each new state, closed span and late event of a user.
 HISTORY = """
     SELECT * FROM user_history(
       input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
@@ -52,19 +55,19 @@ Items = Callable[[Columns], list[str | None]]
 
 
 def acted_on(c: Columns) -> list[str | None]:
-    """The item of each event; none for a search."""
+    """Returns the item of each event; None for a search."""
     return [None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)]
 
 
 def parameters(rules: Session) -> dict[str, Any]:
-    """What UserHistory is told: `recent` is the number of events that come out."""
+    """Returns the parameters of UserHistory. `recent` is the number of events in each state that it emits."""
     return rules.model_dump() | {"actions": " ".join(session.ACTIONS)}
 
 
 def declare(
     table_env: StreamTableEnvironment, settings: Settings, job: str, bounded: bool, items: Items = acted_on
 ) -> None:
-    """The source, the functions and the views. items: what UserHistory shall keep as the item of each event."""
+    """Declares the source, the functions and the views. items: what UserHistory keeps as the item of each event."""
     rules = settings.session
     checked = udf(Checked(rules, items), result_type=CHECKED, func_type="pandas")
     table_env.create_temporary_system_function("checked", checked)
@@ -77,7 +80,7 @@ def declare(
 def times(
     ts_ms: Sequence[int | None], append_ts: pd.Series, future_ms: int, faults: list[Fault | None]
 ) -> tuple[Milliseconds, Milliseconds]:
-    """(t, append_ms) of each record (docs/semantics.md); a fault for each from the future."""
+    """Returns (t, append_ms) of each record (docs/semantics.md), and adds a fault for each record from the future."""
     append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
     return event_time.times(ts_ms, append_ms, future_ms, faults), append_ms
 

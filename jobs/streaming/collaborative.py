@@ -1,12 +1,12 @@
-"""Clicks in Kafka -> each user's vector under the serving version -> the items they may like best -> Redis.
+"""Clicks in Kafka -> each user's vector under the serving version -> the user's top items -> Redis.
 
 source     topic `clicks`, records of schemas/click.avsc; the version that serves (infra/versions/store.py)
 transform  jobs/streaming/clicks, then headrace.udfs.factors.live_lists: strengths, fold-in, top N with a reason
            (docs/collaborative.md)
 sink       Redis string headrace.schemas.redis_keys.live(version, user_id)
 
-What is refused is only counted here: session_features tells why. The version is looked up once per batch, so a list is
-of one version, and a swap needs no restart.
+This job only counts what it refuses; session_features writes the dead letters. It looks up the version once per batch,
+so a list is of one version, and a new version needs no restart.
 
 Run: headrace submit collaborative      (or: flink run -py jobs/streaming/collaborative.py, see docs/cluster.md)
 """
@@ -30,6 +30,7 @@ from headrace.udfs.factors.live_lists import Serving
 from headrace.udfs.resp import strings
 
 JOB = "collaborative"
+# One row per row of `history`, once Redis has answered: (1,).
 LIVE = "SELECT recommend(user_id, recent, rowtime) FROM history WHERE kind = 0"
 
 
@@ -51,7 +52,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
 
 
 def rated(c: clicks.Columns) -> list[str | None]:
-    """The item of each event together with its rating (udfs/factors/live_lists); none for a search."""
+    """Returns the item of each event together with its rating (udfs/factors/live_lists); None for a search."""
     ratings = [rating if action == "rate" else None for action, rating in zip(c["action"], c["rating"], strict=True)]
     return [item and live_lists.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
 
@@ -89,7 +90,7 @@ class Recommend(WritingFunction):
 
 
 class Version:
-    """The version that serves, made ready once."""
+    """The version that serves, made ready for folding users in once per version."""
 
     RETRY_S = 10.0
 
@@ -98,7 +99,7 @@ class Version:
         self.ready: Serving | None = None
 
     def serving(self) -> Serving | None:
-        """None until one is published. One that does not load leaves the one before it."""
+        """Returns None until a version is published. When a version does not load, the one before it stays."""
         if monotonic() >= self.ask_at_s:
             try:
                 self.make_ready(self.follower.model())
@@ -109,9 +110,9 @@ class Version:
 
     def make_ready(self, model: Model | None) -> None:
         if model and (self.ready is None or self.ready.version != model.manifest.version):
-            kept, described = model.contents, model.manifest
+            contents, manifest = model.contents, model.manifest
             self.ready = live_lists.serving(
-                described.version, kept.items, kept.item_factors, described.parameters, kept.left_out
+                manifest.version, contents.items, contents.item_factors, manifest.parameters, contents.left_out
             )
 
 

@@ -1,12 +1,12 @@
-"""Clicks in Kafka -> counts of what users view and buy together -> lists of each item, and what is trending -> Redis.
+"""Clicks in Kafka -> counts of items viewed and bought together -> each item's lists, and the trending list -> Redis.
 
 source     topic `clicks`, records of schemas/click.avsc
 transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an item, Together of an item;
            headrace.udfs.covisitation.lists
 sink       Redis strings headrace.schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
 
-A list is written at most once in `refresh_s`, from counts that are exact in whatever order the clicks came
-(docs/collaborative.md). What is refused is only counted here: session_features tells why.
+A list is written at most once in `refresh_s`. Its counts are exact, in whatever order the clicks came
+(docs/collaborative.md). This job only counts what it refuses; session_features writes the dead letters.
 
 Run: headrace submit covisitation      (or: flink run -py jobs/streaming/covisitation.py, see docs/cluster.md)
 """
@@ -32,18 +32,22 @@ from headrace.udfs.resp import strings
 
 JOB = "covisitation"
 ACTS = "SELECT user_id, event_id, ts_ms, append_ms, action, item_id, append_ts FROM good"
+# Changes of a user's baskets: (item, kind, bucket, sign, others, as_of_ms, rowtime).
 BASKETS = """
     SELECT * FROM baskets(
       input => TABLE acts PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'baskets')"""
+# (item, kind, change, rowtime, arrival).
 TOTALS = """
     SELECT target AS item, kind, change, rowtime, PROCTIME() AS arrival FROM totals(
       input => TABLE changed_baskets PARTITION BY (item, kind), on_time => DESCRIPTOR(rowtime), uid => 'totals')"""
-# Many changes of an item become one row, and one list. A run that ends would leave its last window unsent.
+# Many changes of an item become one row, and so one list. A run that ends would leave its last window unsent, so it
+# uses SINGLE.
 WINDOWS = """
     SELECT item, kind, ARRAY_AGG(change) AS changes
     FROM TABLE(TUMBLE(TABLE changed_totals, DESCRIPTOR(arrival), INTERVAL '{refresh_s}' SECOND))
     GROUP BY window_start, window_end, item, kind"""
 SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_totals"
+# (item, kind, cells, as_of_ms).
 COUNTS = "SELECT * FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"
 ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
 LISTS = "SELECT project(item, kind, cells, as_of_ms) FROM counts"
@@ -59,7 +63,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
-    """What the Java functions are told."""
+    """Returns the parameters of the Java functions."""
     actions = {"actions": session.ACTIONS, "viewed": counts.VIEWED, "touched": counts.TOUCHED}
     numbers = settings.covisitation.model_dump() | {"history": settings.session.history, "at_end": at_end}
     return numbers | {name: " ".join(some) for name, some in actions.items()}
@@ -75,7 +79,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool)
     views = {"acts": ACTS, "changed_baskets": BASKETS, "changed_totals": TOTALS}
     views |= {"changes": SINGLE if at_end else WINDOWS.format(refresh_s=rules.refresh_s)}
     views |= {"counts": COUNTS.format(on_time=ON_TIME if at_end else "")}
-    # As tables: Flink 2.3 cannot read the text of a view whose function another one reads.
+    # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
     table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")

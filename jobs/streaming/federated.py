@@ -2,11 +2,11 @@
 
 source     topics `gradients` (udfs/federated/frame.py), `rounds`, `cohorts`, `aggregates`, `global_model`
            (schemas/*.avsc)
-transform  headrace.udfs.federated.frame; frames of a round, kept and summed in the JVM (udfs/jvm/Intake);
-           udfs/jvm/Fold, headrace.udfs.federated.rounds
+transform  headrace.udfs.federated.frame; udfs/jvm/Intake keeps and sums the frames of a round; udfs/jvm/Fold,
+           headrace.udfs.federated.rounds
 sink       topics `receipts`, `sums`, `global_model` and `dead_letters`
 
-The job has no key that opens anything: docs/federated.md says what it checks, and what it could see.
+The job has no key that opens anything. docs/federated.md says what it checks and what it could see.
 
 Run: headrace submit federated --state-backend rocksdb   (or: flink run -py jobs/streaming/federated.py)
 """
@@ -29,8 +29,9 @@ from headrace.udfs.contract import Contract
 from headrace.udfs.federated import ciphertext, frame, rounds
 
 JOB = "federated"
-# Rows have 66 kB: a bundle of the other jobs' size would be too large. Python checks one batch while the next comes.
+# A row has 66 kB, so a bundle of the other jobs' size would be too large. Python checks one batch while the next comes.
 BUNDLE, BUNDLE_MS, ARROW_BATCH = 256, 100, 32
+# The topics of schemas/*.avsc records, by the schema of each.
 CONTROL = {
     topics.ROUNDS: "round",
     topics.COHORTS: "cohort",
@@ -38,6 +39,17 @@ CONTROL = {
     topics.GLOBAL_MODEL: topics.GLOBAL_MODEL,
 }
 
+
+def types(columns: str) -> dict[str, str]:
+    """Returns the SQL type of each column of a text `name TYPE, ...`, by name."""
+    return {name: sql for name, _, sql in (column.strip().partition(" ") for column in columns.split(","))}
+
+
+# 1. Records are checked: what each says, or a reason and a detail.
+FRAME = types(
+    "round BIGINT, chunk BIGINT, chunks BIGINT, node STRING, key_id STRING, parameters STRING, reason STRING,"
+    "detail STRING"
+)
 FRAMES = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts,
            c.`round`, c.chunk, c.chunks, c.node, c.key_id, c.parameters, c.reason, c.detail
@@ -45,42 +57,30 @@ FRAMES = """
 CHECKED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts, {columns}, c.reason, c.detail
     FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, check_{record}(`value`) AS c FROM {topic})"""
-# What comes to one operator: columns that a kind of row does not have are NULL.
-ROUND = {
-    "round": "BIGINT",
-    "kind": "TINYINT",
-    "status": "STRING",
-    "node": "STRING",
-    "chunk": "BIGINT",
-    "chunks": "BIGINT",
-}
-ROUND |= {"key_id": "STRING", "parameters": "STRING", "deadline_ms": "BIGINT", "nodes": "ARRAY<STRING>"}
-ROUND |= {"attempt": "BIGINT", "bucket": "BIGINT", "buckets": "BIGINT"}
-ROUND |= {"key": "BYTES", "value": "BYTES", "partition": "INT", "offset": "BIGINT"}
-MODEL = {
-    "model": "STRING",
-    "kind": "TINYINT",
-    "round": "BIGINT",
-    "version": "BIGINT",
-    "part": "BIGINT",
-    "parts": "BIGINT",
-}
-MODEL |= {
-    "length": "BIGINT",
-    "rule": "STRING",
-    "rate": "DOUBLE",
-    "parameters": "STRING",
-    "moments": "STRING",
-    "layers": "STRING",
-}
-MODEL |= {"scale": "DOUBLE", "nodes": "BIGINT", "bucket": "BIGINT", "buckets": "BIGINT", "values": "STRING"}
+CHECKED_VIEWS = {topics.GRADIENTS: "frames"} | {topic: f"checked_{record}" for topic, record in CONTROL.items()}
+
+# 2. Good records of several topics become the rows of one operator. Columns that a kind of row does not have are NULL.
+ROUND = types(
+    "round BIGINT, kind TINYINT, status STRING, node STRING, chunk BIGINT, chunks BIGINT, key_id STRING,"
+    "parameters STRING, deadline_ms BIGINT, nodes ARRAY<STRING>, attempt BIGINT, bucket BIGINT, buckets BIGINT,"
+    "key BYTES, value BYTES, partition INT, offset BIGINT"
+)
+MODEL = types(
+    "model STRING, kind TINYINT, round BIGINT, version BIGINT, part BIGINT, parts BIGINT, length BIGINT, rule STRING,"
+    "rate DOUBLE, parameters STRING, moments STRING, layers STRING, scale DOUBLE, nodes BIGINT, bucket BIGINT,"
+    "buckets BIGINT, values STRING"
+)
 
 
 def rows(columns: dict[str, str], table: str, kind: int, given: str, **renamed: str) -> str:
-    """SELECT of good records as rows of a kind; given: the columns that they have, by their own names."""
-    found = {name: f"`{name}`" for name in given.split()} | renamed | {"kind": str(kind)}
-    cast = ", ".join(f"CAST({found.get(name, 'NULL')} AS {sql}) AS `{name}`" for name, sql in columns.items())
-    return f"SELECT {cast}{', append_ts' if columns is ROUND else ''} FROM {table} WHERE reason IS NULL"
+    """Returns the SELECT of a table's good records as rows of one kind.
+
+    given: the columns that the records have under the same name; renamed: those that have another name there.
+    """
+    sources = {name: f"`{name}`" for name in given.split()} | renamed | {"kind": str(kind)}
+    cast = ", ".join(f"CAST({sources.get(name, 'NULL')} AS {sql}) AS `{name}`" for name, sql in columns.items())
+    event_time = ", append_ts" if columns is ROUND else ""  # Intake has timers, Fold has none
+    return f"SELECT {cast}{event_time} FROM {table} WHERE reason IS NULL"
 
 
 OF_ROUND = " UNION ALL ".join(
@@ -90,29 +90,34 @@ OF_ROUND = " UNION ALL ".join(
         rows(ROUND, "frames", 2, "round node chunk chunks key_id parameters key value partition offset"),
     ]
 )
+_MODEL_PART = "model round version part parts length parameters moments layers"
+_AGGREGATE_PART = "model round version part parts rule rate scale nodes bucket buckets values"
 OF_MODEL = " UNION ALL ".join(
     [
-        rows(MODEL, "checked_global_model", 0, "model round version part parts length parameters moments layers"),
-        rows(
-            MODEL, "checked_aggregate", 1, "model round version part parts rule rate scale nodes bucket buckets values"
-        )
-        + " AND status = 'opened'",
+        rows(MODEL, "checked_global_model", 0, _MODEL_PART),
+        f"{rows(MODEL, 'checked_aggregate', 1, _AGGREGATE_PART)} AND status = 'opened'",
     ]
 )
+
+# 3. Rows of a round -> receipts (kind 0), refused frames (kind 1), encrypted sums of cohorts (kind 2).
 INTAKE = """
     SELECT * FROM intake(
       input => TABLE of_round PARTITION BY `round`, on_time => DESCRIPTOR(append_ts), uid => 'intake')"""
 RECEIPTS = "SELECT `round`, node, chunks, append_ms FROM taken WHERE kind = 0"
 SUMS = """
     SELECT `round`, attempt, bucket, `buckets`, chunk, chunks, nodes, ciphertext FROM taken WHERE kind = 2"""
+
+# 4. Rows of a model -> a row for each part of its next version.
+PART = "part BIGINT, parts BIGINT, parameters STRING, moments STRING"
 FOLDED = """
     SELECT model, version + 1, `round`, p.part, p.parts, length, p.parameters, p.moments, layers
     FROM (SELECT model, version, `round`, length, layers,
                  folded(`round`, rule, rate, scale, nodes, parameters, moments, `values`) AS f
           FROM fold(input => TABLE of_model PARTITION BY model, uid => 'fold'))
       CROSS JOIN UNNEST(f) AS p(part, parts, parameters, moments)"""
+
+# 5. Frames that Intake refused, and records that their check refused.
 REFUSED = tables.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")
-CHECKED_VIEWS = {topics.GRADIENTS: "frames"} | {topic: f"checked_{record}" for topic, record in CONTROL.items()}
 DEAD = " UNION ALL ".join(
     [
         f"SELECT {REFUSED} FROM taken WHERE kind = 1",
@@ -122,17 +127,20 @@ DEAD = " UNION ALL ".join(
         ),
     ]
 )
-VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "of_model": OF_MODEL}
 
+# All views after the checks, all sinks, and what goes into each.
+VIEWS = {"of_round": OF_ROUND, "taken": INTAKE, "of_model": OF_MODEL}
 SINKS = [  # topic, schema, key
     (topics.RECEIPTS, "receipt", "round"),
     (topics.SUMS, "sum", "round"),
     (topics.GLOBAL_MODEL, topics.GLOBAL_MODEL, "model, part"),
 ]
-
-PART = "part BIGINT, parts BIGINT, parameters STRING, moments STRING"
-FRAME = {"round": "BIGINT", "chunk": "BIGINT", "chunks": "BIGINT", "node": "STRING", "key_id": "STRING"}
-FRAME |= {"parameters": "STRING", "reason": "STRING", "detail": "STRING"}
+INSERTS = {
+    topics.RECEIPTS: RECEIPTS,
+    topics.SUMS: SUMS,
+    f"{topics.GLOBAL_MODEL}_sink": FOLDED,
+    topics.DEAD_LETTERS: DEAD,
+}
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
@@ -142,14 +150,13 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     table_env.get_config().set("python.fn-execution.arrow.batch.size", str(ARROW_BATCH))
     declare(table_env, settings)
     statements = table_env.create_statement_set()
-    inserts = {topics.RECEIPTS: RECEIPTS, topics.SUMS: SUMS, f"{topics.GLOBAL_MODEL}_sink": FOLDED}
-    for sink, sql in (inserts | {topics.DEAD_LETTERS: DEAD}).items():
+    for sink, sql in INSERTS.items():
         statements.add_insert_sql(f"INSERT INTO {sink} {sql}")
     tables.execute(table_env, statements, JOB, apart="folded", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
-    """Tables, functions and views, by the names that the SQL above uses."""
+    """Declares the tables, functions and views by the names that the SQL above uses."""
     kafka = settings.kafka
     for topic in (topics.GRADIENTS, *CONTROL):
         table_env.execute_sql(tables.committed_source(topic, kafka, JOB))
@@ -177,14 +184,14 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
 
 
 def _columns(record: str) -> str:
-    """The schema's but `reason`, all nullable; then what `Checked` adds."""
+    """Returns the DDL of the schema's columns but `reason`, all nullable, and of what `Checked` adds."""
     columns = [column.removesuffix(" NOT NULL") for column in ddl(record).split(", ")]
     kept = [column for column in columns if not column.startswith("`reason`")]
     return ", ".join([*kept, "reason STRING", "detail STRING"])
 
 
 class Framed(ScalarFunction):  # type: ignore[misc]
-    """(key, value) -> what an authentic frame says of itself, or reason and detail."""
+    """(key, value) -> the header of an authentic frame, or reason and detail."""
 
     def __init__(self, macs: str) -> None:
         self.macs = macs
@@ -195,13 +202,13 @@ class Framed(ScalarFunction):  # type: ignore[misc]
 
     def eval(self, keys: pd.Series, values: pd.Series) -> pd.DataFrame:
         macs = self.keys.current()
-        told = [rounds.received(value or b"", key or b"", macs) for key, value in zip(keys, values, strict=True)]
-        self.refused.inc(sum(row[-1] is not None for row in told))
-        return pd.DataFrame(dict(zip(FRAME, zip(*told, strict=True), strict=True)))
+        received = [rounds.received(value or b"", key or b"", macs) for key, value in zip(keys, values, strict=True)]
+        self.refused.inc(sum(row[-1] is not None for row in received))
+        return pd.DataFrame(dict(zip(FRAME, zip(*received, strict=True), strict=True)))
 
 
 class Checked(ScalarFunction):  # type: ignore[misc]
-    """A record as columns, or reason and detail."""
+    """(value,) -> a record as columns, or reason and detail."""
 
     def __init__(self, record: str) -> None:
         self.record = record
@@ -219,8 +226,8 @@ class Checked(ScalarFunction):  # type: ignore[misc]
 
 
 def folded(*columns: Any) -> list[Row]:
-    """A general UDF, since a round gives one row."""
-    return [Row(part, *told) for part, told in enumerate(rounds.folded(*columns))]
+    """Returns the parts of the next model. It is a general UDF, not a vectorised one, since a round gives one row."""
+    return [Row(number, *part) for number, part in enumerate(rounds.folded(*columns))]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The one way streaming jobs write to Redis: a batch of absolute values, answered before the batch is done.
+"""The one way in which streaming jobs write to Redis: a batch of absolute values, answered before the batch is done.
 
-Flink replays a batch whose write did not return, so every value arrives at least once; a value is a function of the log
-alone, so the second time changes nothing.
+Flink replays a batch whose write did not return, so every value arrives at least once. A value is a function of the log
+alone, so the second arrival changes nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class WritingFunction(ScalarFunction):  # type: ignore[misc]
-    """A function that writes its rows to Redis, and answers once Redis has."""
+    """A function that writes its rows to Redis, and returns once Redis has answered."""
 
     def __init__(self, redis: "Redis") -> None:
         self.redis = redis
 
     def is_deterministic(self) -> bool:
-        return False  # it writes: the planner may neither drop nor repeat it
+        return False  # it writes, so the planner may neither drop it nor call it twice
 
     def open(self, context: FunctionContext) -> None:
         self.writer = RedisWriter(self.redis)

@@ -25,6 +25,7 @@ from headrace.udfs import session
 from headrace.udfs.resp import HashWriter
 
 JOB = "session_features"
+# A row per new state of a user: (user_id, counters, session_id, recent).
 STATE = "SELECT user_id, counters, session_id, recent FROM history WHERE kind = 0"
 LIVE = f"SELECT project(user_id, counters, session_id, recent) FROM ({STATE})"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
@@ -34,7 +35,7 @@ DEAD = f"""
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    # Validation and projection at once: a fifth more clicks/s.
+    # Validation and projection run at the same time: a fifth more clicks/s.
     table_env = tables.environment(JOB, settings.flink, clicks.parameters(settings.session), worker_per_operator=True)
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
     declare(table_env, settings)
@@ -47,7 +48,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
-    """The function and the tables of the sinks, by the names that the SQL above uses."""
+    """Declares the function and the tables of the sinks by the names that the SQL above uses."""
     project = udf(Project(settings.redis.sealed(), settings.session), result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("project", project)
     table_env.execute_sql(tables.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
@@ -82,7 +83,7 @@ class Project(WritingFunction):
 
 def arguments() -> argparse.Namespace:
     parser = tables.arguments(__doc__, redis_only=True)
-    parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: what the JVM does alone")
+    parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: measures the JVM alone")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""What every streaming job shares: its environment, and Kafka tables as SQL."""
+"""What every streaming job shares: its table environment, and its Kafka tables as SQL."""
 
 import argparse
 from typing import Any
@@ -12,26 +12,26 @@ from headrace.infra.settings import Flink, Kafka
 from headrace.schemas import topics
 from headrace.udfs.contract import MAX_BYTES
 
-MAX_REQUEST_BYTES = 16 * MAX_BYTES  # of one record before compression: a key and a value of MAX_BYTES characters each
+MAX_REQUEST_BYTES = 16 * MAX_BYTES  # one record before compression: a key and a value of MAX_BYTES characters each
 
 
 def arguments(doc: str | None, redis_only: bool = False) -> argparse.ArgumentParser:
-    """What every job can be asked; redis_only: this one can make its projection anew, as `headrace restore` does."""
+    """Returns the parser of a job's options. redis_only: the job can write Redis again, as `headrace restore` asks."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
     if redis_only:
-        said = "write Redis alone, from the whole topic as it is now, then end"
-        parser.add_argument("--redis-only", action="store_true", help=said)
+        about = "write Redis alone, from the whole topic as it is now, then end"
+        parser.add_argument("--redis-only", action="store_true", help=about)
     return parser
 
 
 def environment(
     job: str, flink: Flink, parameters: dict[str, Any], worker_per_operator: bool = False
 ) -> StreamTableEnvironment:
-    """A streaming table environment; the rest is the cluster's: where checkpoints lie, state backend, restarts.
+    """Returns a streaming table environment. The cluster sets the checkpoint folder, the state backend and restarts.
 
-    parameters reach the Java functions, as headrace.NAME. worker_per_operator: the Python operators of a slot do not
-    take turns at one interpreter's lock; 200 MB and some seconds of start for each.
+    parameters: the Java functions see each as headrace.NAME. worker_per_operator: each Python operator of a slot has an
+    interpreter of its own, so that they do not wait for one lock; each costs 200 MB and some seconds of start.
     """
     conf = Configuration()
     conf.set_string("pipeline.name", job)
@@ -43,8 +43,8 @@ def environment(
     conf.set_string("pipeline.object-reuse", "true")
     conf.set_string("python.metric.enabled", "true")
     conf.set_string("python.fn-execution.memory.managed", str(not worker_per_operator).lower())
-    # Most keys of a stream are new. Without it the bandit fell from 8,000 to 2,300 impressions/s at 400,000 of them:
-    # half of the CPU went into reading and unpacking blocks that do not hold the key.
+    # Most keys of a stream are new. Without the filter the bandit fell from 8,000 to 2,300 impressions/s at 400,000
+    # keys: half of the CPU went into reading and unpacking blocks that do not hold the key.
     conf.set_string("state.backend.rocksdb.use-bloom-filter", "true")
     conf.set_string("table.local-time-zone", "UTC")
     conf.set_string("table.exec.source.idle-timeout", f"{flink.idle_timeout_s} s")
@@ -55,9 +55,9 @@ def environment(
 
 
 def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: str, apart: str, explain: bool) -> None:
-    """Start the job, or print its plan; the operator that calls the SQL function `apart` gets a thread of its own.
+    """Starts the job, or prints its plan. The operator that calls the SQL function `apart` gets a thread of its own.
 
-    A task waits while Python works on its batch. Left in one task, the state before that function would wait too.
+    A task waits while Python works on its batch. In one task with that function, the state before it would wait too.
     """
     if explain:
         print(statements.explain())
@@ -73,12 +73,12 @@ def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: st
 
 
 def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
-    """DDL of a topic's raw records, with the broker's time as event time and the clients' time as watermark.
+    """Returns the DDL of a topic's raw records: event time is the broker's time, the watermark is the clients' time.
 
-    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead; a record
-    without a readable ts_ms, or with one that validation refuses as future, leaves it where it is. It is cut out of
-    the bytes in SQL because only then is it part of the source, which keeps one watermark per partition. A quote
-    within a JSON string is escaped, so `"ts_ms":` is always a key.
+    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead. A record
+    without a readable ts_ms, or with one that validation refuses as future, leaves it where it is. SQL cuts ts_ms out
+    of the bytes because only then is the watermark part of the source, which keeps one per partition. A quote within a
+    JSON string is escaped, so `"ts_ms":` is always a key.
     """
     ts_ms = """TRY_CAST(REGEXP_EXTRACT(CAST(`value` AS STRING), '"ts_ms"\\s*:\\s*(\\d{1,15})', 1) AS BIGINT)"""
     return f"""
@@ -95,7 +95,7 @@ def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bo
 
 
 def committed_source(topic: str, kafka: Kafka, group: str) -> str:
-    """DDL of a topic's raw records, of transactions only once they are committed; the broker's time is event time."""
+    """Returns the DDL of a topic's raw, committed records; event time and watermark are the broker's time."""
     return f"""
         CREATE TEMPORARY TABLE `{topic}` (
           `key` BYTES, `value` BYTES,
@@ -109,16 +109,16 @@ def committed_source(topic: str, kafka: Kafka, group: str) -> str:
 
 
 def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
-    """DDL of a topic written in transactions: who reads committed records sees each once, after a checkpoint."""
+    """Returns the DDL of a topic written in transactions: after a checkpoint, readers see each record once."""
     return f"CREATE TEMPORARY TABLE `{topic}` ({columns}) WITH ({_keyed(value_format)}, {_written(topic, kafka, job)})"
 
 
 def upsert_sink(topic: str, columns: str, key: str, kafka: Kafka, job: str, table: str = "") -> str:
-    """DDL of a topic in which the last record of a key counts; key: names of columns, which stand in the value too.
+    """Returns the DDL of a topic in which the last record of a key counts.
 
-    In transactions, so that what a failed run wrote is never read and no value steps back while it is replayed. Not
-    upsert-kafka, which writes a tombstone before each correction: give it the changes that are no UPDATE_BEFORE.
-    table: its name in SQL, if the topic is read as well.
+    key: names of columns, which the value has too; table: the table's name in SQL, if the job also reads the topic. The
+    sink writes in transactions, so that nobody reads what a failed run wrote and no value steps back during a replay.
+    It is not upsert-kafka, which writes a tombstone before each correction: insert no UPDATE_BEFORE into it.
     """
     keyed = f"'key.format' = 'json', 'key.fields' = '{key.replace(', ', ';')}', 'value.format' = 'json'"
     return f"CREATE TEMPORARY TABLE `{table or topic}` ({columns}) WITH ({keyed}, {_written(topic, kafka, job)})"
@@ -130,12 +130,12 @@ def dead_letter_sink(kafka: Kafka, job: str) -> str:
 
 
 def dead_letter(topic: str, append_ts: str, reason: str) -> str:
-    """SQL of key, raw value and headers of a dead letter, from its columns and SQL of the rest.
+    """Returns the SQL of a dead letter: key, raw value and headers. append_ts, reason: the SQL of these headers.
 
-    A compressed batch may have carried a record of any size past the broker. One too large to pass again is left out;
-    its place is told.
+    A compressed batch may have carried a record of any size past the broker. When a key or value is too large to pass
+    again, the letter leaves it out; the headers still name the record's place.
     """
-    # Columns in the order of the source: in another, the planner would not share the validation with the other branch.
+    # Columns in the order of the source. In another order the planner would not share the validation between branches.
     values = {"topic": f"'{topic}'", "partition": "`partition`", "offset": "`offset`"}
     values |= {"append_ts": append_ts, "reason": reason, "detail": "detail"}
     headers = ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items())
