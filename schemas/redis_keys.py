@@ -15,8 +15,7 @@
 | `bandit:{policy}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
 | `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
 
-A list is {"version", "as_of_ms", "items": [{"item", "score", "reason"}, ...]}, best first. `field` is `category` or
-one of PLACES.
+schemas/lists.py says what a list is. `field` is `category` or one of PLACES.
 """
 
 PLACES = ("location", "age", "device")  # what a reader may know of a stranger, most telling first

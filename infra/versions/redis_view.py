@@ -8,6 +8,7 @@ import msgspec
 
 from headrace.infra.versions.store import Model, Pointer
 from headrace.schemas import redis_keys
+from headrace.schemas.lists import Entry, Listed, encode
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 def show(client: "Redis", model: Model, pointer: Pointer) -> None:
     """The popular list, and then the pointer to it."""
     described = model.manifest
-    items = [{"item": item, "score": float(users), "reason": "popular"} for item, users in model.contents.popular]
-    listed = {"version": described.version, "as_of_ms": described.created_ms, "items": items}
+    items = [Entry(item, float(users), "popular") for item, users in model.contents.popular]
+    listed = encode(Listed(described.version, described.created_ms, items))
     shown: dict[str, Any] = {"version": described.version, "dims": described.dims, "hashes": described.sha256}
     shown |= {"offsets": described.lineage.get("offsets", {}), "published_ms": pointer.published_ms}
-    client.set(redis_keys.popular(described.version), msgspec.json.encode(listed))
+    client.set(redis_keys.popular(described.version), listed)
     client.set(redis_keys.model_current(), msgspec.json.encode(shown))
 
 

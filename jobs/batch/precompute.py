@@ -96,8 +96,9 @@ def compute(tonight: Night, version: str, settings: Settings) -> None:
     plan = _plan(tonight, model, found, categories, settings)
     write_recs(clicks, plan)
     write_similar(spark, plan)
-    half_life_days = settings.covisitation.half_life_days
-    popular.write(clicks, tonight.date, plan, partial(rules.left_out, found, path), half_life_days)
+    counted = popular.counted(clicks, tonight.date, settings.covisitation.half_life_days)
+    values = popular.lists(counted, version, plan.as_of_ms, partial(rules.left_out, found, path))
+    list_files.write(plan.home, "popular", values.keys(), values.values())
     list_files.finish(version)
 
 

@@ -24,7 +24,7 @@ from headrace.infra.versions import list_files, rules
 from headrace.jobs.batch import night, register
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.spark import session
-from headrace.schemas import redis_keys
+from headrace.schemas import lists, redis_keys
 from headrace.udfs.factors.confidence import UNSEEN
 
 STEP = "verify"
@@ -73,14 +73,22 @@ def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Ke
         if value is None:
             yield f"{key} is missing"
             continue
-        listed = msgspec.json.decode(value)
-        items = [entry["item"] for entry in listed["items"]]
-        if listed["version"] != version:
-            yield f"{key} must be of {version}, got {listed['version']!r}"
-        if len(set(items)) != len(items) or not items:
-            yield f"{key} must hold different items, got {items}"
-        yield from (f"{key} holds {item!r}, which the user has seen" for item in items if item in had)
+        try:
+            listed = lists.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            yield f"{key} must hold a list: {error}"
+            continue
+        items = [entry.item for entry in listed.items]
+        yield from _wrong(key, listed.version, version, items, had)
         yield from (f"{key} holds {item!r}, left out by {path.name}" for item in rules.left_out(allowed, path, items))
+
+
+def _wrong(key: str, version: str, wanted: str, items: list[str], had: set[str]) -> Iterator[str]:
+    if version != wanted:
+        yield f"{key} must be of {wanted}, got {version!r}"
+    if len(set(items)) != len(items) or not items:
+        yield f"{key} must hold different items, got {items}"
+    yield from (f"{key} holds {item!r}, which the user has seen" for item in items if item in had)
 
 
 def _seen(users: Keys, until: date) -> dict[str, set[str]]:

@@ -8,15 +8,13 @@ users f64, rounded and decayed as of then; then bucket i32 and users i32 for eac
 import struct
 from typing import NamedTuple
 
-import msgspec
-
+from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
 from headrace.udfs.covisitation import counts
 from headrace.udfs.covisitation.counts import ByBucket, Decay, Table
 
 KINDS = ("viewed", "bought", "touched")  # as the JVM numbers them; the last is of everybody, not of an item
 TOUCHED = KINDS.index("touched")
 _LENGTHS, _TOTAL, _CELL = struct.Struct("<HH"), struct.Struct("<id"), struct.Struct("<ii")
-_DECIMALS = 7  # of a score: what machines could round differently lies beyond
 
 
 class Rules(NamedTuple):
@@ -44,8 +42,8 @@ def listed(kind: int, item: str, packed: bytes, as_of_ms: int, rules: Rules) -> 
         totals: dict[str, ByBucket] = {other.item: {other.newest: other.users} for other in others}
         entries = counts.top(Table({item: both}, totals), item, decay, rules.n, rules.shrink)
     reason = None if kind == TOUCHED else item
-    items = [{"item": name, "score": round(score, _DECIMALS), "reason": reason} for name, score in entries]
-    return msgspec.json.encode({"version": "", "as_of_ms": as_of_ms, "items": items}) if items else None
+    items = [Entry(name, round(score, DECIMALS), reason) for name, score in entries]
+    return encode(Listed("", as_of_ms, items)) if items else None
 
 
 def _newest(other: Other) -> int:

@@ -1,16 +1,16 @@
-"""Live lists: what the recent events of users say under one version of the model (docs/collaborative.md).
+"""Live lists: recommendations from the recent events of users, under one version of the model (docs/collaborative.md).
 
-The history that the JVM keeps knows items and no ratings, so what this stream calls the item of an event is its rating,
-if it has one, a colon, and the item id: `4.5:lamp-7`, `:lamp-7`.
+The history that the JVM keeps has items but no ratings. So this stream names the item of an event by its rating, if it
+has one, a colon, and the item id: `4.5:lamp-7`, `:lamp-7`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
 from headrace.schemas import enum
+from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
 from headrace.udfs import history
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Basis, Int, Objective, Real, Rows
@@ -19,18 +19,17 @@ from headrace.udfs.factors.top_n import NONE, Excluded, listed_top_n, longest, r
 
 ACTIONS = tuple(enum("click", "action"))
 _RATE = ACTIONS.index("rate")
-_DECIMALS = 7  # of a score: what machines could round differently lies beyond
 
 
 class Serving(NamedTuple):
-    """A version, made ready to be asked often."""
+    """One version of the model, with everything that is computed once for all lists."""
 
     version: str
     items: list[str]
-    places: dict[str, int]  # of items named as in a history, without their rating
+    places: dict[str, int]  # index in `items` of each item, named as in a history, without a rating
     Y: Real  # (items, f)
-    listed: Int  # places of the items that a list may hold
-    shown: Real  # their rows of Y
+    listed: Int  # (listed,), indices of the items that a list may hold, ascending
+    shown: Real  # (listed, f), their rows of Y
     basis: Basis
     longest_y: float
     objective: Objective
@@ -41,10 +40,13 @@ class Serving(NamedTuple):
 def serving(
     version: str, items: list[str], Y: Real, parameters: Mapping[str, Any], left_out: Sequence[str] = ()
 ) -> Serving:
-    """parameters: those of the version's manifest. left_out: what no list may hold, however much it is wanted."""
+    """Prepares a version. parameters: those of its manifest. left_out: items that no list may hold.
+
+    An item that is left out still counts in a history.
+    """
     places = {named(item, None): place for place, item in enumerate(items)}
     objective = Objective(**parameters["objective"])
-    Y = np.asarray(Y)  # a mapped file is a subclass, and slow
+    Y = np.asarray(Y)  # numpy.memmap is a subclass of the array, and slow
     half_life_ms, rating_max = parameters["half_life_ms"], parameters["rating_max"]
     absent = set(left_out)
     listed = np.array([place for place, item in enumerate(items) if item not in absent], np.int64)
@@ -54,38 +56,40 @@ def serving(
 
 
 def named(item: str, rating: float | None) -> str:
+    """The name of an item in a history of this stream."""
     return f":{item}" if rating is None else f"{rating!r}:{item}"
 
 
 def lists(serving: Serving, recents: Sequence[bytes], as_of_ms: Sequence[int], n: int) -> list[bytes | None]:
-    """The list of each user as JSON; None where nothing in the history is known to the version, or no item is left."""
+    """The list of each user as JSON. None where the version knows no item of the history, or where no item is left.
+
+    recents: packed as udfs/history.py reads them; as_of_ms: of each list; n: items per list.
+    """
     events = _events(serving, recents)
-    known = histories(events, len(recents), len(serving.items), serving.half_life_ms, serving.rating_max)
-    users, known = _with_entries(known)
-    found: list[bytes | None] = [None] * len(recents)
+    past = histories(events, len(recents), len(serving.items), serving.half_life_ms, serving.rating_max)
+    users, past = _with_entries(past)
+    values: list[bytes | None] = [None] * len(recents)
     if not len(users):
-        return found
-    X = als.solve(serving.basis, known.rows, serving.objective)
-    top = listed_top_n(X, serving.shown, serving.listed, n, known.seen, serving.longest_y)
-    why = reasons(serving.basis, known.rows, serving.objective, top.items)
-    scores = np.round(top.scores, _DECIMALS) + 0.0  # no -0.0
+        return values
+    X = als.solve(serving.basis, past.rows, serving.objective)  # (users, f)
+    top = listed_top_n(X, serving.shown, serving.listed, n, past.seen, serving.longest_y)  # (users, n)
+    why = reasons(serving.basis, past.rows, serving.objective, top.items)  # (users, n)
+    scores = np.round(top.scores, DECIMALS) + 0.0  # no -0.0
     for row, user in enumerate(users.tolist()):
         entries = zip(top.items[row].tolist(), scores[row].tolist(), why[row].tolist(), strict=True)
-        found[user] = _json(serving, as_of_ms[user], entries)
-    return found
+        values[user] = _json(serving, as_of_ms[user], entries)
+    return values
 
 
 def _json(serving: Serving, as_of_ms: int, entries: Iterable[tuple[int, float, int]]) -> bytes | None:
-    """entries: (place of an item, score, place of the item that is the reason)."""
+    """Encodes one list. entries: (index of an item, score, index of the item that is the reason)."""
     names = serving.items
     items = [
-        {"item": names[item], "score": score, "reason": None if reason == NONE else names[reason]}
+        Entry(names[item], score, None if reason == NONE else names[reason])
         for item, score, reason in entries
         if item != NONE
     ]
-    if not items:
-        return None
-    return msgspec.json.encode({"version": serving.version, "as_of_ms": as_of_ms, "items": items})
+    return encode(Listed(serving.version, as_of_ms, items)) if items else None
 
 
 def _events(serving: Serving, recents: Sequence[bytes]) -> Events:
@@ -102,9 +106,12 @@ def _events(serving: Serving, recents: Sequence[bytes]) -> Events:
     return Events(users, places, actions, ratings, t_ms)
 
 
-def _with_entries(known: Histories) -> tuple[Int, Histories]:
-    """The users of whom something is known, and their histories: a vector of zeros would rank by place alone."""
-    rows, seen = known
+def _with_entries(past: Histories) -> tuple[Int, Histories]:
+    """Keeps the users with at least one known item, and their histories.
+
+    The others would have a vector of zeros, and their list would follow the order of the items in the model.
+    """
+    rows, seen = past
     users = np.flatnonzero(np.diff(rows.indptr))
     kept = np.isin(seen.users, users)
     excluded = Excluded(np.searchsorted(users, seen.users[kept]), seen.items[kept])

@@ -1,39 +1,40 @@
-"""The lists of a night: of each user, from all they did, and of each item, those most like it.
+"""The lists that a night makes: one per user, from all they did, and one per item, of the items most like it.
 
-A user's list: the best `candidates` by x_u'y_i without what was seen or left out, of which udfs/factors/diversity takes
-n. The reason of an item is the item that the user wanted and that is most like it (cosine), none where nothing is
-alike. The list of an item: the n others of highest cosine. docs/night.md, "Precompute".
+A user's list holds n of the best `candidates` by x_u'y_i, without items that were seen or are left out;
+udfs/factors/diversity.py picks the n. The reason of an item is, among the items that the user wanted, the one most like
+it (cosine); an item without any alike has no reason. An item's list holds the n others of highest cosine.
+docs/night.md, "Precompute".
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
 from headrace.udfs.factors import diversity
 from headrace.udfs.factors.als import Float, Int, Real, Rows
 from headrace.udfs.factors.diversity import Groups, Rule
 from headrace.udfs.factors.top_n import NONE, Excluded, Top, listed_top_n
 
-_DECIMALS = 7  # of a score, as in udfs/factors/live_lists
-_WIDER = 10  # times the items wanted, where an index by inner product is asked for the nearest by cosine
+# An index by inner product may miss items of high cosine, so `similar` asks it for this many times the items it needs.
+_WIDER = 10
 
-# (vectors (u, f), k) -> (scores, items), (u, k): an index that may find listed items only; NONE where it found fewer.
+# (vectors (u, f), k) -> (scores, items), both (u, k). An index finds listed items only; NONE where it found fewer.
 Search = Callable[[Real, int], tuple[NDArray[np.float32], Int]]
 
 
 class Catalogue(NamedTuple):
-    """A version, made ready to be asked for many lists."""
+    """One version of the model, with everything that is computed once for all lists."""
 
     version: str
     as_of_ms: int
     items: Sequence[str]
     Y: Real  # (m, f)
     units: NDArray[np.float32]  # (m, f), of length 1
-    listed: Int  # places of the items that a list may hold, ascending
-    shown: Real  # their rows of Y
+    listed: Int  # (listed,), indices of the items that a list may hold, ascending
+    shown: Real  # (listed, f), their rows of Y
     groups: Groups | None = None
     search: Search | None = None  # instead of the exact scan
 
@@ -45,13 +46,17 @@ class Wish(NamedTuple):
 
 
 def catalogue(version: str, as_of_ms: int, items: Sequence[str], Y: Real, left_out: Iterable[str]) -> Catalogue:
+    """Prepares a version. Y (m, f): row i belongs to items[i]; left_out: items that no list may hold."""
     absent = set(left_out)
     listed = np.array([place for place, item in enumerate(items) if item not in absent], np.int64)
     return Catalogue(version, as_of_ms, items, Y, diversity.unit(Y), listed, Y[listed] if absent else Y)
 
 
 def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: Wish) -> list[bytes | None]:
-    """The list of each user as JSON; None for a vector of zeros, of whom nothing is known, or if no item is left."""
+    """The list of each user as JSON. None for a user without known items, whose vector is zeros, or without items left.
+
+    X (users, f); wanted: one row per user, the items that may be reasons; seen: items that no list of the user holds.
+    """
     top = _candidates(known, X, seen, wish.candidates)
     taken = diversity.mmr(top.items, top.scores, known.units, wish.n, wish.rule, known.groups)
     items = np.where(taken == NONE, NONE, np.take_along_axis(top.items, taken, 1))
@@ -66,50 +71,45 @@ def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: Wish) -
 
 
 def similar(known: Catalogue, of: Int, n: int) -> list[bytes | None]:
-    """The list of each of these items; its reason is the item. None where no item is like it at all."""
+    """The list of each item in `of`, which is the reason of all its entries. None where no item has a cosine > 0."""
     units, itself = known.units[of], Excluded(np.arange(len(of)), of)
     if known.search is None:
         top = listed_top_n(units, known.units[known.listed], known.listed, n, itself)
     else:
-        found = _found(known, units, known.search(units, min(_WIDER * n, len(known.listed)))[1], itself)
-        top = _best(found, np.einsum("uf,ukf->uk", units, known.units[found]), n)
+        nearest = _allowed(known, units, known.search(units, min(_WIDER * n, len(known.listed)))[1], itself)
+        top = _best(nearest, np.einsum("uf,ukf->uk", units, known.units[nearest]), n)
     alike = np.where(top.scores > 0, top.items, NONE)
     why = np.broadcast_to(of[:, None], alike.shape)
     return [encoded(known, *row) for row in zip(alike, top.scores, why, strict=True)]
 
 
 def encoded(known: Catalogue, items: Int, scores: Float, reasons: Int) -> bytes | None:
+    """One list as JSON, without the places that are NONE. None if it is empty."""
     names = known.items
-    rows = zip(items.tolist(), (np.round(scores, _DECIMALS) + 0.0).tolist(), reasons.tolist(), strict=True)
+    rows = zip(items.tolist(), (np.round(scores, DECIMALS) + 0.0).tolist(), reasons.tolist(), strict=True)
     entries = [
-        {"item": names[item], "score": score, "reason": None if why == NONE else names[why]}
-        for item, score, why in rows
-        if item != NONE
+        Entry(names[item], score, None if why == NONE else names[why]) for item, score, why in rows if item != NONE
     ]
-    return listed(known.version, known.as_of_ms, entries) if entries else None
-
-
-def listed(version: str, as_of_ms: int, entries: list[dict[str, object]]) -> bytes:
-    return msgspec.json.encode({"version": version, "as_of_ms": as_of_ms, "items": entries})
+    return encode(Listed(known.version, known.as_of_ms, entries)) if entries else None
 
 
 def _candidates(known: Catalogue, X: Real, seen: Excluded, n: int) -> Top:
     if known.search is None:
         return listed_top_n(X, known.shown, known.listed, n, seen)
     most_seen = int(np.bincount(seen.users, minlength=1).max())
-    found = _found(known, X, known.search(X, min(n + most_seen, len(known.listed)))[1], seen)
-    return _best(found, np.einsum("uf,ukf->uk", X.astype(np.float64), known.Y[found].astype(np.float64)), n)
+    items = _allowed(known, X, known.search(X, min(n + most_seen, len(known.listed)))[1], seen)
+    return _best(items, np.einsum("uf,ukf->uk", X.astype(np.float64), known.Y[items].astype(np.float64)), n)
 
 
-def _found(known: Catalogue, X: Real, items: Int, excluded: Excluded) -> Int:
-    """What an index found, without the excluded ones."""
+def _allowed(known: Catalogue, X: Real, items: Int, excluded: Excluded) -> Int:
+    """The items (users, k) that an index found, with NONE in place of the excluded ones."""
     m = len(known.items)
     pairs = np.arange(len(X))[:, None] * m + items
     return np.where(np.isin(pairs, excluded.users * m + excluded.items) | (items < 0), NONE, items)
 
 
 def _best(items: Int, scores: Float, n: int) -> Top:
-    """The n best by (score descending, item ascending)."""
+    """The n best items of each user by (score descending, item ascending)."""
     scores = np.where(items == NONE, -np.inf, scores)
     order = np.lexsort((items, -scores))[:, :n]
     padding = ((0, 0), (0, max(n - order.shape[1], 0)))
@@ -122,6 +122,7 @@ def _row(rows: Rows, user: int) -> Int:
 
 
 def _reasons(known: Catalogue, items: Int, wanted: Int) -> Int:
+    """The wanted item most like each listed item, (n,). NONE where no wanted item has a cosine > 0."""
     if not len(wanted):
         return np.full(len(items), NONE, np.int64)
     alike = known.units[items] @ known.units[wanted].T  # (n, wanted)

@@ -6,20 +6,15 @@ trending   the same, but a user counts once a day, and half after covisitation.h
 
 from collections.abc import Callable, Container
 from datetime import date
-from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Night
-from headrace.infra.versions import list_files
 from headrace.schemas import redis_keys
-from headrace.udfs.factors import nightly_lists
+from headrace.schemas.lists import Entry, Listed, encode
 from headrace.udfs.factors.confidence import WEIGHTS
-
-if TYPE_CHECKING:
-    from headrace.jobs.batch.precompute import Plan
 
 CATEGORY, N, VALUES = "category", 50, 1_000  # items of a list; lists a field: those of the most users
 WANTED = [*WEIGHTS, "rate"]
@@ -56,23 +51,20 @@ def categories(clicks: DataFrame) -> dict[str, str]:
     return {row["item_id"]: row[CATEGORY] for row in newest.collect()}
 
 
-def write(clicks: DataFrame, until: date, plan: "Plan", leaves_out: LeavesOut, half_life_days: float) -> None:
-    """A file of all these lists. leaves_out: those of some items that no list may hold."""
-    counted = _counted(clicks, until, half_life_days)
+def lists(counted: DataFrame, version: str, as_of_ms: int, leaves_out: LeavesOut) -> dict[str, bytes]:
+    """Each list by its Redis key. leaves_out: those of some items that no list may hold."""
     keys = {"users": redis_keys.popular_by, "decayed": redis_keys.trending_by}
-    found: dict[str, bytes] = {}
+    by_key: dict[str, bytes] = {}
     for measure, key in keys.items():
         for row in _best(counted, measure).collect():
             absent = leaves_out([item for item, _ in row["best"]])
-            entries = [_entry(item, score, row) for item, score in row["best"] if item not in absent][:N]
+            entries = [Entry(item, score, row["value"]) for item, score in row["best"] if item not in absent][:N]
             if entries:
-                found[key(plan.version, row["field"], row["value"])] = nightly_lists.listed(
-                    plan.version, plan.as_of_ms, entries
-                )
-    list_files.write(plan.home, "popular", found.keys(), found.values())
+                by_key[key(version, row["field"], row["value"])] = encode(Listed(version, as_of_ms, entries))
+    return by_key
 
 
-def _counted(clicks: DataFrame, until: date, half_life_days: float) -> DataFrame:
+def counted(clicks: DataFrame, until: date, half_life_days: float) -> DataFrame:
     """One row per (field, value, item): users, and users decayed."""
     fields = F.array(
         *(F.struct(F.lit(name).alias("field"), F.col(name).alias("value")) for name in (CATEGORY, *redis_keys.PLACES))
@@ -99,7 +91,3 @@ def _best(counted: DataFrame, measure: str) -> DataFrame:
     )
     rank = F.row_number().over(Window.partitionBy("field").orderBy(F.desc("size"), "value"))
     return rows.withColumn("rank", rank).where(F.col("rank") <= VALUES)
-
-
-def _entry(item: str, score: float, row: Any) -> dict[str, object]:
-    return {"item": item, "score": score, "reason": row["value"]}

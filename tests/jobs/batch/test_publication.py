@@ -190,6 +190,7 @@ def test_verify_sees_what_is_wrong(redis: Redis, home: Path) -> None:  # noqa: F
         key: (lists_of("v0", ["i20"]), f"{key} must be of {version}, got 'v0'"),
         redis_keys.recs(version, "u03"): (lists_of(version, ["i03"]), "holds 'i03', which the user has seen"),
         popular: (None, f"{popular} is missing"),
+        redis_keys.recs(version, "u06"): (b"[]", "u06 must hold a list: Expected `object`, got `array`"),
         redis_keys.model_current(): (b'{"version": "v0"}', f"must name {version}, got v0"),
     }
     for changed, (value, said) in wrong.items():
@@ -205,7 +206,7 @@ def test_verify_sees_what_is_wrong(redis: Redis, home: Path) -> None:  # noqa: F
 
 
 def lists_of(version: str, names: list[str]) -> bytes:
-    return json.dumps({"version": version, "as_of_ms": 1, "items": [{"item": name} for name in names]}).encode()
+    return json.dumps({"version": version, "as_of_ms": 1, "items": [{"item": name, "score": 1} for name in names]}).encode()
 
 
 def test_killed_and_resumed_equals_undisturbed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
