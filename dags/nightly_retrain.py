@@ -1,10 +1,10 @@
-"""Each night: new models from all events so far, and the best of them serves, if it is good enough.
+"""Each night: train new models on all events so far, and serve the best of them if it is good enough.
 
     land > check > (als, two_tower, ...) > evaluate > gate > register > index > precompute > publish > verify > announce
 
-A night of date D takes the events of all days up to and with D. Each step leaves a folder of its own or nothing, so a
-run that failed goes on where it stopped, and a night that is done stays as it is. `headrace retrain --date D` runs this
-DAG without a scheduler.
+A night of date D takes the events of all days up to and including D. Each step leaves a folder of its own or nothing,
+so a run that failed goes on where it stopped, and a night that is done stays as it is. `headrace retrain --date D` runs
+this DAG without a scheduler.
 """
 
 import json
@@ -29,23 +29,24 @@ PARAMS = {
         items={"enum": settings.night.models},
         minItems=1,
         uniqueItems=True,
-        description="Which to train; the gate chooses among them",
+        description="Which models to train; the gate chooses among them",
     ),
     "dry_run": Param(False, type="boolean", description="Train and judge, but register and publish nothing"),
 }
 DOCS = {
-    "land": "Clicks, impressions and rewards from Kafka to the lake, from the offsets where the last night ended.",
-    "check": "The day's data against its expectations. **Fails: nothing is trained and the old model serves.** Look at "
-    "the report in the log; mend the source or the suite, then clear this task.",
-    "federated": "The devices' global model, fused with the night's ALS: docs/federated.md.",
-    "evaluate": "Every model of the night, and simple rivals, on events that no model has seen. The report is linked.",
-    "gate": "The numbers against infra/config/gates.toml. **Fails: the old model goes on serving.** "
-    "That is the gate at work, not a fault; the rule that was broken is the last line of the log.",
-    "register": "The chosen model as an immutable version, and in MLflow with all that it came from.",
-    "index": "Nearest-neighbour index of the version's items.",
-    "precompute": "Every user's list, under the version's own keys: nobody reads them yet.",
-    "publish": "One step: from now on this version serves. `headrace rollback` takes it back.",
-    "verify": "Reads as a reader would. **Fails: the version serves already**; `headrace rollback` if it is bad.",
+    "land": "Copies clicks, impressions and rewards from Kafka to the lake, from where the last night ended.",
+    "check": "Checks the day's data against its expectations. **If it fails, nothing is trained and the old model "
+    "serves.** Look at the report in the log; mend the source or the suite, then clear this task.",
+    "federated": "Fuses the devices' global model with the night's ALS: docs/federated.md.",
+    "evaluate": "Judges every model of the night, and simple rivals, on events that no model has seen. The report is "
+    "linked.",
+    "gate": "Holds the numbers against infra/config/gates.toml. **If it fails, the old model goes on serving.** "
+    "That is the gate at work, not a fault; the last line of the log names the broken rule.",
+    "register": "Keeps the chosen model as an immutable version, and in MLflow with all that it came from.",
+    "index": "Makes the nearest-neighbour index of the version's items.",
+    "precompute": "Writes every user's list, under the version's own keys: nobody reads them yet.",
+    "publish": "Makes this version the one that serves, in one step. `headrace rollback` takes it back.",
+    "verify": "Reads as a reader would. **If it fails, the version serves already**; `headrace rollback` if it is bad.",
 }
 
 
@@ -71,8 +72,8 @@ with DAG(
 
     @task(outlets=[MODEL], doc_md="Tells the DAGs that follow the asset `headrace_model` which version serves now.")
     def announce(date: str) -> object:
-        told = json.loads((paths.home() / "nights" / date / "register" / "version.json").read_text())
-        yield Metadata(MODEL, {"version": told["version"], "date": date})
+        registered = json.loads((paths.home() / "nights" / date / "register" / "version.json").read_text())
+        yield Metadata(MODEL, {"version": registered["version"], "date": date})
 
     chain(step("land"), step("check"), list(models.values()), evaluate, step("gate"), register)
     chain(register, step("index"), step("precompute"), step("publish"), step("verify"), announce(DATE))

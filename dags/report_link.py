@@ -1,6 +1,7 @@
 """A night's evaluation report in Airflow's page: the link at the task `evaluate`, and the plugin that serves it.
 
-The plugin comes with the package's entry point; it shows a report to whoever is logged in, and nothing else.
+Airflow finds the plugin by the package's entry point. The plugin shows reports, and nothing else, to whoever is logged
+in.
 """
 
 from datetime import date
@@ -20,6 +21,7 @@ class Report(BaseOperatorLink):
     name = "Evaluation report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Returns the address of the report of the night that the operator's `--date` names."""
         night = operator.arguments[operator.arguments.index("--date") + 1]
         return f"{conf.get('api', 'base_url').rstrip('/')}{PREFIX}/nights/{night}/report"
 
@@ -43,7 +45,7 @@ def application() -> Any:
 
 
 async def serve(scope: Any, receive: Any, send: Any) -> None:
-    """Made at the first request: every process of Airflow loads its plugins, and only the API server needs this."""
+    """Makes the application at the first request: all processes of Airflow load the plugins, one needs this."""
     await application()(scope, receive, send)
 
 

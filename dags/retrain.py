@@ -1,6 +1,6 @@
 """`headrace retrain`: the night of a date at once, in this process, without a scheduler; 3 if it was refused.
 
-The run stands in Airflow's database like any other, so its page shows it.
+Airflow's database keeps the run like any other, so Airflow's page shows it.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """A job of the night by spark-submit, through a connection of Airflow's: for a cluster with a resource manager.
 
-In client mode, so that the driver runs here in the batch environment and its exit status is the job's; executors need
-that environment at the same path, or spark.archives and PYSPARK_PYTHON set at the connection.
+It runs in client mode, so that the driver runs here in the batch environment and its exit status is the job's.
+Executors need that environment at the same path, or spark.archives and PYSPARK_PYTHON set at the connection.
 """
 
 import os
@@ -40,7 +40,7 @@ class SparkJob(SparkSubmitOperator):
 
 
 def _driver() -> dict[str, str]:
-    """spark-submit of the batch environment, and the Python that its driver and workers run in."""
+    """Returns the variables that choose the batch environment's spark-submit, and its Python for driver and workers."""
     python = paths.python("batch")
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {"PATH": path, "PYSPARK_PYTHON": str(python)}

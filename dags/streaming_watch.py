@@ -1,7 +1,7 @@
-"""Every few minutes: are the Flink jobs well? One that failed or is gone runs again from its last checkpoint.
+"""Every few minutes: are the Flink jobs well? A job that failed or is gone runs again from its last checkpoint.
 
-What is wrong, and what is well again, goes to `alerts.webhook` once. Each day a savepoint of every job is taken; the
-newest `watch.savepoints_kept` stay. `headrace watch` says the same in a terminal.
+Each trouble goes to `alerts.webhook` once when it begins and once when it ends. Each day takes a savepoint of every
+job; the newest `watch.savepoints_kept` stay. `headrace watch` reports the same in a terminal.
 """
 
 from datetime import timedelta
@@ -26,14 +26,15 @@ with watching("streaming_watch", __doc__):
         task_id="watch",
         arguments=["watch", "--revive", "--tell"],
         doc_md="Red: something is not well; the log lists every check. It turns green by itself once all is well. "
-        "A job of which no checkpoint is known is left alone: `headrace submit JOB`. What `headrace stop` ended stays.",
+        "A job without a known checkpoint is left alone: `headrace submit JOB`. A job that `headrace stop` ended stays "
+        "ended.",
         on_failure_callback=tasks.tell_unless_refused,
     )
 
-with watching("streaming_savepoints", "A savepoint of every running job, each day."):
+with watching("streaming_savepoints", "Takes a savepoint of every running job, each day."):
     tasks.Command(
         task_id="savepoint",
         arguments=["watch", "--savepoint", "--tell"],
-        doc_md="Red: a savepoint failed, or a check of `streaming_watch` did. The paths stand in the log.",
+        doc_md="Red: a savepoint failed, or a check of `streaming_watch` did. The log has the paths.",
         on_failure_callback=tasks.tell_unless_refused,
     )

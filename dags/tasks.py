@@ -1,10 +1,10 @@
-"""What a task here is: one command of Headrace in an environment of its own, and what its exit status means.
+"""The tasks of the DAGs: each runs one command of Headrace in an environment of its own, and reads its exit status.
 
     0      done
-    3      refused, by a check, a gate or a watch: another try would say the same, so there is none
-    other  failed, or killed: tried again, after airflow.retry_delay_s, then twice that
+    3      refused by a check, a gate or a watch: a retry would give the same, so there is none
+    other  failed or killed: tried again after airflow.retry_delay_s, then after twice that
 
-Airflow itself needs nothing of ours but infra/ and its settings; no Spark, no torch, no Flink.
+Airflow's own environment needs infra/ and its settings; no Spark, no torch, no Flink.
 """
 
 import contextlib
@@ -27,19 +27,19 @@ from headrace.infra.launch import batch
 from headrace.infra.settings import Settings, load
 
 END_WAIT_S = 20
-YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"  # of the run
+YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"  # the day before the run
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Command(BaseOperator):
-    """`headrace ARGUMENTS` in the streaming environment."""
+    """Runs `headrace ARGUMENTS` in the streaming environment."""
 
     template_fields: Sequence[str] = ("arguments", "needed")
 
     def __init__(self, *, arguments: list[str], needed: str = "True", **options: Any) -> None:
         super().__init__(**options)
         self.arguments = arguments
-        self.needed = needed  # rendered to anything but True, the task is skipped
+        self.needed = needed  # a template; the task is skipped unless it renders to True
 
     @cached_property
     def process(self) -> SubprocessHook:
@@ -68,7 +68,7 @@ class Command(BaseOperator):
             raise AirflowException(f"exit status {ended.exit_code}: {ended.output}")
 
     def on_kill(self) -> None:
-        """Also of a task that is marked or cleared while it runs: its JVM and workers end, too."""
+        """Ends the command with its JVM and workers. Airflow also calls it when a running task is marked or cleared."""
         process = self.process.sub_process
         if process is None:
             return
@@ -80,7 +80,7 @@ class Command(BaseOperator):
 
 
 class Job(Command):
-    """`headrace run JOB ARGUMENTS`, in the batch environment."""
+    """Runs `headrace run JOB ARGUMENTS` in the batch environment."""
 
     def __init__(self, *, job: str, **options: Any) -> None:
         super().__init__(**options)
@@ -97,7 +97,7 @@ class Job(Command):
 
 
 def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
-    """A job by our launcher; or by spark-submit, if it uses Spark and airflow.spark_connection names a cluster."""
+    """Returns a job's task; it goes by spark-submit if it uses Spark and airflow.spark_connection is set."""
     connection = load().airflow.spark_connection
     if connection and batch.step(name).uses_spark:
         from headrace.dags.spark_submit import SparkJob
@@ -107,7 +107,10 @@ def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
 
 
 def common(settings: Settings, **more: Any) -> dict[str, Any]:
-    """Of every DAG; more: of its tasks. No run that was missed is caught up: a night holds all days before it."""
+    """Returns the arguments of every DAG. more: arguments of its tasks.
+
+    A missed run is not caught up, because a night holds all days before it.
+    """
     defaults = {
         "owner": "headrace",
         "retries": settings.airflow.retries,
@@ -121,7 +124,7 @@ def common(settings: Settings, **more: Any) -> dict[str, Any]:
 
 
 def tell(context: Any) -> None:
-    """The failure callback: what failed, why, and where its log is, to alerts.webhook."""
+    """Sends to alerts.webhook what failed, why, and where its log is. It is the failure callback of every task."""
     instance, run = context["task_instance"], context["dag_run"]
     text = f"{instance.dag_id}.{instance.task_id} failed: {context.get('exception') or 'its process was lost'}"
     fields = {"dag": instance.dag_id, "task": instance.task_id, "run": run.run_id, "log": instance.log_url}
@@ -129,6 +132,6 @@ def tell(context: Any) -> None:
 
 
 def tell_unless_refused(context: Any) -> None:
-    """Of a watch, which has told by itself what it found."""
+    """The failure callback of a watch, which sends its refusals itself."""
     if not isinstance(context.get("exception"), AirflowFailException):
         tell(context)

@@ -1,9 +1,9 @@
-"""The day's chores, when the night is over: the lake compacted, old versions gone, what the policies earned, and drift.
+"""The day's chores after the night: compact the lake, remove old versions, report rewards, measure drift.
 
     land > (compact, rewards, drift > has_drifted > retrain);  upkeep, of the versions
 
-Drift beyond infra/config/drift.toml starts `nightly_retrain` early, for shops that do not retrain each night: a night
-that is done already stays as it is.
+Drift beyond infra/config/drift.toml starts `nightly_retrain` early, for shops that do not retrain each night. A night
+that is done stays as it is.
 """
 
 import json
@@ -26,16 +26,16 @@ with DAG(
     **tasks.common(settings),
 ) as dag:
     dated = ["--date", DATE]
-    land = tasks.job("land", dated, doc_md="The day's events to the lake, if no night has landed them.")
-    compact = tasks.job("compact", [], doc_md="Many small files of a day become few; readers see no difference.")
+    land = tasks.job("land", dated, doc_md="Copies the day's events to the lake, if no night has landed them.")
+    compact = tasks.job("compact", [], doc_md="Makes few files of a day's many; readers see no difference.")
     rewards = tasks.Command(
         task_id="rewards",
         arguments=["rewards", *dated],
-        doc_md="What each policy earned a shown item that day, with its interval: the log holds the table.",
+        doc_md="Reports what each policy earned per shown item that day, with its interval: the table is in the log.",
     )
-    drift = tasks.job("drift", dated, doc_md="The day against the week before it: the log lists each measure.")
+    drift = tasks.job("drift", dated, doc_md="Compares the day with the week before it: the log lists each measure.")
 
-    @task.short_circuit(doc_md="Goes on only if a measure of `drift` is beyond its limit; skipped otherwise.")
+    @task.short_circuit(doc_md="Goes on only if a measure of `drift` is beyond its limit; else skips the rest.")
     def has_drifted(date: str) -> bool:
         report = json.loads((paths.home() / "nights" / date / "drift" / "report.json").read_text())
         return bool(report["beyond"])
@@ -46,6 +46,6 @@ with DAG(
         conf={"date": DATE},
         doc_md="Starts the night of that date now.",
     )
-    versions = tasks.job("upkeep", [], doc_md="Old versions leave disk and Redis, drafts of killed steps the nights.")
+    versions = tasks.job("upkeep", [], doc_md="Removes old versions from disk and Redis, and drafts of killed steps.")
     chain(land, [compact, rewards, drift])
     chain(drift, has_drifted(DATE), retrain)
