@@ -2,8 +2,8 @@
 (edge/shoppers/simulator).
 
     >>> loop = ClosedLoop(shop, arms(shop, redis, tracker, chooser), tracker, seed=1)   # doctest: +SKIP
-    >>> seen = loop.step()
-    >>> seen.arm, seen.clicked, round(seen.expected, 2), round(seen.best, 2)
+    >>> seen = loop.step()                                                              # doctest: +SKIP
+    >>> seen.arm, seen.clicked, round(seen.expected, 2), round(seen.best, 2)            # doctest: +SKIP
     ('popular', ('item-7',), 0.18, 0.71)
 
 The arm of each slate is drawn anew, so all arms meet the same shoppers in the same seconds and no arm's click rate is
