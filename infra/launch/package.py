@@ -2,7 +2,7 @@
 
 headrace-env.tar.gz     Python environment of the workers and of the client, our packages in it
 headrace-flink.jar      Kafka connector and udfs/jvm
-session_features.py     the job files
+NAME.py                 the jobs of `headrace submit`, a file each
 settings.toml           every setting with its default: edit, and name it in HEADRACE_SETTINGS
 """
 

@@ -1,4 +1,4 @@
-"""Clicks of a file -> item factors: what stands in for nightly training until that exists.
+"""`headrace train`: item factors from the clicks of a file, without Spark and without the lake.
 
 Quality is that of the stream's own way of answering. Each user's newest tenth of events is held out and the factors are
 trained on the rest; the user is folded in from the last `history` events of the rest, and the first 20 items not seen
