@@ -206,7 +206,8 @@ def test_verify_sees_what_is_wrong(redis: Redis, home: Path) -> None:  # noqa: F
 
 
 def lists_of(version: str, names: list[str]) -> bytes:
-    return json.dumps({"version": version, "as_of_ms": 1, "items": [{"item": name, "score": 1} for name in names]}).encode()
+    items = [{"item": name, "score": 1} for name in names]
+    return json.dumps({"version": version, "as_of_ms": 1, "items": items}).encode()
 
 
 def test_killed_and_resumed_equals_undisturbed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
