@@ -1,7 +1,7 @@
 """One validator for everybody who reads or writes records: JSON bytes in, a typed record or a reason out.
 
-Compiled from schemas/*.avsc, so the tracker, the streaming jobs, the landing job and an API refuse the same records in
-the same words.
+It is compiled from schemas/*.avsc. So the tracker, the streaming jobs, the landing job and an API refuse the same
+records in the same words.
 
     >>> Contract.of("click").check({"event_id": "e1", "user_id": "", "item_id": "i", "action": "view", "ts_ms": 1})
     Traceback (most recent call last):
@@ -32,13 +32,15 @@ _SHOWN = 80  # characters of a refused value in a message
 
 
 class Fault(NamedTuple):
-    """Why a record is refused: size, json, missing, type or value (docs/semantics.md), or a reason of its reader's."""
+    """Why a record is refused: size, json, missing, type or value (docs/semantics.md), or a reason of the reader."""
 
     reason: str
     detail: str
 
 
 class ContractError(ValueError):
+    """A record breaks a rule of its schema; `fault` says which."""
+
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.detail)
         self.fault = fault
@@ -58,10 +60,14 @@ class Contract:
     @staticmethod
     @cache
     def of(name: str) -> "Contract":
+        """The contract of schemas/{name}.avsc, compiled once per process."""
         return Contract(name)
 
     def columns(self, values: Iterable[bytes | None]) -> tuple[list[tuple[Any, ...]], list[Fault | None]]:
-        """n values -> (one tuple of n per field, in the schema's order; n faults). A refused value gives None."""
+        """Decodes and checks n values: one tuple of n per field, in the schema's order, and n faults.
+
+        A refused value has a fault and None in every field.
+        """
         decode, nothing = self._decode, (None,) * len(self.fields)
         rows: list[tuple[Any, ...]] = []
         faults: list[Fault | None] = []
@@ -69,16 +75,16 @@ class Contract:
             try:
                 if len(value or b"") > MAX_BYTES:
                     raise ValueError
-                # str() first: the decoder does not look into strings that it skips, and they too must be UTF-8.
+                # str() first: the decoder does not check the strings that it skips, and they must be UTF-8 too.
                 rows.append(msgspec.structs.astuple(decode(str(value, "utf-8"))))  # type: ignore[arg-type]
                 faults.append(None)
-            except (TypeError, ValueError, RecursionError) as error:  # nested as deep as the stack: a bad record
+            except (TypeError, ValueError, RecursionError) as error:  # nested too deeply: a bad record
                 rows.append(nothing)
                 faults.append(_fault(value, error))
         return list(zip(*rows, strict=True)) or [()] * len(self.fields), faults
 
     def check(self, record: dict[str, Any]) -> bytes:
-        """The record as JSON bytes, absent fields left out; ContractError if it breaks a rule."""
+        """The record as JSON bytes, without its absent fields. Raises ContractError if it breaks a rule."""
         unknown = record.keys() - self._known
         if unknown:
             raise ContractError(Fault("value", f"{min(unknown)}: no such field, got {_show(record[min(unknown)])}"))
@@ -116,13 +122,13 @@ def _python(avro_type: Any) -> Any:
 
 
 def _fault(value: bytes | None, error: Exception) -> Fault:
-    """The decoder's error in our words. Slow, and only ever run for a refused record."""
+    """Puts the decoder's error into our words. It is slow, and runs for refused records only."""
     if value is None:
         return Fault("json", "the record has no value")
     if len(value) > MAX_BYTES:
         return Fault("size", f"the record: must be <= {MAX_BYTES} bytes, got {len(value)}")
     try:
-        # Once more without the schema, whose rules the decoder may find broken before it finds the JSON broken.
+        # Decode again without the schema: the decoder may report a broken rule before it meets the broken JSON.
         got = msgspec.json.decode(str(value, "utf-8"))
     except (ValueError, RecursionError) as malformed:
         return Fault("json", f"{malformed}, got {_show(value)}")

@@ -1,18 +1,18 @@
 """A user's recent events, as the JVM packs them (udfs/jvm/UserHistory.java, Event.write).
 
-Little-endian, one behind another, oldest arrival first: body length u16, id i64, t i64, session i32, category i64,
-action u8 (its place in the schema), item UTF-8. The length counts what follows it.
+Events follow one another, oldest arrival first. Each is little-endian: body length u16, id i64, t i64, session i32,
+category i64, action u8 (its place in the schema), item UTF-8. The length counts the bytes after it.
 """
 
 import struct
 from typing import NamedTuple
 
 EVENT = struct.Struct("<HqqiqB")  # then the item
-_READ = struct.Struct("<H8xq12xB")  # of the same bytes: body length, t, action
+_READ = struct.Struct("<H8xq12xB")  # the same bytes, reduced to body length, t and action
 
 
 class Recent(NamedTuple):
-    """Columns, in the order of arrival."""
+    """The columns of a user's events, in the order of arrival."""
 
     items: list[str]  # empty for an event on no item
     actions: list[int]
@@ -20,6 +20,7 @@ class Recent(NamedTuple):
 
 
 def decode(packed: bytes) -> Recent:
+    """Reads the packed events of one user."""
     items, actions, t_ms = [], [], []
     at, end = 0, len(packed)
     while at < end:

@@ -9,15 +9,15 @@ from typing import Any
 
 
 def bulk(value: Any) -> bytes:
-    """One bulk string; bytes as they are, reals as the shortest decimal that reads back to the same float64."""
+    """One bulk string. Bytes stay as they are; a real is the shortest decimal that reads back to the same float64."""
     data = value if isinstance(value, bytes) else (value if isinstance(value, str) else repr(value)).encode()
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 
 class HashWriter:
-    """HSET of always the same fields, then PEXPIREAT, for many keys."""
+    """Writes hashes of the same fields under many keys: HSET, then PEXPIREAT."""
 
-    REPLIES = 2  # to each element
+    REPLIES = 2  # per key
 
     def __init__(self, fields: Sequence[str]) -> None:
         self._head = b"*%d\r\n" % (2 + 2 * len(fields)) + bulk("HSET")
@@ -27,7 +27,7 @@ class HashWriter:
     def commands(
         self, keys: Iterable[str], columns: Sequence[Sequence[Any]], expire_at_ms: Iterable[int]
     ) -> Iterator[bytes]:
-        """Both commands of each key; columns: one sequence of values per field."""
+        """Yields both commands of each key. columns: one sequence of values per field; expire_at_ms: since 1970."""
         formatted = [map(bulked, column) for bulked, column in zip(self._columns, columns, strict=True)]
         head, expire = self._head, b"*3\r\n" + bulk("PEXPIREAT")
         for key, at_ms, *values in zip(map(bulk, keys), expire_at_ms, *formatted, strict=True):
@@ -39,21 +39,21 @@ def _field(name: bytes, value: Any) -> bytes:
 
 
 def strings(keys: Iterable[str], values: Iterable[bytes | None], expire_at_ms: Iterable[int]) -> Iterator[bytes]:
-    """SET until then, or UNLINK where there is no value: one command and one reply for each key."""
+    """Yields one command per key, with one reply: SET with its expiry, or UNLINK where the value is None."""
     put, until, unlink = b"*5\r\n" + bulk("SET"), bulk("PXAT"), b"*2\r\n" + bulk("UNLINK")
     for key, value, at_ms in zip(map(bulk, keys), values, expire_at_ms, strict=True):
         yield unlink + key if value is None else b"".join((put, key, bulk(value), until, bulk(at_ms)))
 
 
 def lasting(keys: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:
-    """SET without an end: one command and one reply for each key."""
+    """Yields SET without an expiry: one command and one reply per key."""
     put = b"*3\r\n" + bulk("SET")
     for key, value in zip(keys, values, strict=True):
         yield b"".join((put, bulk(key), bulk(value)))
 
 
 def fields(keys: Iterable[str], names: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:
-    """HSET of one field of a hash: one command and one reply for each."""
+    """Yields HSET of one field of a hash: one command and one reply per field."""
     head = b"*4\r\n" + bulk("HSET")
     for key, name, value in zip(keys, names, values, strict=True):
         yield b"".join((head, bulk(key), bulk(name), bulk(value)))

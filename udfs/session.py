@@ -1,7 +1,7 @@
 """Features of live sessions, from the counters and recent events that the JVM keeps (udfs/jvm/UserHistory.java).
 
-Every feature is defined in docs/semantics.md. A batch of n users comes in as columns of n and goes out as columns of n,
-in the order of FIELDS; values are int, float or str, as they will stand in Redis.
+docs/semantics.md defines every feature. A batch of n users comes in as columns of n and goes out as columns of n, in
+the order of FIELDS. Values are int, float or str, as Redis will hold them.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ FIELDS = (
 
 
 def amount(action: str, price: float | None, quantity: int | None) -> float:
-    """What an event adds to spend."""
+    """What an event adds to `spend`: price times quantity, negative for a refund, 0 for other actions."""
     sign = {"purchase": 1.0, "refund": -1.0}.get(action, 0.0)
     return sign * (price or 0.0) * (1 if quantity is None else quantity) if sign else 0.0
 
@@ -46,7 +46,11 @@ def amount(action: str, price: float | None, quantity: int | None) -> float:
 def features(
     counters: Sequence[bytes], session_ids: Sequence[str | None], recents: Sequence[bytes], zone: str
 ) -> list[list[Any]]:
-    """One list of n values for each of FIELDS."""
+    """Computes the features of n users: one list of n values for each of FIELDS.
+
+    counters: packed as COUNTERS; recents: packed as udfs/history.py reads them; zone: names the local time of the
+    start hour and weekday, such as Europe/Berlin.
+    """
     c = np.frombuffer(b"".join(counters), COUNTERS)
     events, counts, length_ms = c["events"], c["counts"], c["end"] - c["start"]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -65,20 +69,20 @@ def features(
 
 
 def _sum(counts: Counts, actions: Sequence[str]) -> Counts:
-    """Events of any of the actions; counts (n, actions) -> (n,)."""
+    """Counts the events of any of the actions: counts (n, actions) -> (n,)."""
     total: Counts = counts[:, [ACTIONS.index(a) for a in actions]].sum(axis=1)
     return total
 
 
 @lru_cache(100_000)
 def _calendar(quarter_hour: int, zone: str) -> tuple[int, int]:
-    """Hour and weekday of a quarter of an hour since 1970: no zone changes its offset within one."""
+    """Local hour and weekday of a quarter of an hour since 1970. No zone changes its offset within a quarter."""
     local = datetime.fromtimestamp(quarter_hour * 900, ZoneInfo(zone))
     return local.hour, local.weekday()
 
 
 def _recent(recent: bytes) -> tuple[str, str, str]:
-    """item_ids, actions and times as JSON arrays, newest first."""
+    """The item ids, actions and times of the recent events as JSON arrays, newest first."""
     items, actions, times = history.decode(recent)
     return _json(items[::-1]), _json([ACTIONS[action] for action in reversed(actions)]), _json(times[::-1])
 

@@ -1,13 +1,14 @@
 """What is known of each arm: exact sums over its impressions, and the ridge regression that they determine.
 
-Of one (policy, arm), over its impressions with context x, reward r and weight w (+1 enters, -1 retracts):
+For one (policy, arm), over its impressions with context x, reward r and weight w (+1 enters, -1 retracts):
 
     A = sum w x x'  (d, d), no ridge        b = sum w r x  (d,)        n = sum w
     A_inv = (A + ridge I)^-1                theta = A_inv b
 
-A, b, theta as in Li, Chu, Langford, Schapire 2010 (arXiv:1003.0146), whose A includes the ridge. Contexts are multiples
-of 2^-12 within [-8, 8] and rewards within [-16, 16], so every sum is exact in float64 up to 4 million impressions of an
-arm: no batching, order or retraction changes a bit of it. docs/bandit.md has the packed layout.
+A, b and theta are those of Li, Chu, Langford, Schapire 2010 (arXiv:1003.0146), except that their A includes the ridge.
+Contexts are multiples of 2^-12 within [-8, 8] and rewards within [-16, 16]. So every sum is exact in float64 up to 4
+million impressions of an arm: no batching, order or retraction changes a bit of it. docs/bandit.md has the packed
+layout.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,12 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 CONTEXT_MAX = 8.0
 REWARD_MAX = 16.0
-_STEPS = 4096.0  # in 1
-_PART = 128  # arms solved at once: thousands leave the cache, and take twice as long
+_STEPS = 4096.0  # steps of `quantise` in 1
+_PART = 128  # arms solved at once: thousands leave the cache and take twice as long
 
 
 class Statistics(NamedTuple):
-    """Of k arms."""
+    """The sums of k arms."""
 
     A: Floats  # (k, d, d)
     b: Floats  # (k, d)
@@ -33,7 +34,7 @@ class Statistics(NamedTuple):
 
 
 class Posterior(NamedTuple):
-    """Of k arms, or of one without the first axis."""
+    """The ridge regressions of k arms, or of one arm, without the first axis."""
 
     theta: Floats  # (k, d)
     A_inv: Floats  # (k, d, d)
@@ -41,7 +42,7 @@ class Posterior(NamedTuple):
 
 
 def quantise(values: ArrayLike, bound: float = CONTEXT_MAX) -> Floats:
-    """The nearest multiples of 2^-12 (halves go up) within [-bound, bound]."""
+    """Rounds values to multiples of 2^-12 (halves go up) and clips them to [-bound, bound]. Keeps the shape."""
     steps = np.floor(np.asarray(values, np.float64) * _STEPS + 0.5)
     rounded: Floats = np.clip(steps / _STEPS, -bound, bound)
     return rounded
@@ -50,12 +51,12 @@ def quantise(values: ArrayLike, bound: float = CONTEXT_MAX) -> Floats:
 def partials(
     arms: Sequence[Hashable], X: ArrayLike, w: ArrayLike, r: ArrayLike
 ) -> tuple[NDArray[np.int64], Statistics]:
-    """The sums of m impressions by arm: (the row in which each of the k arms comes first, their statistics).
+    """Sums m impressions by arm: (the row in which each of the k arms comes first, (k,), and their statistics).
 
     arms (m,), X (m, d), w (m,), r (m,). An arm may be any key, such as (policy, item, period).
     """
-    seen: dict[Hashable, int] = {}
-    codes = np.array([seen.setdefault(arm, len(seen)) for arm in arms], np.int64)
+    code_of: dict[Hashable, int] = {}
+    codes = np.array([code_of.setdefault(arm, len(code_of)) for arm in arms], np.int64)
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
     ends = np.cumsum(sizes)
@@ -63,7 +64,7 @@ def partials(
     weight = np.asarray(w, np.float64)[order]
     xr = np.column_stack([x, quantise(r, REWARD_MAX)[order], np.ones(len(x))])
     weighted = np.column_stack([x, np.ones(len(x))]) * weight[:, None]
-    sums = np.empty((len(seen), x.shape[1] + 1, x.shape[1] + 2))
+    sums = np.empty((len(code_of), x.shape[1] + 1, x.shape[1] + 2))
     # A product per arm: 5 times as fast as summing the outer products of all rows by segment, which no cache holds.
     for arm, (start, end) in enumerate(zip(ends - sizes, ends, strict=True)):
         np.dot(weighted[start:end].T, xr[start:end], out=sums[arm])
@@ -71,34 +72,37 @@ def partials(
 
 
 def pack(statistics: Statistics) -> list[bytes]:
-    """Per arm: A's upper triangle row by row, b, n; little-endian float64."""
+    """Packs each arm: A's upper triangle row by row, b, n; little-endian float64."""
     return _pack(statistics.A, statistics.b, statistics.n)
 
 
 def unpack(packed: Sequence[bytes]) -> Statistics:
+    """Reads what `pack` wrote. Raises ValueError if the lengths are not those of packed arms."""
     return Statistics(*_unpack(packed))
 
 
 def pack_posterior(posterior: Posterior) -> list[bytes]:
-    """Per arm, as in Redis: A_inv's upper triangle row by row, theta, n; little-endian float64."""
+    """Packs each arm as Redis holds it: A_inv's upper triangle row by row, theta, n; little-endian float64."""
     return _pack(posterior.A_inv, posterior.theta, posterior.n)
 
 
 def unpack_posterior(packed: Sequence[bytes]) -> Posterior:
+    """Reads what `pack_posterior` wrote. Raises ValueError if the lengths are not those of packed arms."""
     A_inv, theta, n = _unpack(packed)
     return Posterior(theta, A_inv, n)
 
 
 def merge(packed: Sequence[bytes]) -> bytes:
-    """The packed sum of packed statistics of one arm, in whatever order and grouping."""
+    """Adds up packed statistics of one arm. Order and grouping do not matter."""
     return _bytes(_rows(packed).sum(axis=0))
 
 
 def forget(by_period: Mapping[int, bytes], periods: int) -> bytes:
-    """Packed statistics with a half-life of one period, from those of each period.
+    """Packed statistics of one arm with a half-life of one period, from those of each period.
 
-    sum over p of 2^-(newest - p) S_p, for the `periods` newest. `newest` is the arm's own highest period, so the result
-    is a function of the log; a retraction goes to the period of its impression and stays exact.
+    The sum over p of 2^-(newest - p) S_p, for the `periods` newest. `newest` is the arm's own highest period, so the
+    result is a function of the log. A retraction goes to the period of its impression and stays exact.
+    Raises ValueError unless periods >= 1.
     """
     if periods < 1:
         raise ValueError(f"periods must be >= 1, got {periods}")
@@ -109,7 +113,7 @@ def forget(by_period: Mapping[int, bytes], periods: int) -> bytes:
 
 
 def solve(statistics: Statistics, ridge: float) -> Posterior:
-    """The ridge regressions of k arms."""
+    """The ridge regressions of k arms. Raises ValueError unless ridge > 0."""
     _require_positive(ridge)
     k, d = statistics.b.shape
     eye = np.eye(d)
@@ -126,14 +130,17 @@ def solve_packed(packed: Sequence[bytes], ridge: float) -> list[bytes]:
 
 
 def stack(posteriors: Mapping[str, Posterior], arms: Sequence[str], d: int, ridge: float) -> Posterior:
-    """The posteriors of `arms` (k,), the prior for those without one."""
+    """The posteriors of `arms` (k,). An arm without one gets the prior.
+
+    Raises ValueError unless ridge > 0 and each posterior has d values.
+    """
     _require_positive(ridge)
     prior = Posterior(np.zeros(d), np.eye(d) / ridge, np.zeros(()))
-    found = [posteriors.get(arm, prior) for arm in arms]
-    for arm, posterior in zip(arms, found, strict=True):
+    chosen = [posteriors.get(arm, prior) for arm in arms]
+    for arm, posterior in zip(arms, chosen, strict=True):
         if posterior.theta.shape != (d,):
             raise ValueError(f"theta must have {d} values as the context, got {posterior.theta.size} for arm {arm!r}")
-    return Posterior(*(np.stack(columns) for columns in zip(*found, strict=True)))
+    return Posterior(*(np.stack(columns) for columns in zip(*chosen, strict=True)))
 
 
 def means(arms: Posterior, X: Floats) -> Floats:
@@ -163,7 +170,7 @@ def _bytes(row: Floats) -> bytes:
 
 
 def _rows(packed: Sequence[bytes]) -> Floats:
-    """(k, (d + 1)(d + 2) / 2)"""
+    """The numbers of packed arms of one length, (k, (d + 1) (d + 2) / 2)."""
     sizes = {len(each) for each in packed}
     if len(sizes) != 1:
         raise ValueError(f"packed arms must all have one length, got {sorted(sizes)} bytes")

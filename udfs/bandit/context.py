@@ -1,7 +1,7 @@
-"""What a policy sees of a shopper, an item, the time and the surroundings: a vector of d numbers.
+"""What a policy sees of a shopper, an item, the time and the environment: a vector of d numbers.
 
-An Encoder is a declaration of columns. `version` is a hash of the declaration; it travels with each impression, because
-vectors of two declarations must never meet in one sum. The first value is always 1, the bias.
+An Encoder is a declaration of columns. Its `version` is a hash of the declaration. The version travels with each
+impression, because vectors of two declarations must never meet in one sum. The first value is always 1, the bias.
 
     >>> Encoder((OneHot("environment", "device", ("phone", "desktop")),)).encode({}, [{}], {"device": "phone"}, 0)
     array([[1., 1., 0.]])
@@ -23,12 +23,12 @@ from numpy.typing import ArrayLike
 from headrace.udfs.bandit.arms import Floats, quantise
 
 Fields = Mapping[str, Any]
-_MAX_D = 256  # of schemas/impression.avsc
+_MAX_D = 256  # the limit of schemas/impression.avsc
 _PERIODS = {"hour": 24, "weekday": 7}
 
 
 class Facts(NamedTuple):
-    """Fields as a service has them: text, as in Redis, or values. An absent, None or empty one is unknown."""
+    """Fields as a service has them: text, as in Redis, or values. A field is unknown if it is absent, None or empty."""
 
     user: Fields
     item: Fields
@@ -42,7 +42,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Number:
-    """value / scale clipped to [-1, 1], with log(1 + value) instead of value if `log`; 0 if unknown."""
+    """value / scale, clipped to [-1, 1]. With `log`, log(1 + value) replaces the value. 0 if the field is unknown."""
 
     of: str
     field: str
@@ -59,7 +59,7 @@ class Number:
 
 @dataclass(frozen=True)
 class OneHot:
-    """1 at the place of the value among `categories`; all 0 for any other."""
+    """1 at the index of the value in `categories`. All 0 for any other value."""
 
     of: str
     field: str
@@ -76,7 +76,10 @@ class OneHot:
 
 @dataclass(frozen=True)
 class Hashed:
-    """1 in the bucket of the value: the first 8 bytes of BLAKE2b of "field=value", little-endian, modulo `buckets`."""
+    """1 in the bucket of the value, all 0 if the field is unknown.
+
+    The bucket is the first 8 bytes of BLAKE2b of "field=value", little-endian, modulo `buckets`.
+    """
 
     of: str
     field: str
@@ -95,7 +98,7 @@ class Hashed:
 
 @dataclass(frozen=True)
 class Cycle:
-    """sin, cos of the local time's place in its day ("hour", by the minute) or week ("weekday", by the day)."""
+    """sin and cos of the local time within its day ("hour", by the minute) or its week ("weekday", by the day)."""
 
     period: str
     zone: str
@@ -111,7 +114,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Match:
-    """1 if a field of the user equals one of the item."""
+    """1 if a field of the user equals one of the item. 0 if not, or if it is unknown."""
 
     field: str
     item_field: str
@@ -128,6 +131,11 @@ Column = Number | OneHot | Hashed | Cycle | Match
 
 @dataclass(frozen=True)
 class Encoder:
+    """Turns fields into contexts: the bias, then the values of each column.
+
+    Raises ValueError if a column breaks a rule, or if there are more than 256 values.
+    """
+
     columns: tuple[Column, ...]
 
     def __post_init__(self) -> None:
@@ -138,28 +146,32 @@ class Encoder:
 
     @cached_property
     def d(self) -> int:
+        """Values in a context."""
         return 1 + sum(column.width for column in self.columns)
 
     @cached_property
     def version(self) -> str:
-        """12 hex digits, the same for the same declaration wherever it is made."""
+        """12 hex digits, the same for the same declaration on every machine."""
         declaration = json.dumps([[type(column).__name__, *astuple(column)] for column in self.columns])
         return blake2b(declaration.encode(), digest_size=6).hexdigest()
 
     def encode(self, user: Fields, items: Sequence[Fields], environment: Fields, t_ms: int) -> Floats:
-        """The contexts (k, d) of k items for one user at one moment."""
+        """The contexts (k, d) of k items for one user at t_ms, since 1970 UTC.
+
+        Raises ValueError if a Number is not finite.
+        """
         facts = [Facts(user, item, environment, t_ms) for item in items]
         X = np.ones((len(items), self.d))
         start = 1
         for column in self.columns:
-            seen = facts if column.of == "item" else facts[:1]
-            for row, each in enumerate(seen):
+            rows = facts if column.of == "item" else facts[:1]  # only an item's columns differ from row to row
+            for row, each in enumerate(rows):
                 X[row if column.of == "item" else slice(None), start : start + column.width] = column.values(each)
             start += column.width
         return quantise(X)
 
     def check(self, version: str | None, vector: ArrayLike) -> None:
-        """ValueError unless the vector is one of this declaration; a version of None is not known and passes."""
+        """Raises ValueError unless the vector is one of this declaration. An unknown version, None, passes."""
         if version is not None and version != self.version:
             raise ValueError(f"encoder_version must be {self.version}, got {version}")
         values = np.asarray(vector, np.float64)
@@ -191,7 +203,7 @@ def _number(name: str, raw: Any) -> float:
     return value
 
 
-# 16 values. Of the user: the hash session:{user}, and `category`, the category of the newest item they acted on.
+# 16 values. The user's fields are the hash session:{user}, and `category`: that of the newest item they acted on.
 SHOPPER = Encoder(
     (
         Number("user", "events", scale=4.0, log=True),

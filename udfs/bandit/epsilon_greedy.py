@@ -11,9 +11,7 @@ from headrace.udfs.bandit.slate import Chances, Left, best, exact
 
 @dataclass(frozen=True)
 class EpsilonGreedy:
-    """The highest estimated reward; epsilon is the exploration that the slate mixes into every policy
-    (udfs/bandit/slate).
-    """
+    """Takes the highest estimated reward. Its epsilon is the exploration of the slate (udfs/bandit/slate.py)."""
 
     def chances(self, arms: Posterior, X: Floats, rng: np.random.Generator) -> Callable[[Left], Chances]:
         return best(means(arms, X))
@@ -21,7 +19,7 @@ class EpsilonGreedy:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Each candidate alike."""
+    """Takes each candidate with the same probability."""
 
     def chances(self, arms: Posterior, X: Floats, rng: np.random.Generator) -> Callable[[Left], Chances]:
         return lambda left: exact(left / left.sum())

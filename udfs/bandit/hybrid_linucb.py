@@ -1,12 +1,12 @@
 """Hybrid LinUCB: a regression shared by all arms plus one of each arm, so that a new item is not blind.
 
-Li, Chu, Langford, Schapire 2010 (arXiv:1003.0146), Algorithm 2: r = z . beta + x . theta_a + noise. Per arm
-the sums over one vector v are kept (udfs/bandit/arms); x = v[own] and z = v[shared], which may overlap, and the paper's
-A_a, B_a, b_a are blocks of them. With both the whole of v, an arm is the common regression plus its own deviation.
+Li, Chu, Langford, Schapire 2010 (arXiv:1003.0146), Algorithm 2: r = z . beta + x . theta_a + noise. Each arm keeps
+its sums over one vector v (udfs/bandit/arms.py). x = v[own] and z = v[shared] may overlap, and the paper's A_a, B_a and
+b_a are blocks of these sums. If both x and z are all of v, an arm is the common regression plus its own deviation.
 
     A_0 = ridge I + sum_a (S_zz - B_a' A_a^-1 B_a)      b_0 = sum_a (s_z - B_a' A_a^-1 b_a)      beta = A_0^-1 b_0
 
-We differ in that beta is fitted when statistics are read, not at each reward, and ridge need not be 1.
+Where we differ: beta is fitted when statistics are read, not at each reward, and ridge need not be 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from headrace.udfs.bandit.slate import Chances, Left, best
 
 
 class Common(NamedTuple):
-    """What all arms share. own (x,) and shared (z,): places in the context."""
+    """What all arms share. own (x,) and shared (z,): indices in the context."""
 
     beta: Floats  # (z,)
     A0_inv: Floats  # (z, z)
@@ -30,7 +30,7 @@ class Common(NamedTuple):
 
 
 class Joint(NamedTuple):
-    """Normal posterior of k scores: covariance Q A0_inv Q' + diag(own)."""
+    """The normal posterior of k scores, with the covariance Q A0_inv Q' + diag(own)."""
 
     mean: Floats  # (k,)
     Q: Floats  # (k, z)
@@ -49,26 +49,29 @@ class _Blocks(NamedTuple):
 def fit(
     posteriors: Mapping[str, Posterior], d: int, ridge: float, own: Sequence[int] = (), shared: Sequence[int] = ()
 ) -> Common:
-    """beta and A_0^-1 from every arm of the policy, of contexts (d,); own and shared empty mean all of it."""
+    """Fits beta and A_0^-1 to all arms of the policy, with contexts (d,).
+
+    An empty own or shared means the whole context. Raises ValueError if they are not indices of it.
+    """
     places = tuple(own) or tuple(range(d)), tuple(shared) or tuple(range(d))
     if any(not 0 <= place < d for place in (*places[0], *places[1])):
         raise ValueError(f"own and shared must be places within 0..{d - 1}, got {places}")
     z = len(places[1])
-    nothing = Common(np.zeros(z), np.eye(z) / ridge, *places, ridge)
+    prior = Common(np.zeros(z), np.eye(z) / ridge, *places, ridge)
     if not posteriors:
-        return nothing
+        return prior
     arms = stack(posteriors, sorted(posteriors), d, ridge)
     A, b = _sums(arms, ridge)
-    blocks = _blocks(A, b, nothing)
+    blocks = _blocks(A, b, prior)
     transposed = blocks.solved.transpose(0, 2, 1)
     at = list(places[1])
     A0 = ridge * np.eye(z) + (A[:, at][:, :, at] - transposed @ blocks.B).sum(axis=0)
     b0 = (b[:, at] - (transposed @ blocks.b[:, :, None])[:, :, 0]).sum(axis=0)
-    return nothing._replace(beta=np.linalg.solve(A0, b0), A0_inv=np.linalg.inv((A0 + A0.T) / 2))
+    return prior._replace(beta=np.linalg.solve(A0, b0), A0_inv=np.linalg.inv((A0 + A0.T) / 2))
 
 
 def joint(arms: Posterior, X: Floats, common: Common) -> Joint:
-    """The scores of k candidates with contexts X (k, d). Variance as the paper's s, with q = z - B_a' A_a^-1 x."""
+    """The scores of k candidates with contexts X (k, d). The variance is the paper's s, with q = z - B_a' A_a^-1 x."""
     blocks = _blocks(*_sums(arms, common.ridge), common)
     x, z = X[:, list(common.own)], X[:, list(common.shared)]
     theta = np.einsum("kxy,ky->kx", blocks.A_inv, blocks.b - blocks.B @ common.beta)
@@ -93,7 +96,7 @@ class HybridLinUCB:
 
 
 def _sums(arms: Posterior, ridge: float) -> tuple[Floats, Floats]:
-    """A without ridge (k, d, d) and b (k, d), back from the posteriors, which are what readers have."""
+    """Recovers A without ridge (k, d, d) and b (k, d) from the posteriors, since readers have no others."""
     precision = np.linalg.inv(arms.A_inv)
     return precision - ridge * np.eye(precision.shape[-1]), np.einsum("kde,ke->kd", precision, arms.theta)
 

@@ -1,7 +1,9 @@
 """Disjoint LinUCB: one ridge regression per arm, ranked by an upper confidence bound.
 
-Li, Chu, Langford, Schapire 2010 (arXiv:1003.0146), Algorithm 1: theta_a . x + alpha sqrt(x' A_a^-1 x). We differ in
-that statistics are sums kept elsewhere (udfs/bandit/arms), ridge need not be 1, and exact ties share their probability.
+Li, Chu, Langford, Schapire 2010 (arXiv:1003.0146), Algorithm 1: theta_a . x + alpha sqrt(x' A_a^-1 x).
+
+Where we differ: the sums are kept elsewhere (udfs/bandit/arms.py), ridge need not be 1, and exact ties share their
+probability.
 """
 
 from collections.abc import Callable

@@ -1,13 +1,13 @@
-"""Choosing a slate, and the exact probability of what was chosen.
+"""Chooses a slate, and logs the exact probability of each choice.
 
-A policy gives, for the candidates still left, the probability with which it would pick each. At every position the
-slate mixes it with exploration, draws from the mixture, and logs
+A policy gives each candidate that is still left the probability with which it would pick it. At every position the
+slate mixes these probabilities with exploration, draws from the mixture, and logs
 
     P(item | items above) = (1 - e - g) policy + e / |left| + g / |new left| [item is new]
 
-e: exploration, the same for every candidate left. g: the guard, which gives new items (n below new_below) new_exposure
-each as far as e + g <= exploration_max. The item is drawn from these very numbers, so the propensity is exact by
-construction where the policy's probabilities are; the tests compare those with the policies themselves.
+e is the exploration, the same for every candidate left. g is the guard: it gives each new item (n below new_below)
+new_exposure, as far as e + g <= exploration_max. The item is drawn from these very numbers. So the propensity is exact
+by construction where the policy's probabilities are; the tests compare those with the policies themselves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ Left = NDArray[np.bool_]
 
 
 class Chances(NamedTuple):
-    """For each of k candidates; both 0 for one that is not left."""
+    """The probabilities of k candidates. Both columns are 0 for a candidate that is not left."""
 
     p: Floats  # (k,), sums to 1
     error: Floats  # (k,), standard error of p; 0 unless p comes from draws
@@ -31,14 +31,15 @@ class Chances(NamedTuple):
 
 class Policy(Protocol):
     def chances(self, arms: Posterior, X: Floats, rng: np.random.Generator) -> Callable[[Left], Chances]:
-        """From posteriors and contexts (k, d) of the candidates: left (k,) -> the chances of those left, at least one.
+        """Returns a function of the candidates that are left, (k,), at least one: it gives their chances.
 
-        Draws of the policy's are fresh and independent at each position.
+        arms, X (k, d): the posteriors and contexts of the candidates. The policy's own draws are fresh and independent
+        at each position.
         """
 
 
 class Slate(NamedTuple):
-    """s items, best place first, and what an impression logs of each."""
+    """s items, best position first, and what an impression logs of each."""
 
     items: tuple[str, ...]
     propensities: Floats  # (s,)
@@ -48,6 +49,8 @@ class Slate(NamedTuple):
 
 @dataclass(frozen=True)
 class Chooser:
+    """A policy with its exploration. Raises ValueError if a share is out of range."""
+
     policy: Policy
     exploration: float = 0.1
     exploration_max: float = 0.2
@@ -72,27 +75,31 @@ class Chooser:
         rng: np.random.Generator,
         slate_size: int,
     ) -> Slate:
-        """contexts: (k, d), or (d,) for all. An arm without a posterior has the prior. At most k items."""
+        """Chooses slate_size of the k candidates, or all k if they are fewer.
+
+        contexts: (k, d), or (d,) for all. An arm without a posterior gets the prior. Raises ValueError if candidates
+        repeat or are none, or if slate_size is below 1.
+        """
         _check(candidates, slate_size)
-        order = sorted(range(len(candidates)), key=candidates.__getitem__)  # so that their order has no effect
+        order = sorted(range(len(candidates)), key=candidates.__getitem__)  # so that the given order has no effect
         items = [candidates[i] for i in order]
         given = np.asarray(contexts, np.float64)
         X = quantise(np.broadcast_to(given, (len(items), given.shape[-1])))[order]
         arms = stack(posteriors, items, X.shape[1], self.ridge)
         chances = self.policy.chances(arms, X, rng)
         left = np.ones(len(items), bool)
-        places, logged = [], []
+        chosen, logged = [], []
         for _ in range(min(slate_size, len(items))):
             mixed = self.mix(chances(left), left, arms.n)
-            place = draw(mixed.p, rng.random())
-            left[place] = False
-            places.append(place)
-            logged.append((mixed.p[place], mixed.error[place]))
+            index = draw(mixed.p, rng.random())
+            left[index] = False
+            chosen.append(index)
+            logged.append((mixed.p[index], mixed.error[index]))
         propensities, errors = np.array(logged).T
-        return Slate(tuple(items[i] for i in places), propensities, errors, X[places])
+        return Slate(tuple(items[i] for i in chosen), propensities, errors, X[chosen])
 
     def mix(self, chances: Chances, left: Left, n: Floats) -> Chances:
-        """The policy's chances mixed with exploration and the guard; all (k,)."""
+        """Mixes the policy's chances with exploration and the guard. All are (k,)."""
         new = left & (n < self.new_below)
         guard = min(self.new_exposure * new.sum(), self.exploration_max - self.exploration)
         share = 1 - self.exploration - guard
@@ -101,13 +108,13 @@ class Chooser:
 
 
 def draw(p: Floats, u: float) -> int:
-    """A place with the probabilities p (k,), from u uniform in [0, 1); never one with probability 0."""
+    """Draws an index with the probabilities p (k,), from u uniform in [0, 1). Never one of probability 0."""
     heights = np.cumsum(p)
     return int(np.searchsorted(heights / heights[-1], u, side="right"))
 
 
 def best(scores: Floats) -> Callable[[Left], Chances]:
-    """Always the highest score left; equal ones share evenly. scores (k,)"""
+    """Always takes the highest score left. Equal ones share the probability evenly. scores (k,)."""
 
     def chances(left: Left) -> Chances:
         top = left & (scores == scores[left].max())
@@ -117,6 +124,7 @@ def best(scores: Floats) -> Callable[[Left], Chances]:
 
 
 def exact(p: Floats) -> Chances:
+    """Chances without an error: p (k,) is computed, not drawn."""
     return Chances(p, np.zeros_like(p))
 
 

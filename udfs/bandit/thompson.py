@@ -1,14 +1,13 @@
 """Linear Thompson sampling: pick the arm whose sampled reward is highest.
 
-Agrawal, Goyal 2013 (arXiv:1209.3352), Algorithm 1: theta ~ N(theta_hat, v^2 A^-1). We differ in that each arm has its
-own theta, as in disjoint LinUCB, and that a fresh one is drawn per position of a slate. A score theta_a . x is then
-normal and independent of the others, so the probability of being picked is the integral
+Agrawal, Goyal 2013 (arXiv:1209.3352), Algorithm 1: theta ~ N(theta_hat, v^2 A^-1). Where we differ: each arm has its
+own theta, as in disjoint LinUCB, and a fresh one is drawn per position of a slate. So a score theta_a . x is normal and
+independent of the others, and the probability that an arm is picked is the integral
 
     P(a is highest) = integral of phi((s - m_a) / s_a) / s_a  prod_{j != a} Phi((s - m_j) / s_j)  ds
 
-which `best_chances` takes by quadrature. HybridThompson draws from the hybrid model (udfs/bandit/hybrid_linucb), whose
-scores are correlated: there the probability is the share of Monte Carlo draws, and its standard error is logged with
-it.
+`best_chances` computes it by quadrature. HybridThompson draws from the hybrid model (udfs/bandit/hybrid_linucb.py),
+whose scores are correlated. Its probability is the share of Monte Carlo draws, logged with its standard error.
 """
 
 from bisect import bisect_right
@@ -50,6 +49,8 @@ class Thompson:
 
 @dataclass(frozen=True)
 class HybridThompson:
+    """Thompson sampling over a Common. Its chances come from `draws` Monte Carlo draws per slate."""
+
     common: Common
     v: float = 0.5
     draws: int = 10_000
@@ -75,9 +76,12 @@ class HybridThompson:
 
 
 def best_chances(mean: Floats, sd: Floats) -> Floats:
-    """P(each of k independent normals is the highest), (k,), to about 1e-9. sd may be 0; ties share."""
+    """The probability that each of k independent normals is the highest, (k,), to about 1e-9.
+
+    mean, sd (k,). An sd may be 0; ties share the probability.
+    """
     sd = np.maximum(sd, max(1e-9 * sd.max(), 1e-12 * max(1.0, np.abs(mean).max())))
-    low = (mean - _REACH * sd).max()  # below it the highest is certain not to be
+    low = (mean - _REACH * sd).max()  # the highest is certain to be above
     chances = np.zeros(len(mean))
     able = np.flatnonzero(mean + _REACH * sd > low)
     edges = np.array(_panels(mean[able], sd[able], low))
@@ -93,7 +97,10 @@ def best_chances(mean: Floats, sd: Floats) -> Floats:
 
 
 def log_normal_cdf(z: Floats) -> Floats:
-    """log Phi(z), relative error of Phi below 1e-9 for z >= -37, constant below: cubic Hermite on a grid of 1/64."""
+    """log Phi(z) by cubic Hermite interpolation on a grid of 1/64, in the shape of z.
+
+    The relative error of Phi is below 1e-9 for z >= -37; below that the result is constant.
+    """
     place = np.clip((z - _LOWEST) * _PER_UNIT, 0.0, len(_GRID) - 1.000001)
     i = place.astype(np.int64)
     t = place - i
@@ -104,9 +111,9 @@ def log_normal_cdf(z: Floats) -> Floats:
 
 
 def _panels(mean: Floats, sd: Floats, low: float) -> list[float]:
-    """Edges from `low` up, each panel as wide as the smallest sd among the normals that still reach it.
+    """The edges of the panels, from `low` up. Each panel is as wide as the smallest sd of the normals that reach it.
 
-    All of them reach down to `low`, so a small one costs some 17 panels at most, however small it is.
+    All normals reach down to `low`, so a small sd costs some 17 panels at most, however small it is.
     """
     reach = mean + _REACH * sd
     order = np.argsort(reach)

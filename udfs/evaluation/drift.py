@@ -1,11 +1,11 @@
 """How far one sample has moved from another.
 
     psi   sum over categories of (p - q) ln(p / q): the population stability index, which is Jeffreys' divergence
-          (Kullback, Leibler 1951). A rule of thumb in credit scoring, where it comes from (Siddiqi 2006): below 0.1
+          (Kullback, Leibler 1951). It comes from credit scoring, whose rule of thumb (Siddiqi 2006) is: below 0.1
           nothing moved, above 0.25 much did.
 
-Where we differ: each category counts half an observation more in both samples (Krichevsky, Trofimov 1981), so that one
-which is empty on a side gives a finite number.
+Where we differ: each category counts half an observation more in both samples (Krichevsky, Trofimov 1981). So a
+category that is empty on one side gives a finite number.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,10 @@ import numpy as np
 
 
 def psi(reference: Mapping[str, int], sample: Mapping[str, int]) -> float:
-    """Of counts by category; no unit. 0: the same shares."""
+    """The population stability index of two samples, each a count by category. It has no unit; 0 is the same shares.
+
+    Raises ValueError if both are empty.
+    """
     categories = sorted(reference.keys() | sample.keys())
     if not categories:
         raise ValueError("reference and sample must hold at least one category, got none")

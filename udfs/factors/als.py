@@ -1,18 +1,19 @@
 """Implicit alternating least squares: factors whose products say who prefers what.
 
-Hu, Koren, Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datasets", eq. 4, with the frequency-scaled
-regularisation and the unobserved weight of Rendle, Krichene, Zhang, Koren 2022, "Revisiting the Performance of iALS"
-(arXiv:2110.14037), sections 3 and 4. Users hold rows of X (n, f), items rows of Y (m, f); given Y, each x_u minimises
+The equation is that of Hu, Koren, Volinsky 2008, "Collaborative Filtering for Implicit Feedback Datasets", eq. 4, with
+the frequency-scaled regularisation and the unobserved weight of Rendle, Krichene, Zhang, Koren 2022, "Revisiting the
+Performance of iALS" (arXiv:2110.14037), sections 3 and 4. Users are rows of X (n, f), items are rows of Y (m, f). Given
+Y, each x_u minimises
 
     sum_{i in u} alpha r_ui (1 - x'y_i)^2  +  w0 sum_{i in u} (target - x'y_i)^2  +  w0 sum_{i not in u} (x'y_i)^2
     + reg (|u| + w0 m)^nu x'x
 
 target = 1, w0 = 1, nu = 0 is Hu's with c_ui = 1 + alpha r_ui; target = 0 is Rendle's.
 
-Where we differ: each least-squares problem is solved in the eigenbasis of Y'Y = V diag(e) V', in which everything but
-the user's own entries is diagonal. So l < f entries cost an l x l system instead of an f x f one (Woodbury), with any
+Where we differ: each least-squares problem is solved in the eigenbasis of Y'Y = V diag(e) V'. There everything but the
+user's own entries is diagonal, so l < f entries cost an l x l system instead of an f x f one (Woodbury), with any
 regularisation. Solves are float64; against float32 factors their relative error is about 1e-7. A user's result has
-the same bits in every batch: histories are padded to a length that depends on their own length alone.
+the same bits in every batch, because a history is padded to a length that depends on its own length alone.
 """
 
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ _ROWS = 1 << 16  # of a factor matrix turned into float64 at a time
 
 
 class Rows(NamedTuple):
-    """Sparse rows (CSR): row u has columns[indptr[u]:indptr[u + 1]] with the strengths r_ui >= 0 beside them."""
+    """Sparse rows (CSR): row u holds columns[indptr[u]:indptr[u + 1]] and, beside them, the strengths r_ui >= 0."""
 
     indptr: Int  # (n + 1,)
     columns: Int  # (entries,), no column twice in a row
@@ -38,7 +39,7 @@ class Rows(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """The letters of the module's equation. Made by `hu` or `ials`."""
+    """The parameters of the module's equation. `hu` and `ials` make one and check it."""
 
     alpha: float
     reg: float
@@ -62,24 +63,27 @@ class Factors(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """b rows of one padded length l; where `held` is False, d and t are 0, so that padding changes nothing."""
+    """b rows of one padded length l. Where `held` is False, d and t are 0, so that padding changes nothing."""
 
     rows: Int  # (b,)
     held: NDArray[np.bool_]  # (b, l)
     entries: Int  # (b, l), positions in Rows.columns
     Z: Float  # (b, l, f)
     d: Float  # (b, l), what an entry adds to the quadratic term
-    t: Float  # (b, l), to the linear term
+    t: Float  # (b, l), what an entry adds to the linear term
     prior: Float  # (b, f), the diagonal that does not depend on the entries
 
 
 def hu(alpha: float = 1.0, reg: float = 1.0) -> Objective:
-    """Hu et al. 2008: c_ui = 1 + alpha r_ui."""
+    """The objective of Hu et al. 2008, c_ui = 1 + alpha r_ui. Raises ValueError unless alpha > 0 and reg > 0."""
     return _checked(Objective(alpha, reg, 1.0, 1.0, 0.0))
 
 
 def ials(alpha: float = 1.0, reg: float = 0.01, unobserved: float = 1.0, nu: float = 1.0) -> Objective:
-    """Rendle et al. 2022; their alpha_0 is `unobserved`, and alpha r_ui is 1 in their experiments."""
+    """The objective of Rendle et al. 2022. `unobserved` is their alpha_0; alpha r_ui is 1 in their experiments.
+
+    Raises ValueError unless alpha > 0, reg > 0, unobserved >= 0 and nu >= 0, all finite.
+    """
     return _checked(Objective(alpha, reg, unobserved, 0.0, nu))
 
 
@@ -102,7 +106,10 @@ def gram(Y: Real) -> Float:
 
 
 def basis(Y: Real, of: Float | None = None, size: int | None = None) -> Basis:
-    """The basis of Y; or of another Gram matrix and the number of rows it sums, when Y holds only some of them."""
+    """Turns Y (m, f) into the eigenbasis of Y'Y.
+
+    If Y holds only some rows of a matrix, `of` is the Gram matrix of all of them and `size` their number.
+    """
     eigenvalues, rotation = np.linalg.eigh(gram(Y) if of is None else of)
     factors = np.empty_like(Y)
     for at in range(0, len(Y), _ROWS):
@@ -111,9 +118,9 @@ def basis(Y: Real, of: Float | None = None, size: int | None = None) -> Basis:
 
 
 def solve(other: Basis, rows: Rows, objective: Objective) -> Float:
-    """The best vector of each row given the other side's factors, (n, f); zeros for a row without entries.
+    """The best vector of each row given the other side's factors, (n, f). A row without entries gets zeros.
 
-    Folding in is this function on a few rows; training is this function on all of them, in turns.
+    Folding in calls this function on a few rows. Training calls it on all rows, users and items in turns.
     """
     solved = np.zeros((len(rows.indptr) - 1, len(other.rotation)))
     for group in _groups(other, rows, objective):
@@ -124,7 +131,7 @@ def solve(other: Basis, rows: Rows, objective: Objective) -> Float:
 
 
 def _short(group: _Group) -> Float:
-    """x = P^-1 Z' (I + D Z P^-1 Z')^-1 t, an l x l system; P the diagonal prior."""
+    """x = P^-1 Z' (I + D Z P^-1 Z')^-1 t, an l x l system. P is the diagonal prior."""
     root = np.sqrt(group.prior)[:, None, :]
     W = group.Z / root
     s = np.linalg.solve(_woodbury(W, group.d), group.t[..., None])
@@ -152,17 +159,17 @@ def _normal(group: _Group) -> Float:
 
 
 def contributions(other: Basis, rows: Rows, objective: Objective, items: Int) -> Float:
-    """What each entry adds to the scores of its row's items: Hu et al. section 5; their sum is x_u'y_i exactly.
+    """What each entry of a row adds to the scores of k items (Hu et al. section 5). The sum is exactly x_u'y_i.
 
-    items (n, k), indices of the other side -> (entries, k). A negative index gives a column without meaning.
+    items (n, k), indices of the other side -> (entries, k). The column of a negative index has no meaning.
     """
-    found = np.zeros((len(rows.columns), items.shape[1]))
+    added = np.zeros((len(rows.columns), items.shape[1]))
     for group in _groups(other, rows, objective):
         length, f = group.Z.shape[1:]
         targets = other.factors[items[group.rows]].astype(np.float64).transpose(0, 2, 1)  # (b, f, k)
         shares = _short_shares(group, targets) if length < f else _long_shares(group, targets)
-        found[group.entries[group.held]] = (shares * group.t[..., None])[group.held]
-    return found
+        added[group.entries[group.held]] = (shares * group.t[..., None])[group.held]
+    return added
 
 
 def _short_shares(group: _Group, targets: Float) -> Float:
@@ -182,7 +189,10 @@ def _groups(other: Basis, rows: Rows, objective: Objective) -> Iterator[_Group]:
 
 
 def alike(lengths: Int, f: int, gathered: int) -> Iterator[tuple[Int, int]]:
-    """(rows, padded length): rows of one padded length together, `gathered` numbers at a time; empty rows in none."""
+    """Yields (rows, padded length): rows of one padded length, at most about `gathered` numbers of their factors.
+
+    Empty rows are in no batch.
+    """
     padded = padded_length(lengths)
     by_length = np.argsort(padded, kind="stable")
     by_length = by_length[lengths[by_length] > 0]
@@ -195,7 +205,10 @@ def alike(lengths: Int, f: int, gathered: int) -> Iterator[tuple[Int, int]]:
 
 
 def padded_length(lengths: Int) -> Int:
-    """The length a history is padded to: a multiple of 4, from 64 on of an eighth of the power of two below it."""
+    """The length to which a history is padded: the next multiple of 4; from 64 on, of an eighth of a power of two.
+
+    That power is the greatest one that is not above the length.
+    """
     _, exponents = np.frexp(lengths)
     step = np.maximum(4, 1 << np.maximum(exponents - 4, 0)).astype(np.int64)
     return -(-lengths // step) * step
@@ -213,13 +226,13 @@ def _gather(other: Basis, rows: Rows, objective: Objective, chosen: Int, length:
 
 
 def initial(size: int, factors: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Where training begins, (size, factors), of norm about .1 (Rendle et al. 2022, section 4.4)."""
+    """The factors with which training begins, (size, factors), of norm about .1 (Rendle et al. 2022, section 4.4)."""
     start = rng.standard_normal((size, factors)) * (0.1 / np.sqrt(factors))
     return np.asarray(start, np.float32)
 
 
 def train(R: Rows, Y: Real, iterations: int, objective: Objective) -> Iterator[Factors]:
-    """The factors after each iteration, from those of the items: `initial` ones, or older ones for a warm start."""
+    """Yields the factors after each iteration. Y (m, f): `initial` ones, or older ones for a warm start."""
     transposed = transpose(R, len(Y))
     for _ in range(iterations):
         X = solve(basis(Y), R, objective).astype(Y.dtype)
@@ -228,6 +241,7 @@ def train(R: Rows, Y: Real, iterations: int, objective: Objective) -> Iterator[F
 
 
 def transpose(rows: Rows, columns: int) -> Rows:
+    """The same entries by column: `columns` rows, whose columns are the old rows in ascending order."""
     order = np.argsort(rows.columns, kind="stable")
     owners = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows.columns, minlength=columns))]).astype(np.int64)

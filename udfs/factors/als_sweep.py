@@ -1,18 +1,18 @@
 """Half an iteration of ALS, fast: the least-squares problems of udfs/factors/als.py for many rows, in float32.
 
-The same minimum of the same equation as `headrace.udfs.factors.als.solve`, to about 1e-5 of a vector's length; that one
-serves (float64, the same bits in every batch), this one trains. What makes it fast:
+It finds the minimum of `headrace.udfs.factors.als.solve`, to about 1e-5 of a vector's length. `solve` serves (float64,
+the same bits in every batch), this module trains. What makes it fast:
 
-* A = P + Z'DZ, P the diagonal prior in the eigenbasis of Y'Y (Z the row's factors there), is never formed: conjugate
-  gradients only multiply by it (Takacs, Pilaszy, Tikk 2011, "Applications of the conjugate gradient method for implicit
-  feedback collaborative filtering"). Formed, it cost three times as much.
-* The preconditioner is what A's diagonal would be if the row's items were like all items, P + sum(d) E / m, E the
-  eigenvalues of Y'Y: no pass over Z, and as few steps as with the diagonal itself. We go on until the residual of each
-  row is below a tolerance: in the eigenbasis A is close to diagonal, and 4 steps reach 1e-3, 8 steps 3e-7.
-* A batch's factors fit a core's cache and are gathered into one buffer, whose pages are there already.
-* Vectors stay in the basis of the other side, which is as good as any other for what comes next.
+* A = P + Z'DZ is never formed. P is the diagonal prior in the eigenbasis of Y'Y, and Z the row's factors there.
+  Conjugate gradients only multiply by A (Takacs, Pilaszy, Tikk 2011, "Applications of the conjugate gradient method for
+  implicit feedback collaborative filtering"). To form A cost three times as much.
+* The preconditioner is what A's diagonal would be if the row's items were like all items: P + sum(d) E / m, E the
+  eigenvalues of Y'Y. It needs no pass over Z, and as few steps as the diagonal itself. We go on until the residual of
+  each row is below a tolerance. In the eigenbasis A is close to diagonal: 4 steps reach 1e-3, 8 steps 3e-7.
+* A batch's factors fit a core's cache. They are gathered into one buffer, whose pages are in memory already.
+* Vectors stay in the basis of the other side, which is as good as any other for the next step.
 
-A row's result depends on the row alone: rows that have converged stand still until the others of their batch have.
+A row's result depends on the row alone: a row that has converged does not move while the others of its batch go on.
 """
 
 from collections.abc import Iterator
@@ -32,21 +32,24 @@ _TINY = np.float32(1e-30)
 
 
 class Half(NamedTuple):
-    X: Float32  # (n, f), in the basis of the other side; zeros for a row without entries
-    objective: (
-        float  # the equation of udfs/factors/als.py summed over the rows, at X, without the other side's regularisation
-    )
+    """The vectors of one side, in the basis of the other, and the objective there.
+
+    The objective is the equation of udfs/factors/als.py, summed over the rows, without the other side's regularisation.
+    """
+
+    X: Float32  # (n, f), zeros for a row without entries
+    objective: float
 
 
 class _Batch(NamedTuple):
-    """b rows of one padded length l; d and t are 0 where a row is shorter."""
+    """b rows of one padded length l. Where a row is shorter, d and t are 0."""
 
     rows: Int  # (b,)
-    Z: Float32  # (b, l, f); the next batch takes its place
+    Z: Float32  # (b, l, f); the next batch overwrites it
     d: Float32  # (b, l), what an entry adds to the quadratic term
-    t: Float32  # (b, l), to the linear term
+    t: Float32  # (b, l), what an entry adds to the linear term
     prior: Float32  # (b, f), the diagonal of P
-    diagonal: Float32  # (b, f), about that of A
+    diagonal: Float32  # (b, f), about the diagonal of A
 
 
 def sweep(other: Basis, rows: Rows, objective: Objective, tolerance: float = TOLERANCE) -> Half:
@@ -64,13 +67,13 @@ def sweep(other: Basis, rows: Rows, objective: Objective, tolerance: float = TOL
 
 
 def penalty(X: Float32, lengths: Int, others: int, objective: Objective) -> float:
-    """The regularisation of one side: sum of reg (|u| + w0 m)^nu x'x."""
+    """The regularisation of one side: sum of reg (|u| + w0 m)^nu x'x. X (n, f), lengths |u| (n,), others m."""
     reg = objective.reg * (lengths + objective.unobserved * others) ** objective.nu
     return float(reg @ np.einsum("nf,nf->n", X, X, dtype=np.float64))
 
 
 def _solve(batch: _Batch, b: Float32, tolerance: float) -> Float32:
-    """A^-1 b of each of a batch by preconditioned conjugate gradients."""
+    """A^-1 b of each row of a batch, (b, f), by preconditioned conjugate gradients."""
     inverse = 1 / batch.diagonal
     x, r = np.zeros_like(b), b.copy()
     z = r * inverse
@@ -91,12 +94,12 @@ def _solve(batch: _Batch, b: Float32, tolerance: float) -> Float32:
 
 
 def _products(Z: Float32, x: Float32) -> Float32:
-    """Z x of each of a batch, (b, l)."""
+    """Z x of each row of a batch, (b, l)."""
     return np.asarray((Z @ x[..., None])[..., 0])
 
 
 def _combined(weights: Float32, Z: Float32) -> Float32:
-    """Z'w of each of a batch, (b, f)."""
+    """Z'w of each row of a batch, (b, f)."""
     return np.asarray((weights[:, None, :] @ Z)[:, 0])
 
 
@@ -114,11 +117,11 @@ def _batches(other: Basis, rows: Rows, objective: Objective) -> Iterator[_Batch]
 
 
 def _gather(other: Basis, rows: Rows, objective: Objective, chosen: Int, Z: Float32) -> _Batch:
-    """Fills Z."""
+    """Gathers a batch, and writes its factors into Z."""
     first, lengths = rows.indptr[chosen], rows.indptr[chosen + 1] - rows.indptr[chosen]
-    place = np.arange(Z.shape[1])
-    held = place < lengths[:, None]
-    entries = np.where(held, first[:, None] + place, first[:, None])
+    column = np.arange(Z.shape[1])
+    held = column < lengths[:, None]
+    entries = np.where(held, first[:, None] + column, first[:, None])
     np.take(other.factors, rows.columns[entries], axis=0, out=Z, mode="clip")
     d = np.where(held, objective.alpha * rows.strengths[entries], 0).astype(np.float32)
     t = np.where(held, d + objective.unobserved * objective.target, 0).astype(np.float32)

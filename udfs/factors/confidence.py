@@ -1,6 +1,6 @@
-"""From what users did to the strengths r_ui that udfs/factors/als.py fits: docs/collaborative.md, "Strength".
+"""The strengths r_ui that udfs/factors/als.py fits, from what users did: docs/collaborative.md, "Strength".
 
-A function of the histories given and of nothing else: ages count from each user's own newest event.
+They depend on the given histories and on nothing else: ages count from each user's own newest event.
 """
 
 from typing import NamedTuple
@@ -14,37 +14,41 @@ from headrace.udfs.factors.top_n import Excluded
 
 ACTIONS = tuple(enum("click", "action"))
 WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "purchase": 5.0}
-RATE = 5.0  # weight of the best rating; others in proportion
+RATE = 5.0  # weight of the best rating; other ratings weigh in proportion
 RATE_WITHOUT_RATING = 3.0
 REFUSALS = ("dislike", "block")
-UNSEEN = ("search", "ignore")  # what does not make an item seen
+UNSEEN = ("search", "ignore")  # actions that do not make an item seen
 UNKNOWN = -1  # index of an item that the model does not know
-NO_FEATURE = -1  # what an event that does not say says of a user
+NO_FEATURE = -1  # an event says nothing of this kind about its user
 
 
 class Events(NamedTuple):
-    """Columns of n events, those of one user in arrival order."""
+    """Columns of n events. The events of one user are in arrival order."""
 
     users: Int  # 0 to the number of users - 1
     items: Int  # index in the model's item map, or UNKNOWN
     actions: Int  # index in ACTIONS
     ratings: Float  # NaN where there is none
     t_ms: Int
-    features: Int | None = None  # (n, kinds) what each says of the user, hashed, or NO_FEATURE
+    features: Int | None = None  # (n, kinds), what each event says about its user, hashed, or NO_FEATURE
 
     def where(self, chosen: NDArray[np.bool_] | Int) -> "Events":
+        """The chosen events: a mask (n,) or indices."""
         users, items, actions, ratings, t_ms, features = self
-        said = None if features is None else features[chosen]
-        return Events(users[chosen], items[chosen], actions[chosen], ratings[chosen], t_ms[chosen], said)
+        rows = None if features is None else features[chosen]
+        return Events(users[chosen], items[chosen], actions[chosen], ratings[chosen], t_ms[chosen], rows)
 
 
 class Histories(NamedTuple):
     rows: Rows  # strengths > 0
-    seen: Excluded  # what no list of the user may hold
+    seen: Excluded  # items that no list of the user may hold
 
 
 def histories(events: Events, users: int, items: int, half_life_ms: float, rating_max: float = 5.0) -> Histories:
-    """One row per user; half_life_ms may be inf: then age plays no part."""
+    """Adds up the events of each user and item: one row of strengths per user, and the items each has seen.
+
+    half_life_ms may be inf: then age plays no part. Raises ValueError unless half_life_ms > 0 and rating_max > 0.
+    """
     for name, value in (("half_life_ms", half_life_ms), ("rating_max", rating_max)):
         if not value > 0:
             raise ValueError(f"{name} must be > 0, got {value}")
@@ -61,13 +65,13 @@ def histories(events: Events, users: int, items: int, half_life_ms: float, ratin
 
 
 def user_features(events: Events, users: int) -> Int:
-    """(users, kinds): of each kind what a user's events say last, NO_FEATURE where none says."""
+    """Each user's features: (users, kinds). Of each kind the last event that says one counts; else NO_FEATURE."""
     columns = np.empty((len(events.users), 0), np.int64) if events.features is None else events.features
-    found = np.full((users, columns.shape[1]), NO_FEATURE, np.int64)
+    features = np.full((users, columns.shape[1]), NO_FEATURE, np.int64)
     for kind, column in enumerate(columns.T):
         says = column != NO_FEATURE
-        found[events.users[says], kind] = column[says]
-    return found
+        features[events.users[says], kind] = column[says]
+    return features
 
 
 def _weights(events: Events, rating_max: float) -> Float:
@@ -84,7 +88,10 @@ def _recency(events: Events, users: int, half_life_ms: float) -> Float:
 
 
 def _refunded(cell: Int, actions: Int, t_ms: Int, cells: int) -> NDArray[np.bool_]:
-    """k refunds of an item by a user take back the k newest purchases; which of equal times is all one."""
+    """Marks the purchases that were taken back: k refunds of an item by a user take back the k newest ones.
+
+    Among purchases of the same time it does not matter which: they weigh the same.
+    """
     purchases = np.flatnonzero(_any(actions, ("purchase",)))
     order = purchases[np.lexsort((-t_ms[purchases], cell[purchases]))]
     rank = np.arange(len(order)) - np.searchsorted(cell[order], cell[order])

@@ -1,8 +1,9 @@
-"""The N best items of each user by x_u'y_i, exactly, and why each is there.
+"""The N best items of each user by x_u'y_i, exactly, and the reason of each.
 
-Scores of a block of items are a float32 matrix product. An item whose float32 score lies more than twice the rounding
-error below the N-th best cannot be among the best N; the few that remain are scored again in float64, one product at a
-time. So the list is that of float64 scores, has the same bits in every batch, and equal scores come by item index.
+The scores of a block of items are a float32 matrix product. An item cannot be among the best N if its float32 score is
+below the N-th best by more than twice the rounding error. The few items that remain are scored again in float64, one
+product at a time. So the list is that of float64 scores, it has the same bits in every batch, and items of equal score
+are in the order of their index.
 
 The N-th best needs no sort of all scores: with items in groups, at least N items reach the N-th highest group maximum.
 """
@@ -17,7 +18,7 @@ from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Basis, Float, Int, Objective, Real, Rows
 
 NONE = -1  # where a user has fewer than N items left
-_SCORES = 1 << 20  # float32 scores held at a time: 4 MiB
+_SCORES = 1 << 20  # float32 scores in memory at a time: 4 MiB
 _GROUP = 16  # items that share a maximum
 _ULP = 2.0**-24  # half a unit in the last place of float32, relative
 
@@ -28,7 +29,7 @@ class Top(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """What no list may hold: pairs of user and item, in any order, repeated or not."""
+    """Pairs of a user and an item that the user's list may not hold, in any order, repeated or not."""
 
     users: Int
     items: Int
@@ -41,12 +42,15 @@ class _Candidates(NamedTuple):
 
 
 def longest(Y: Real) -> float:
-    """max |y_i|, which bounds the rounding; worth keeping beside a Y that serves many calls."""
+    """max |y_i|, which bounds the rounding. Compute it once for a Y that serves many calls of `top_n`."""
     return float(np.sqrt(np.einsum("if,if->i", Y, Y, dtype=np.float64).max(initial=0.0)))
 
 
 def top_n(X: Real, Y: Real, n: int, excluded: Excluded, longest_y: float | None = None) -> Top:
-    """X (users, f), Y (items, f): the first n by (score descending, item ascending), without the excluded ones."""
+    """The first n items of each user by (score descending, item ascending), without the excluded ones.
+
+    X (users, f), Y (items, f). Raises ValueError unless n >= 1.
+    """
     if n < 1:
         raise ValueError(f"n must be >= 1, got {n}")
     margin = 2 * _rounding(X, longest(Y) if longest_y is None else longest_y)
@@ -63,7 +67,7 @@ def top_n(X: Real, Y: Real, n: int, excluded: Excluded, longest_y: float | None 
 
 
 def listed_top_n(X: Real, shown: Real, listed: Int, n: int, excluded: Excluded, longest_y: float | None = None) -> Top:
-    """Of some items alone: listed (k,), their places, ascending; shown (k, f), their rows of Y."""
+    """`top_n` among the listed items alone: listed (k,), their indices, ascending; shown (k, f), their rows of Y."""
     if not len(listed):
         return Top(np.full((len(X), n), NONE, np.int64), np.full((len(X), n), -np.inf))
     at = np.minimum(np.searchsorted(listed, excluded.items), len(listed) - 1)
@@ -74,33 +78,35 @@ def listed_top_n(X: Real, shown: Real, listed: Int, n: int, excluded: Excluded, 
 
 def _candidates(X: Real, Y: Real, n: int, excluded: Excluded, margin: Float) -> _Candidates:
     """Every item that can be among the n best of its user, and few others."""
-    floor = np.full(
-        (len(X), n), -np.inf, np.float32
-    )  # the highest group maxima so far; the lowest bounds the n-th score
-    found = []
+    # The n highest group maxima so far. The n-th best score is at least the lowest of them.
+    floor = np.full((len(X), n), -np.inf, np.float32)
+    candidates = []
     for first, scores in _blocks(X, Y, excluded):
         maxima = _maxima(scores)
         floor = np.partition(np.hstack([floor, maxima]), -n, axis=1)[:, -n:]
         users, items = _reaching(scores, maxima, floor.min(axis=1) - margin)
-        found.append(_Candidates(users, items + first, scores[users, items].astype(np.float64)))
-    every = _Candidates(*map(np.concatenate, zip(*found, strict=True))) if found else _nobody()
+        candidates.append(_Candidates(users, items + first, scores[users, items].astype(np.float64)))
+    every = _Candidates(*map(np.concatenate, zip(*candidates, strict=True))) if candidates else _no_candidates()
     still = every.approximate >= (floor.min(axis=1) - margin)[every.users]
     return _Candidates(*(column[still] for column in every))
 
 
-def _nobody() -> _Candidates:
+def _no_candidates() -> _Candidates:
     return _Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 def _rounding(X: Real, longest_y: float) -> Float:
-    """Bound of the error of any float32 score of each user, x's own included: (f + 2) u |x| |y| (Higham 2002, 3.1)."""
+    """Bounds the error of each user's float32 scores: (f + 2) u |x| |y| (Higham 2002, 3.1).
+
+    It includes the rounding of x itself to float32.
+    """
     lengths = np.linalg.norm(X.astype(np.float64), axis=1)
-    # Denormals round absolutely, not relatively; a hundredth is for the rounding of this line.
+    # 2^-126: denormals round absolutely, not relatively. 1.01: the rounding of this line.
     return np.asarray(1.01 * (X.shape[1] + 2) * (_ULP * lengths * longest_y + 2.0**-126))
 
 
 def _blocks(X: Real, Y: Real, excluded: Excluded) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """(first item, scores of the items from there on, (users, block)), the excluded ones -inf."""
+    """Yields (first item, scores (users, block) of the items from there on). Excluded items score -inf."""
     width = max(_GROUP, _SCORES // max(len(X), 1))
     order = np.argsort(excluded.items, kind="stable")
     users, items = excluded.users[order], excluded.items[order]
@@ -112,14 +118,20 @@ def _blocks(X: Real, Y: Real, excluded: Excluded) -> Iterator[tuple[int, NDArray
 
 
 def _maxima(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(users, groups + rest): group g holds the items g, g + groups, g + 2 groups, ...; the rest stand alone."""
+    """The maximum of each group, (users, groups + rest).
+
+    Group g holds the items g, g + groups, g + 2 groups, ... The items of the rest are in no group and follow unchanged.
+    """
     groups = scores.shape[1] // _GROUP
     whole = scores[:, : groups * _GROUP].reshape(len(scores), _GROUP, groups)
     return np.hstack([whole.max(axis=1), scores[:, groups * _GROUP :]])
 
 
 def _reaching(scores: NDArray[np.float32], maxima: NDArray[np.float32], bound: Float) -> tuple[Int, Int]:
-    """(users, items) whose score is at least the user's bound; -inf never is. Looks only into groups that reach it."""
+    """Pairs (users, items) whose score is at least the user's bound. -inf never is.
+
+    It looks only into the groups whose maximum reaches the bound.
+    """
     groups = scores.shape[1] // _GROUP
     users, at = np.nonzero((maxima >= bound[:, None]) & (maxima > -np.inf))
     inside, steps = at < groups, groups * np.arange(_GROUP)
@@ -132,9 +144,9 @@ def _reaching(scores: NDArray[np.float32], maxima: NDArray[np.float32], bound: F
 
 
 def reasons(other: Basis, rows: Rows, objective: Objective, items: Int) -> Int:
-    """Of each listed item (users, n), the item of the user's history that adds most to its score; ties: the first.
+    """The reason of each listed item (users, n): the item of the user's history that adds most to its score.
 
-    NONE where the history is empty, the place is empty, or nothing in the history adds anything.
+    Of equal ones the first wins. NONE where the history or the place in the list is empty, or nothing adds anything.
     """
     why = np.full(items.shape, NONE, np.int64)
     users = np.flatnonzero(np.diff(rows.indptr))

@@ -1,11 +1,11 @@
-"""Sums of encrypted updates, without the library that encrypts: a BFV ciphertext is two polynomials modulo q.
+"""Sums encrypted updates without the library that encrypts them. A BFV ciphertext is two polynomials modulo q.
 
     body     2 x 4096 coefficients in [0, q), 8 bytes each, little-endian; no header, nothing to parse
     sum      coefficient by coefficient modulo q (Fan, Vercauteren 2012, section 4)
 
-Whatever its bytes, a body either has the one size and coefficients below q, and then it is a ciphertext of something,
-or it is refused. So no hostile body can crash or stop what sums the others. The job sums in the JVM, where the frames
-lie (udfs/jvm/Ciphertexts.java); `add` says what must come out.
+A body with this size and all coefficients below q is a ciphertext of something. Every other body is refused, so no
+hostile body can crash or stop the sum of the others. The job sums in the JVM, which holds the frames
+(udfs/jvm/Ciphertexts.java); `add` defines its result.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _BEFORE_OVERFLOW = 14  # ciphertexts that fit in 64 bits on top of a reduced sum
 
 
 def fault(body: bytes) -> str:
-    """Why the body is no ciphertext; empty if it is one."""
+    """Why the body is no ciphertext. Empty if it is one."""
     if len(body) != BODY_BYTES:
         return f"body must have {BODY_BYTES} bytes, got {len(body)}"
     largest = int(_coefficients(body).max())
@@ -29,7 +29,7 @@ def fault(body: bytes) -> str:
 
 
 def add(bodies: Iterable[bytes]) -> bytes:
-    """The ciphertext of the sum, of bodies without a fault."""
+    """The ciphertext of the sum. The bodies must have no fault."""
     total = np.zeros(2 * SLOTS, np.uint64)
     for number, body in enumerate(bodies, 1):
         total += _coefficients(body)

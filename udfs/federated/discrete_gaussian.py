@@ -1,13 +1,14 @@
 """Exact samples of the discrete Gaussian, the noise of a federated round: P(x) ~ exp(-x^2 / 2 sigma^2) on the integers.
 
 Canonne, Kamath, Steinke 2020, "The Discrete Gaussian for Differential Privacy" (arXiv:2004.00010), Algorithms 1 to 3,
-on whole arrays. Integer arithmetic alone, so no rounding of floats weakens the proof. Where we differ: sigma is an
-integer, and the Laplace proposal of Algorithm 3 has t = sigma for floor(sigma) + 1 (any t >= 1 is right), so its test
-is a Bernoulli of exp(-(|y| - sigma)^2 / 2 sigma^2). Proposals of 64 sigma and more are refused: they would pass with a
-chance below e^-1984.
+on whole arrays. The arithmetic is of integers alone, so no rounding of floats weakens the proof. Where we differ: sigma
+is an integer, and the Laplace proposal of Algorithm 3 has t = sigma instead of floor(sigma) + 1 (any t >= 1 is right).
+So its test is a Bernoulli of exp(-(|y| - sigma)^2 / 2 sigma^2). Proposals of 64 sigma and more are refused: they would
+pass with a chance below e^-1984.
 
-Chance is an argument, a function that returns n random bytes: `os.urandom` wherever privacy depends on it, since what a
-numpy generator gives can be computed from its earlier output; `numpy.random.default_rng(seed).bytes` in tests.
+Chance is an argument: a function that returns n random bytes. It is `os.urandom` wherever privacy depends on it, since
+the output of a numpy generator can be computed from its earlier output. Tests take
+`numpy.random.default_rng(seed).bytes`.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ _FURTHEST = 64  # sigma
 
 
 def sample(sigma: int, n: int, chance: Chance) -> Int:
-    """n independent draws; zeros for sigma 0."""
+    """n independent draws, (n,). They are zeros for sigma 0. Raises ValueError unless 0 <= sigma <= SIGMA_MAX."""
     if not 0 <= sigma <= SIGMA_MAX:
         raise ValueError(f"sigma must be from 0 to {SIGMA_MAX}, got {sigma}")
     if sigma == 0:
@@ -39,13 +40,13 @@ def sample(sigma: int, n: int, chance: Chance) -> Int:
 
 
 def _accepted(sigma: int, n: int, chance: Chance) -> Int:
-    """Algorithm 3: of n tries, those that pass."""
+    """Algorithm 3: makes n proposals and returns those that pass."""
     y = _laplace(sigma, n, chance)
     return y[_bernoulli_exp((np.abs(y) - sigma) ** 2, 2 * sigma**2, chance)]
 
 
 def _laplace(t: int, n: int, chance: Chance) -> Int:
-    """Algorithm 2 with s = 1: of n tries, those that pass; P(x) ~ exp(-|x| / t)."""
+    """Algorithm 2 with s = 1: makes n proposals and returns those that pass; P(x) ~ exp(-|x| / t)."""
     u = _below(t, n, chance)
     u = u[_bernoulli_exp(u, t, chance)]
     x = u + t * _geometric(len(u), chance)
@@ -56,7 +57,7 @@ def _laplace(t: int, n: int, chance: Chance) -> Int:
 
 
 def _geometric(n: int, chance: Chance) -> Int:
-    """How often a Bernoulli of 1/e succeeds before it fails."""
+    """n draws of how often a Bernoulli of 1/e succeeds before it fails."""
     successes = np.zeros(n, np.int64)
     alive = np.arange(n)
     while len(alive):
@@ -81,7 +82,7 @@ def _bernoulli_exp(numerators: Int, denominator: int, chance: Chance) -> Bool:
 
 
 def _bernoulli_exp_small(numerators: Int, denominator: int, chance: Chance) -> Bool:
-    """The same for ratios of at most 1: K counts until a Bernoulli of ratio / K fails; an odd K is a success."""
+    """The same for ratios of at most 1. K counts up until a Bernoulli of ratio / K fails; an odd K is a success."""
     odd = np.zeros(len(numerators), bool)
     alive = np.arange(len(numerators))
     k = 1

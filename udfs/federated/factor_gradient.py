@@ -1,7 +1,7 @@
-"""Federated collaborative filtering's gradient: what one node tells of its users, without telling their vectors.
+"""The gradient of federated collaborative filtering: what a node shares about its users instead of their vectors.
 
-Ammad-ud-din et al. 2019 (arXiv:1901.09888), equations 6 and 7, for the objective of udfs/factors/als.py: with the
-users' vectors x_u solved exactly for the global Y (`als.solve`), a node's part of the loss falls fastest in Y along
+Ammad-ud-din et al. 2019 (arXiv:1901.09888), equations 6 and 7, for the objective of udfs/factors/als.py. The users'
+vectors x_u are solved exactly for the global Y (`als.solve`). Then a node's part of the loss falls fastest in Y along
 
     sum_u  alpha r_ui (1 - x'y_i) x_u   for i in u   +  w0 (target [i in u] - x'y_i) x_u   for all i
 
@@ -17,7 +17,7 @@ Float = NDArray[np.float64]
 
 
 def descent(Y: Real, rows: Rows, objective: Objective) -> Float:
-    """Minus half the gradient of the users' loss in Y, (m, f)."""
+    """Minus half the gradient of the users' loss in Y, (m, f). Y (m, f); rows: one per user of the node."""
     return _descent(Y.astype(np.float64), solve(_basis(Y), rows, objective), rows, objective)
 
 

@@ -1,9 +1,10 @@
-"""Robust aggregation: medians and trimmed means of buckets' means, so that few hostile nodes cannot lead the model.
+"""Robust aggregation: medians and trimmed means of buckets' means, so that few hostile nodes cannot steer the model.
 
-Coordinate-wise median and trimmed mean: Yin, Chen, Ramchandran, Bartlett 2018 (arXiv:1803.01498), Definitions 1 and 2;
-over means of random buckets instead of single nodes: Karimireddy, He, Jaggi 2022 (arXiv:2006.09365), Algorithm 1, here
-without replacement. A bucket is opened as a sum, so it has at least k nodes, and its own full noise: `quorum` = k in
-its mechanism. Each hostile node spoils one bucket; the median stands while fewer than half of the buckets are spoilt.
+The coordinate-wise median and trimmed mean are those of Yin, Chen, Ramchandran, Bartlett 2018 (arXiv:1803.01498),
+Definitions 1 and 2. They are taken over means of random buckets instead of single nodes, as in Karimireddy, He, Jaggi
+2022 (arXiv:2006.09365), Algorithm 1, here without replacement. A bucket is opened as a sum, so it has at least k nodes
+and its own full noise: `quorum` = k in its mechanism. Each hostile node spoils one bucket, and the median holds while
+fewer than half of the buckets are spoilt.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ Float = NDArray[np.float64]
 
 
 def buckets(nodes: Sequence[str], k: int, seed: bytes) -> list[list[str]]:
-    """Disjoint buckets of k nodes or more, of about one size; where a node goes depends on the seed and its id alone.
+    """Splits nodes into disjoint buckets of at least k, of about one size, in an order by hash of seed and id.
 
-    Draw the seed after the ids are given, lest hostile nodes choose their company.
+    Draw the seed after the ids are known. Otherwise hostile nodes could choose who is in their bucket.
+    Raises ValueError unless 1 <= k <= the number of nodes.
     """
     if not 1 <= k <= len(nodes):
         raise ValueError(f"k must be from 1 to the {len(nodes)} nodes, got {k}")
@@ -28,12 +30,15 @@ def buckets(nodes: Sequence[str], k: int, seed: bytes) -> list[list[str]]:
 
 
 def median(means: Float) -> Float:
-    """(buckets, d) -> (d,)."""
+    """The median of each coordinate: (buckets, d) -> (d,)."""
     return np.asarray(np.median(means, axis=0))
 
 
 def trimmed_mean(means: Float, trim: float) -> Float:
-    """The mean of each coordinate without the share `trim` of the buckets at either end, rounded up."""
+    """The mean of each coordinate without the lowest and the highest buckets: (buckets, d) -> (d,).
+
+    At either end the share `trim` of the buckets is left out, rounded up. Raises ValueError if none is left.
+    """
     cut = int(np.ceil(trim * len(means)))
     if not 0 <= 2 * cut < len(means):
         raise ValueError(f"trim must leave one of {len(means)} buckets, got {trim}")
