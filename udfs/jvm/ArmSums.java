@@ -15,11 +15,13 @@ import org.apache.flink.types.Row;
 import org.apache.flink.types.RowKind;
 
 /**
- * The sums of an arm, kept in the JVM: A = sum w x x', b = sum w r x, n = sum w over the changes of its impressions, w = 1 for what
- * enters and -1 for what is withdrawn; of each period on its own, an older one at half the weight of the one after it.
+ * The sums of an arm, kept in the JVM: A = sum w x x', b = sum w r x, n = sum w over the changes of its impressions.
+ * The weight w is 1 for an impression that enters and -1 for one that is withdrawn. Each period has its own sums, and
+ * an older period has half the weight of the one after it.
  *
- * <p>It knows vectors, weights and periods, and no reward. Every term is dyadic (docs/bandit.md), so sums are exact and the order of
- * changes leaves no trace. One row out for each change that is not the first half of an update, in the layout of udfs/bandit/arms.py (pack).
+ * <p>It knows vectors, weights and periods, and no reward. Every term is dyadic (docs/bandit.md), so sums are exact and
+ * do not depend on the order of changes. Each change that is not the first half of an update gives one row out, in the
+ * layout of udfs/bandit/arms.py (pack).
  */
 @DataTypeHint("ROW<n BIGINT, sums BYTES, as_of_ms BIGINT>")
 public class ArmSums extends ProcessTableFunction<Row> {
@@ -28,14 +30,14 @@ public class ArmSums extends ProcessTableFunction<Row> {
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
   public static class Arm {
     public byte[] sums = {}; // of the newest period: A's upper triangle row by row, b, n; little-endian float64
-    public long period; // the newest
+    public long period; // the newest one
     public long asOf; // highest as_of_ms that entered
   }
 
   private transient Counter entered, corrected;
   private transient long periods;
 
-  /** Job parameter periods: how many count. */
+  /** The job parameter `periods` says how many periods count. */
   @Override
   public void open(FunctionContext context) {
     periods = UserHistory.setting(context, "periods");
@@ -51,7 +53,12 @@ public class ArmSums extends ProcessTableFunction<Row> {
   public void eval(
       @StateHint(ttl = UserHistory.NO_TTL) Arm arm,
       @StateHint(ttl = UserHistory.NO_TTL) MapView<Long, byte[]> older,
-      @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.SUPPORT_UPDATES, ArgumentTrait.REQUIRE_UPDATE_BEFORE}) Row input)
+      @ArgumentHint({
+            ArgumentTrait.SET_SEMANTIC_TABLE,
+            ArgumentTrait.SUPPORT_UPDATES,
+            ArgumentTrait.REQUIRE_UPDATE_BEFORE
+          })
+          Row input)
       throws Exception {
     var kind = input.getKind();
     boolean enters = kind == RowKind.INSERT || kind == RowKind.UPDATE_AFTER;
@@ -69,7 +76,8 @@ public class ArmSums extends ProcessTableFunction<Row> {
 
   private void begin(Arm arm, MapView<Long, byte[]> older, long period) throws Exception {
     if (arm.sums.length > 0) older.put(arm.period, arm.sums);
-    for (long gone = arm.period - periods + 1; gone <= Math.min(arm.period, period - periods); gone++) older.remove(gone);
+    long last = Math.min(arm.period, period - periods); // the last period that no longer counts
+    for (long expired = arm.period - periods + 1; expired <= last; expired++) older.remove(expired);
     arm.sums = new byte[0];
     arm.period = period;
   }
@@ -89,11 +97,12 @@ public class ArmSums extends ProcessTableFunction<Row> {
     return x;
   }
 
-  /** In new bytes: what was collected must not change. */
+  /** Adds into new bytes: a row that was collected must not change. */
   private static byte[] add(byte[] sums, double[] x, double reward, double weight) {
     int size = 4 * (x.length + 1) * (x.length + 2), had = sums == null ? 0 : sums.length;
     if (had != 0 && had != size)
-      throw new IllegalStateException("x must be as long as those in the sums of " + had + " bytes, got " + x.length + " values");
+      throw new IllegalStateException(
+          "x must be as long as those in the sums of " + had + " bytes, got " + x.length + " values");
     var next = had == 0 ? new byte[size] : sums.clone();
     int at = 0;
     for (int i = 0; i < x.length; i++)

@@ -23,11 +23,11 @@ import org.apache.flink.types.Row;
 /**
  * The baskets of a user, kept in the JVM, and what each event changes in them (docs/collaborative.md, "Together").
  *
- * <p>A row out says: for this kind and bucket, the pairs of `item` with each of `others` gain (sign 1) or lose (-1) this user; an item is
- * its own pair. What is touched pairs with nothing but EVERYBODY, whose list is the trending one.
+ * <p>A row out says: for this kind and bucket, the pairs of `item` with each of `others` gain (sign 1) or lose (-1)
+ * this user. An item is its own pair. A touched item pairs with EVERYBODY alone, whose list is the trending one.
  *
- * <p>Of each item of a basket only the first time is kept, of purchases and refunds how many there were: so order, repeats and lateness of
- * events leave no trace, and 10,000 clicks on an item cost no more state than one.
+ * <p>The state keeps the first time of each item in a basket, and the number of purchases and refunds. So the result
+ * does not depend on order, repeats and lateness of events, and 10,000 clicks on an item cost no more state than one.
  */
 @DataTypeHint("ROW<item STRING, kind TINYINT, bucket BIGINT, sign TINYINT, others ARRAY<STRING>, as_of_ms BIGINT>")
 public class Baskets extends ProcessTableFunction<Row> {
@@ -40,7 +40,7 @@ public class Baskets extends ProcessTableFunction<Row> {
   public static class User {
     public long newest = NONE; // bucket of the newest event that counted
     public long[] traded = {}; // hashed ids of the last purchases and refunds, oldest first
-    public long timer = NONE; // the pending one
+    public long timer = NONE; // time of the pending timer
   }
 
   private transient Counter counted, repeats, tooOld, beyond;
@@ -76,7 +76,7 @@ public class Baskets extends ProcessTableFunction<Row> {
   }
 
   /**
-   * @param days by bucket: Day
+   * @param days by bucket: the user's Day
    * @param trades by item: its Trade in each bucket
    * @param input event_id, ts_ms, append_ms, action, item_id
    */
@@ -90,7 +90,8 @@ public class Baskets extends ProcessTableFunction<Row> {
     int action = (Byte) input.getField("action");
     boolean trade = action == purchase || action == refund;
     if (!trade && !viewed[action] && !touched[action]) return;
-    long t = (Long) input.getField("ts_ms"), bucket = Math.floorDiv(t, DAY_MS), asOf = (Long) input.getField("append_ms");
+    long t = (Long) input.getField("ts_ms"), asOf = (Long) input.getField("append_ms");
+    long bucket = Math.floorDiv(t, DAY_MS);
     if (user.newest != NONE && bucket <= user.newest - horizon) {
       tooOld.inc();
       return;
@@ -107,7 +108,7 @@ public class Baskets extends ProcessTableFunction<Row> {
     setTimer(context.timeContext(Long.class), user);
   }
 
-  /** The watermark has left all of the user's days behind. */
+  /** Forgets the user when the watermark has passed all of their days. */
   public void onTimer(OnTimerContext context, User user, MapView<Long, byte[]> days, MapView<String, byte[]> trades) {
     var time = context.timeContext(Long.class);
     if (user.newest == NONE) context.clearAllState();
@@ -117,7 +118,7 @@ public class Baskets extends ProcessTableFunction<Row> {
     else setTimer(time, user);
   }
 
-  /** One pending timer a user, moved on when it fires. */
+  /** Keeps one pending timer per user, and sets the next one when it fires. */
   private void setTimer(TimeContext<Long> time, User user) {
     if (user.timer != NONE) return;
     user.timer = expiry(user);
@@ -128,16 +129,19 @@ public class Baskets extends ProcessTableFunction<Row> {
     return (user.newest + horizon + 1) * DAY_MS;
   }
 
-  /** A new day for the user: what is older than the horizon goes. A refund that goes may let a purchase stand again. */
+  /**
+   * Begins a new day for the user, and removes what is older than the horizon. Without an old refund, the purchase that
+   * it took back may count again.
+   */
   private void advance(User user, long bucket, MapView<Long, byte[]> days, MapView<String, byte[]> trades, long asOf)
       throws Exception {
     boolean first = user.newest == NONE;
     user.newest = bucket;
     if (first) return;
     long oldest = bucket - horizon + 1;
-    var goneDays = new ArrayList<Long>();
-    for (long day : days.keys()) if (day < oldest) goneDays.add(day);
-    for (long day : goneDays) days.remove(day);
+    var expired = new ArrayList<Long>();
+    for (long day : days.keys()) if (day < oldest) expired.add(day);
+    for (long day : expired) days.remove(day);
     var changed = new HashMap<String, TreeMap<Long, Trade>>();
     for (var entry : trades.entries()) {
       var ofItem = Trade.read(entry.getValue());
@@ -151,9 +155,9 @@ public class Baskets extends ProcessTableFunction<Row> {
     }
   }
 
-  /** False for a repeat. */
+  /** Remembers the id of a purchase or refund. False for a repeat. */
   private boolean remember(User user, long id) {
-    for (long known : user.traded) if (known == id) return false;
+    for (long earlier : user.traded) if (earlier == id) return false;
     int kept = Math.min(user.traded.length, history - 1);
     var next = Arrays.copyOfRange(user.traded, user.traded.length - kept, user.traded.length + 1);
     next[kept] = id;
@@ -161,7 +165,8 @@ public class Baskets extends ProcessTableFunction<Row> {
     return true;
   }
 
-  private void trade(MapView<Long, byte[]> days, MapView<String, byte[]> trades, String item, long t, boolean refunded, long asOf)
+  private void trade(
+      MapView<Long, byte[]> days, MapView<String, byte[]> trades, String item, long t, boolean refunded, long asOf)
       throws Exception {
     long bucket = Math.floorDiv(t, DAY_MS);
     var before = Trade.read(trades.get(item));
@@ -180,18 +185,19 @@ public class Baskets extends ProcessTableFunction<Row> {
     restand(days, item, Trade.standing(before), Trade.standing(after), asOf);
   }
 
-  private void restand(MapView<Long, byte[]> days, String item, Map<Long, Long> before, Map<Long, Long> after, long asOf)
+  private void restand(
+      MapView<Long, byte[]> days, String item, Map<Long, Long> before, Map<Long, Long> after, long asOf)
       throws Exception {
     var buckets = new TreeSet<>(before.keySet());
     buckets.addAll(after.keySet());
     for (long bucket : buckets) change(days, bucket, asOf, day -> day.stand(item, after.get(bucket)));
   }
 
-  /** Change a day, and tell what this changes in its baskets. */
-  private void change(MapView<Long, byte[]> days, long bucket, long asOf, Predicate<Day> how) throws Exception {
+  /** Changes a day by `edit`, which says whether it did, and sends the changes of its baskets. */
+  private void change(MapView<Long, byte[]> days, long bucket, long asOf, Predicate<Day> edit) throws Exception {
     var bytes = days.get(bucket);
     var after = Day.read(bytes);
-    if (!how.test(after)) return;
+    if (!edit.test(after)) return;
     days.put(bucket, after.write());
     var before = Day.read(bytes);
     for (byte kind = 0; kind < KINDS; kind++) {
@@ -201,17 +207,15 @@ public class Baskets extends ProcessTableFunction<Row> {
     }
   }
 
-  /** The items of a basket that the other lacks come in (sign 1) or go out (-1), and with them their pairs. */
+  /** Sends the pairs that come in (sign 1) or go out (-1) with the items of `basket` that are not in `other`. */
   private void move(byte kind, long bucket, Set<String> basket, Set<String> other, byte sign, long asOf) {
     var moved = new LinkedHashSet<>(basket);
     moved.removeAll(other);
     if (moved.isEmpty()) return;
-    for (var item : moved) tell(item, kind, bucket, sign, kind == TOUCHED ? WITH_EVERYBODY : basket.toArray(String[]::new), asOf);
+    var others = kind == TOUCHED ? WITH_EVERYBODY : basket.toArray(String[]::new);
+    for (var item : moved) collect(Row.of(item, kind, bucket, sign, others, asOf));
     if (kind == TOUCHED) return;
-    for (var item : basket) if (!moved.contains(item)) tell(item, kind, bucket, sign, moved.toArray(String[]::new), asOf);
-  }
-
-  private void tell(String item, byte kind, long bucket, byte sign, String[] others, long asOf) {
-    collect(Row.of(item, kind, bucket, sign, others, asOf));
+    others = moved.toArray(String[]::new);
+    for (var item : basket) if (!moved.contains(item)) collect(Row.of(item, kind, bucket, sign, others, asOf));
   }
 }

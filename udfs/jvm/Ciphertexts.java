@@ -4,7 +4,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Base64;
 
-/** The running sum of ciphertexts, as udfs/federated/ciphertext.py has it; one number a coefficient, however many are added. */
+/**
+ * The running sum of ciphertexts, as udfs/federated/ciphertext.py defines it. It keeps one number per coefficient,
+ * however many are added.
+ */
 public class Ciphertexts {
   private final long modulus; // below 2^62, so that two coefficients fit a long
   private final long[] total, next;
@@ -15,7 +18,7 @@ public class Ciphertexts {
     next = new long[total.length];
   }
 
-  /** The frame holds a ciphertext before `end`. */
+  /** Adds the ciphertext of a frame, whose last byte is before `end`. */
   public void add(byte[] frame, int end) {
     int bytes = next.length * Long.BYTES;
     ByteBuffer.wrap(frame, end - bytes, bytes).order(ByteOrder.LITTLE_ENDIAN).asLongBuffer().get(next);

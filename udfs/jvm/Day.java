@@ -18,22 +18,24 @@ import java.util.Set;
  * <p>Layout of write(), little-endian: traded i32; then of each kind items i32, of each item t i64, length i32, UTF-8.
  */
 final class Day {
-  private static final int ACTED = Baskets.TOUCHED; // in its place: touched otherwise than by a purchase
+  private static final int ACTED = Baskets.TOUCHED; // this index holds what was touched without a purchase
   static final Comparator<Map.Entry<String, Long>> ORDER =
-      Map.Entry.<String, Long>comparingByValue().thenComparing((a, b) -> Arrays.compareUnsigned(utf8(a.getKey()), utf8(b.getKey())));
+      Map.Entry.<String, Long>comparingByValue()
+          .thenComparing((a, b) -> Arrays.compareUnsigned(utf8(a.getKey()), utf8(b.getKey())));
   final List<Map<String, Long>> firsts = List.of(new HashMap<>(), new HashMap<>(), new HashMap<>());
   int traded; // items with purchases or refunds
 
+  /** True if the event changes what the day keeps. */
   boolean act(String item, long t, boolean viewed, boolean touched, int cap) {
     boolean first = viewed && lower(Baskets.VIEWED, item, t, cap);
     return touched && lower(ACTED, item, t, cap) || first;
   }
 
-  /** More than the first `cap` need not be kept: none of them can come back, as times only fall. */
+  /** Keeps the first `cap` items alone: no other can come back, because times only fall. */
   private boolean lower(int kind, String item, long t, int cap) {
     var first = firsts.get(kind);
-    Long stood = first.get(item);
-    if (stood != null && stood <= t) return false;
+    Long before = first.get(item);
+    if (before != null && before <= t) return false;
     first.put(item, t);
     if (first.size() <= cap) return true;
     var last = Collections.max(first.entrySet(), ORDER).getKey();
@@ -41,17 +43,20 @@ final class Day {
     return !last.equals(item);
   }
 
-  /** t null: no purchase stands. */
+  /** Sets the time of the first purchase that was not refunded, null if there is none. True if that is a change. */
   boolean stand(String item, Long t) {
     var bought = firsts.get(Baskets.BOUGHT);
     return t == null ? bought.remove(item) != null : !t.equals(bought.put(item, t));
   }
 
+  /** The first `cap` items of a kind, in order. */
   Set<String> basket(byte kind, int cap) {
     var first = firsts.get(kind);
     if (kind == Baskets.TOUCHED) {
       first = new HashMap<>(first);
-      for (var bought : firsts.get(Baskets.BOUGHT).entrySet()) first.merge(bought.getKey(), bought.getValue(), Math::min);
+      for (var bought : firsts.get(Baskets.BOUGHT).entrySet()) {
+        first.merge(bought.getKey(), bought.getValue(), Math::min);
+      }
     }
     var basket = new LinkedHashSet<String>();
     first.entrySet().stream().sorted(ORDER).limit(cap).forEach(entry -> basket.add(entry.getKey()));

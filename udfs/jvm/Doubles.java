@@ -4,7 +4,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.apache.flink.table.functions.ScalarFunction;
 
-/** Little-endian float64 as an array: SQL cannot read bytes, and Python would cost a hop per row. */
+/** Reads little-endian float64 into an array: SQL cannot read bytes, and Python would cost a hop per row. */
 public class Doubles extends ScalarFunction {
   public Double[] eval(byte[] packed) {
     var values = new Double[packed.length / 8];

@@ -9,34 +9,36 @@ import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
 
 /**
- * A global model, kept in the JVM: brings an aggregate together with the version that its round began from (docs/federated.md, "The fold").
+ * A global model, kept in the JVM: it brings an aggregate together with the version from which its round began
+ * (docs/federated.md, "The fold").
  *
- * <p>The model comes back from its own topic. So the state is what readers see, one version, and an aggregate that comes twice, or of another
- * version, changes nothing.
+ * <p>The model comes back from its own topic. So the state is the one version that readers see. An aggregate that comes
+ * twice, or belongs to another version, changes nothing.
  */
 @DataTypeHint(
-    "ROW<`round` BIGINT, version BIGINT, length BIGINT, rule STRING, rate DOUBLE, layers STRING, scale DOUBLE, nodes ARRAY<BIGINT>,"
-        + " parameters ARRAY<STRING>, moments ARRAY<STRING>, `values` ARRAY<STRING>>")
+    "ROW<`round` BIGINT, version BIGINT, length BIGINT, rule STRING, rate DOUBLE, layers STRING, scale DOUBLE,"
+        + " nodes ARRAY<BIGINT>, parameters ARRAY<STRING>, moments ARRAY<STRING>, `values` ARRAY<STRING>>")
 public class Fold extends ProcessTableFunction<Row> {
   static final byte MODEL = 0;
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
   public static class Model {
-    public long version = -1, parts, length; // version: of which at least one part is here
+    public long version = -1, parts, length; // version: the newest of which a part has arrived
     public String layers;
-    public long folded = -1; // the version whose successor has been told
+    public long folded = -1; // the version whose successor has been sent
     public long round, from = -1, buckets; // of the aggregate that waits
     public String rule;
-    public Double rate; // null: that of the rule
+    public Double rate; // null: the rule's own
     public double scale;
   }
 
   /**
    * @param parameters of the version, by part
-   * @param moments the same, where the rule has some
+   * @param moments of the version, by part, where the rule has moments
    * @param values of the aggregate, by bucket * parts + part
    * @param nodes of the aggregate, by bucket
-   * @param input kind, round, version, part, parts, length, rule, rate, parameters, moments, layers, scale, nodes, bucket, buckets, values
+   * @param input kind, round, version, part, parts, length, rule, rate, parameters, moments, layers, scale, nodes,
+   *     bucket, buckets, values
    */
   public void eval(
       Context context,
@@ -55,20 +57,22 @@ public class Fold extends ProcessTableFunction<Row> {
     if (base == null || opened == null) return;
     var counts = new Long[(int) model.buckets];
     for (int bucket = 0; bucket < counts.length; bucket++) counts[bucket] = nodes.get((long) bucket);
-    collect(Row.of(model.round, model.version, model.length, model.rule, model.rate, model.layers, model.scale, counts, base,
-        all(moments, model.parts), opened));
+    collect(Row.of(model.round, model.version, model.length, model.rule, model.rate, model.layers, model.scale, counts,
+        base, all(moments, model.parts), opened));
     model.folded = model.version;
     values.clear();
     nodes.clear();
   }
 
+  /** All parts in their order, or null while one is missing. */
   private static String[] all(MapView<Long, String> parts, long count) throws Exception {
-    var found = new String[(int) count];
-    for (int part = 0; part < found.length; part++) if ((found[part] = parts.get((long) part)) == null) return null;
-    return found;
+    var texts = new String[(int) count];
+    for (int part = 0; part < texts.length; part++) if ((texts[part] = parts.get((long) part)) == null) return null;
+    return texts;
   }
 
-  private static void version(Model model, MapView<Long, String> parameters, MapView<Long, String> moments, Row input) throws Exception {
+  private static void version(Model model, MapView<Long, String> parameters, MapView<Long, String> moments, Row input)
+      throws Exception {
     long version = (Long) input.getField("version"), part = (Long) input.getField("part");
     if (version < model.version) return;
     if (version > model.version) {
@@ -83,7 +87,8 @@ public class Fold extends ProcessTableFunction<Row> {
     if (input.getField("moments") != null) moments.put(part, (String) input.getField("moments"));
   }
 
-  private static void aggregate(Model model, MapView<Long, String> values, MapView<Long, Long> nodes, Row input) throws Exception {
+  private static void aggregate(Model model, MapView<Long, String> values, MapView<Long, Long> nodes, Row input)
+      throws Exception {
     long from = (Long) input.getField("version"), round = (Long) input.getField("round");
     if (from < model.version || from < model.from || from <= model.folded) return;
     if (round != model.round) {

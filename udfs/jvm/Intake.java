@@ -14,30 +14,33 @@ import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
 
 /**
- * The frames of one federated round, kept in the JVM until their cohort is known (docs/federated.md, "What Flink checks").
+ * The frames of one federated round, kept in the JVM until their cohort is known (docs/federated.md, "What Flink
+ * checks").
  *
- * <p>Three kinds of rows come in: what the coordinator says of the round, a cohort, an authentic frame. Three go out: a node whose chunks are
- * all in (RECEIVED), a frame that is refused (REFUSED), and the sum of a cohort's chunk (SUMMED). A round that is over leaves its
- * status alone behind, for as long as KEPT.
+ * <p>Three kinds of rows come in: what the coordinator says about the round, a cohort, an authentic frame. Three kinds
+ * go out: a node whose chunks have all arrived (RECEIVED), a frame that is refused (REFUSED), and the sum of a cohort's
+ * chunk (SUMMED). After a round is over only its status is kept, for as long as KEPT.
  */
 @DataTypeHint(
-    "ROW<kind TINYINT, node STRING, chunk BIGINT, chunks BIGINT, append_ms BIGINT, attempt BIGINT, bucket BIGINT, buckets BIGINT, nodes ARRAY<STRING>,"
-        + " ciphertext STRING, `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, reason STRING, detail STRING>")
+    "ROW<kind TINYINT, node STRING, chunk BIGINT, chunks BIGINT, append_ms BIGINT, attempt BIGINT, bucket BIGINT,"
+        + " buckets BIGINT, nodes ARRAY<STRING>, ciphertext STRING, `key` BYTES, `value` BYTES, `partition` INT,"
+        + " `offset` BIGINT, reason STRING, detail STRING>")
 public class Intake extends ProcessTableFunction<Row> {
   static final byte RECEIVED = 0, REFUSED = 1, SUMMED = 2;
   static final byte ROUND = 0, COHORT = 1, FRAME = 2;
   static final String KEPT = "7 d";
+  private static final int COLUMNS = 16;
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User), as is Held. */
   public static class Round {
-    public String status; // null before the coordinator's record is here
+    public String status; // null before the coordinator's record has arrived
     public long chunks, deadline;
     public String keyId, parameters;
-    public long attempt = -1; // the last cohort's
+    public long attempt = -1; // of the last cohort
     public long frames; // accepted so far
   }
 
-  /** A frame that came before its round. */
+  /** A frame that arrived before its round. */
   public static class Held {
     public String node, keyId, parameters;
     public long chunk, chunks, offset, appendMs; // the broker's time
@@ -45,10 +48,15 @@ public class Intake extends ProcessTableFunction<Row> {
     public byte[] key, value;
   }
 
-  /** All that is kept of a round; `eval` says what each holds. */
+  /** The state of a round; `eval` says what each part holds. */
   private record Kept(
-      Round round, MapView<Long, byte[]> frames, MapView<String, Long> numbers, MapView<String, Long> counts, MapView<String, Held> held,
-      MapView<String, Boolean> invited, MapView<String, String> cohorts) {}
+      Round round,
+      MapView<Long, byte[]> frames,
+      MapView<String, Long> numbers,
+      MapView<String, Long> counts,
+      MapView<String, Held> held,
+      MapView<String, Boolean> invited,
+      MapView<String, String> cohorts) {}
 
   private transient Counter accepted, repeats, refused;
   private transient long holdMs, modulus;
@@ -67,13 +75,14 @@ public class Intake extends ProcessTableFunction<Row> {
   }
 
   /**
-   * @param frames by number, in the order of arrival: RocksDB then has nothing to sort, and writes them once
-   * @param numbers of frames, by chunk/node
-   * @param counts by node: chunks that are in
-   * @param held by partition/offset
+   * @param frames by number, in the order of arrival: so RocksDB has nothing to sort, and writes each frame once
+   * @param numbers the number of each frame, by chunk/node
+   * @param counts by node: how many chunks have arrived
+   * @param held frames that wait for their round, by partition/offset
    * @param invited the nodes, once the round is known
-   * @param cohorts by attempt/bucket/buckets: the nodes, a line each, of a cohort some of whose frames are not in yet
-   * @param input kind, status, node, chunk, chunks, key_id, parameters, deadline_ms, nodes, attempt, bucket, buckets, key, value, partition, offset
+   * @param cohorts by attempt/bucket/buckets: the nodes, one per line, of each cohort that waits for frames
+   * @param input kind, status, node, chunk, chunks, key_id, parameters, deadline_ms, nodes, attempt, bucket, buckets,
+   *     key, value, partition, offset
    */
   public void eval(
       Context context,
@@ -100,7 +109,7 @@ public class Intake extends ProcessTableFunction<Row> {
     }
   }
 
-  /** Nobody opened a round for what is held. */
+  /** Refuses the frames that were held for as long as holdMs, because nobody opened their round. */
   public void onTimer(
       OnTimerContext context,
       Round round,
@@ -122,7 +131,7 @@ public class Intake extends ProcessTableFunction<Row> {
   private void round(Kept kept, Row input) throws Exception {
     var round = kept.round;
     if (round.status != null && !round.status.equals("open")) return;
-    boolean known = round.status != null;
+    boolean isNew = round.status == null;
     round.status = (String) input.getField("status");
     if (!round.status.equals("open")) {
       kept.frames.clear();
@@ -130,7 +139,7 @@ public class Intake extends ProcessTableFunction<Row> {
       kept.counts.clear();
       kept.invited.clear();
       kept.cohorts.clear();
-    } else if (!known) {
+    } else if (isNew) {
       round.chunks = (Long) input.getField("chunks");
       round.deadline = (Long) input.getField("deadline_ms");
       round.keyId = (String) input.getField("key_id");
@@ -144,7 +153,7 @@ public class Intake extends ProcessTableFunction<Row> {
   private static List<Held> listed(MapView<String, Held> held) throws Exception {
     var all = new ArrayList<Held>();
     for (var frame : held.values()) all.add(frame);
-    all.sort((a, b) -> Long.compare(a.offset, b.offset)); // of one chunk, and so of one partition, in order
+    all.sort((a, b) -> Long.compare(a.offset, b.offset)); // frames of one chunk are in one partition, so in order
     return all;
   }
 
@@ -154,19 +163,24 @@ public class Intake extends ProcessTableFunction<Row> {
       refuse(frame, "round over", "the round must be open, it is " + round.status);
       return;
     }
-    var known = kept.numbers.get(place(frame.chunk, frame.node));
-    if (known != null && Arrays.equals(kept.frames.get(known), frame.value)) {
+    var number = kept.numbers.get(place(frame.chunk, frame.node));
+    if (number != null && Arrays.equals(kept.frames.get(number), frame.value)) {
       repeats.inc();
       return;
     }
-    if (!kept.invited.contains(frame.node)) refuse(frame, "not invited", "node must be invited to the round, got " + frame.node);
-    else if (!frame.keyId.equals(round.keyId)) refuse(frame, "wrong key id", "key id must be " + round.keyId + ", got " + frame.keyId);
+    if (!kept.invited.contains(frame.node))
+      refuse(frame, "not invited", "node must be invited to the round, got " + frame.node);
+    else if (!frame.keyId.equals(round.keyId))
+      refuse(frame, "wrong key id", "key id must be " + round.keyId + ", got " + frame.keyId);
     else if (!frame.parameters.equals(round.parameters))
       refuse(frame, "wrong parameters", "parameters must be " + round.parameters + ", got " + frame.parameters);
-    else if (frame.chunks != round.chunks) refuse(frame, "wrong chunks", "chunks must be " + round.chunks + ", got " + frame.chunks);
-    else if (known != null) refuse(frame, "second frame", "a node has one frame a chunk, got another of " + frame.node);
+    else if (frame.chunks != round.chunks)
+      refuse(frame, "wrong chunks", "chunks must be " + round.chunks + ", got " + frame.chunks);
+    else if (number != null)
+      refuse(frame, "second frame", "a node has one frame a chunk, got another of " + frame.node);
     else if (frame.appendMs > round.deadline)
-      refuse(frame, "late", "the broker's time must be <= " + round.deadline + ", the round's deadline, got " + frame.appendMs);
+      refuse(frame, "late",
+          "the broker's time must be <= " + round.deadline + ", the round's deadline, got " + frame.appendMs);
     else accept(kept, frame);
   }
 
@@ -182,10 +196,12 @@ public class Intake extends ProcessTableFunction<Row> {
     long count = before == null ? 1 : before + 1;
     kept.counts.put(frame.node, count);
     if (count < frame.chunks) return;
-    collect(Row.of(RECEIVED, frame.node, null, frame.chunks, frame.appendMs, null, null, null, null, null, null, null, null, null, null, null));
+    collect(row(RECEIVED, frame.node, null, frame.chunks, frame.appendMs));
     var waiting = new ArrayList<String>();
     for (var name : kept.cohorts.keys()) waiting.add(name);
-    for (var name : waiting) if (sum(kept, name, kept.cohorts.get(name).split("\n"))) kept.cohorts.remove(name);
+    for (var name : waiting) {
+      if (sum(kept, name, kept.cohorts.get(name).split("\n"))) kept.cohorts.remove(name);
+    }
   }
 
   private void cohort(Kept kept, Row input) throws Exception {
@@ -199,7 +215,7 @@ public class Intake extends ProcessTableFunction<Row> {
     if (!sum(kept, name, nodes)) kept.cohorts.put(name, String.join("\n", nodes));
   }
 
-  /** False while a node's frames are not all in. */
+  /** Sums the chunks of a cohort. False, without a sum, while frames of a node are missing. */
   private boolean sum(Kept kept, String name, String[] nodes) throws Exception {
     long chunks = kept.round.chunks;
     for (var node : nodes) {
@@ -214,15 +230,23 @@ public class Intake extends ProcessTableFunction<Row> {
         var frame = kept.frames.get(kept.numbers.get(place(chunk, node)));
         sum.add(frame, frame.length - macBytes);
       }
-      collect(Row.of(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, sum.base64(), null, null, null, null, null, null));
+      collect(row(SUMMED, null, chunk, chunks, null, attempt, bucket, buckets, nodes, sum.base64()));
     }
     return true;
   }
 
   private void refuse(Held frame, String reason, String detail) {
     refused.inc();
-    collect(Row.of(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null,
+    collect(row(REFUSED, frame.node, frame.chunk, null, frame.appendMs, null, null, null, null, null,
         frame.key, frame.value, frame.partition, frame.offset, reason, detail));
+  }
+
+  /** A row out, from its first columns. The columns after them are null. */
+  private static Row row(byte kind, Object... columns) {
+    var row = new Row(COLUMNS);
+    row.setField(0, kind);
+    for (int i = 0; i < columns.length; i++) row.setField(1 + i, columns[i]);
+    return row;
   }
 
   private static Held held(Row input, long appendMs) {

@@ -18,13 +18,15 @@ import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
 
 /**
- * What an item is together with, by kind: for each other item how many users hold both in each bucket, and the other's total.
+ * What an item is together with, by kind: for each other item how many users hold both in each bucket, and the other's
+ * total.
  *
- * <p>Changes come many at a time, and one row goes out for all of them; in a run that restores Redis, one row at its end.
+ * <p>Changes come many at a time, and one row goes out for all of them. A run that restores Redis sends one row at its
+ * end.
  */
 @DataTypeHint("ROW<cells BYTES, as_of_ms BIGINT>")
 public class Together extends ProcessTableFunction<Row> {
-  private static final long END = Long.MAX_VALUE - 1; // before the last watermark, behind any other
+  private static final long END = Long.MAX_VALUE - 1; // before the last watermark, after any other
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
   public static class Item {
@@ -41,8 +43,8 @@ public class Together extends ProcessTableFunction<Row> {
   }
 
   /**
-   * @param others by item: Other, without those that no user holds together with this one
-   * @param input changes: of Totals
+   * @param others by item: Other, without items that no user holds together with this one
+   * @param input changes, as Totals sends them
    */
   public void eval(
       Context context,
@@ -70,7 +72,7 @@ public class Together extends ProcessTableFunction<Row> {
     collect(Row.of(cells(others), item.asOf));
   }
 
-  /** As udfs/covisitation/lists.py reads it: of each other item the lengths u16 of its name and of its Other, then both. */
+  /** Packs the other items as udfs/covisitation/lists.py reads them: u16 lengths of name and Other, then both. */
   private byte[] cells(MapView<String, byte[]> others) throws Exception {
     var all = new ArrayList<Map.Entry<String, byte[]>>();
     int newest = Integer.MIN_VALUE, size = 0;
@@ -91,7 +93,10 @@ public class Together extends ProcessTableFunction<Row> {
     return Arrays.copyOf(buffer.array(), buffer.position());
   }
 
-  /** Layout of write(), little-endian: newest i32, rounded f64 of the other's total, then bucket i32, users i32, ascending. */
+  /**
+   * Layout of write(), little-endian: newest i32, rounded f64 of the other's total, then bucket i32, users i32,
+   * ascending.
+   */
   static final class Other {
     private static final int HEAD = 12, CELL = 8;
     int newest;
@@ -125,7 +130,8 @@ public class Together extends ProcessTableFunction<Row> {
     }
 
     byte[] write() {
-      var buffer = ByteBuffer.allocate(HEAD + CELL * users.size()).order(ByteOrder.LITTLE_ENDIAN).putInt(newest).putDouble(rounded);
+      var buffer = ByteBuffer.allocate(HEAD + CELL * users.size()).order(ByteOrder.LITTLE_ENDIAN);
+      buffer.putInt(newest).putDouble(rounded);
       users.forEach((bucket, count) -> buffer.putInt(bucket).putInt(count));
       return buffer.array();
     }

@@ -20,10 +20,11 @@ import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
 
 /**
- * How many users hold an item, by kind; told to the items that it is together with, which need it to weigh their pairs.
+ * How many users hold an item, by kind. The items that it is together with need this total to weigh their pairs.
  *
- * <p>Each change of a pair goes on to its other item, with the total of this one. A total that changes alone would have to be told to every
- * item it is together with, at each event; so it is told rounded down to three bits, and only when that, or its newest bucket, changes.
+ * <p>Each change of a pair goes on to its other item, with the total of this one. A total that changes alone would have
+ * to go to every item it is together with, at each event. So it is rounded down to three bits, and sent only when the
+ * rounded value or its newest bucket changes.
  */
 @DataTypeHint("ROW<target STRING, change BYTES>")
 public class Totals extends ProcessTableFunction<Row> {
@@ -36,7 +37,7 @@ public class Totals extends ProcessTableFunction<Row> {
     public double rounded; // decayed as of newest
   }
 
-  private transient Counter told;
+  private transient Counter sent;
   private transient int horizon;
   private transient double halfLife; // in buckets
 
@@ -44,11 +45,11 @@ public class Totals extends ProcessTableFunction<Row> {
   public void open(FunctionContext context) {
     horizon = (int) UserHistory.setting(context, "horizon_days");
     halfLife = Double.parseDouble(context.getJobParameter("headrace.half_life_days", ""));
-    told = context.getMetricGroup().addGroup("headrace").counter("totals_told");
+    sent = context.getMetricGroup().addGroup("headrace").counter("totals_told");
   }
 
   /**
-   * @param together each item that this one was together with, and the newest bucket in which it was
+   * @param together each item that this one was together with, and the newest bucket of that
    * @param input a row of Baskets
    */
   public void eval(
@@ -63,13 +64,13 @@ public class Totals extends ProcessTableFunction<Row> {
     boolean moved = others.contains(item) && count(total, bucket, sign);
     for (var other : others) {
       collect(Row.of(other, Change.write(sign, (int) bucket, total, (Long) input.getField("as_of_ms"), item)));
-      Long known = together.get(other);
-      if (known == null || known < bucket) together.put(other, bucket);
+      Long newest = together.get(other);
+      if (newest == null || newest < bucket) together.put(other, bucket);
     }
-    if (moved) tell(total, together, item, others);
+    if (moved) send(total, together, item, others);
   }
 
-  /** True if what is told of the total changed. */
+  /** Counts a user in or out of a bucket. True if the part of the total that other items know has changed. */
   private boolean count(Total total, long bucket, byte sign) {
     var users = new TreeMap<Long, Long>();
     for (int i = 0; i < total.users.length; i += 2) users.put(total.users[i], total.users[i + 1]);
@@ -86,30 +87,32 @@ public class Totals extends ProcessTableFunction<Row> {
     return moved;
   }
 
-  /** To three significant bits: 1, 1.25, 1.5 or 1.75 times a power of 2. */
+  /** Rounds down to three significant bits: 1, 1.25, 1.5 or 1.75 times a power of 2. */
   static double roundedDown(double value) {
     return Double.longBitsToDouble(Double.doubleToLongBits(value) & -1L << 50);
   }
 
-  private void tell(Total total, MapView<String, Long> together, String item, Set<String> knowing) throws Exception {
-    var gone = new ArrayList<String>();
+  /** Sends the total to the items that it is together with, except to those that know it already. */
+  private void send(Total total, MapView<String, Long> together, String item, Set<String> knowing) throws Exception {
+    var expired = new ArrayList<String>();
     for (Map.Entry<String, Long> entry : together.entries()) {
       if (entry.getValue() <= (long) total.newest - horizon) {
-        gone.add(entry.getKey());
+        expired.add(entry.getKey());
       } else if (!knowing.contains(entry.getKey())) {
-        told.inc();
+        sent.inc();
         collect(Row.of(entry.getKey(), Change.write((byte) 0, 0, total, Long.MIN_VALUE, item)));
       }
     }
-    for (var other : gone) together.remove(other);
+    for (var other : expired) together.remove(other);
   }
 
-  /** Of the pair of a list's item with `other`: what to add to its count, and the other's total as it is now. */
+  /** What to add to the count of a list's item with `other`, and the current total of the other. */
   record Change(byte sign, int bucket, int newest, double rounded, long asOf, String other) {
     static byte[] write(byte sign, int bucket, Total total, long asOf, String other) {
       var name = other.getBytes(StandardCharsets.UTF_8);
       var buffer = ByteBuffer.allocate(25 + name.length).order(ByteOrder.LITTLE_ENDIAN);
-      return buffer.put(sign).putInt(bucket).putInt(total.newest).putDouble(total.rounded).putLong(asOf).put(name).array();
+      buffer.put(sign).putInt(bucket).putInt(total.newest).putDouble(total.rounded).putLong(asOf).put(name);
+      return buffer.array();
     }
 
     static Change read(byte[] bytes) {

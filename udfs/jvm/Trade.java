@@ -5,7 +5,9 @@ import java.nio.ByteOrder;
 import java.util.TreeMap;
 
 /**
- * What a user bought and gave back of one item in one bucket. Layout of write(), little-endian, per bucket: bucket i64, purchases i32,
+ * What a user bought and gave back of one item in one bucket.
+ *
+ * <p>Layout of write(), little-endian, per bucket: bucket i64, purchases i32,
  * time of the first i64, refunds i32.
  */
 record Trade(int purchases, long first, int refunds) {
@@ -15,7 +17,10 @@ record Trade(int purchases, long first, int refunds) {
     return new Trade(purchases + other.purchases, Math.min(first, other.first), refunds + other.refunds);
   }
 
-  /** bucket -> time of the first purchase left, when the refunds, of whatever bucket, have taken back as many, the newest first. */
+  /**
+   * bucket -> time of its first purchase, for each bucket with a purchase that was not refunded. Each refund, of
+   * whatever bucket, takes back the newest purchase left.
+   */
   static TreeMap<Long, Long> standing(TreeMap<Long, Trade> trades) {
     int refunds = trades.values().stream().mapToInt(Trade::refunds).sum();
     var standing = new TreeMap<Long, Long>();
@@ -38,7 +43,8 @@ record Trade(int purchases, long first, int refunds) {
 
   static byte[] write(TreeMap<Long, Trade> trades) {
     var buffer = ByteBuffer.allocate(SIZE * trades.size()).order(ByteOrder.LITTLE_ENDIAN);
-    trades.forEach((bucket, trade) -> buffer.putLong(bucket).putInt(trade.purchases).putLong(trade.first).putInt(trade.refunds));
+    trades.forEach((bucket, trade) ->
+        buffer.putLong(bucket).putInt(trade.purchases).putLong(trade.first).putInt(trade.refunds));
     return buffer.array();
   }
 }

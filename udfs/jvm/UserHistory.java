@@ -23,11 +23,12 @@ import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
 
 /**
- * The keyed state of a user, kept in the JVM: counters of the live session, the last N events, the open event-time spans.
+ * The keyed state of a user, kept in the JVM: counters of the live session, the last N events, the open event-time
+ * spans.
  *
- * <p>It knows events, gaps and N, and no feature; docs/semantics.md defines every rule, in the words used here. One row in gives
- * rows of three kinds out: the user's new counters and recent events (LIVE), each span that closes (CLOSED), an event
- * that came too late for its span (LATE).
+ * <p>It knows events, gaps and N, and no feature. docs/semantics.md defines every rule, in the words used here. One row
+ * in gives rows of three kinds out: the user's new counters and recent events (LIVE), each span that closes (CLOSED),
+ * an event that came too late for its span (LATE).
  */
 @DataTypeHint(
     "ROW<kind TINYINT, counters BYTES, session_id STRING, recent BYTES,"
@@ -35,29 +36,32 @@ import org.apache.flink.types.Row;
         + " `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, detail STRING>")
 public class UserHistory extends ProcessTableFunction<Row> {
   static final byte LIVE = 0, CLOSED = 1, LATE = 2;
+  private static final int[] FIRST = {1, 4, 9}; // by kind: the index of its first column
+  private static final int COLUMNS = 14;
   static final long NONE = Long.MIN_VALUE;
-  // Said, because Flink 2.3 reads silence as a TTL of Long.MAX_VALUE ms and then keeps and checks it: a quarter of this operator's time.
+  // Without a TTL, Flink 2.3 takes Long.MAX_VALUE ms, and keeps and checks it: a quarter of this operator's time.
   static final String NO_TTL = "0 ms";
 
   /**
-   * The savepoint's schema (Flink's POJO rules): fields may be added, and start at the value given here in old savepoints' users; a field is
-   * never renamed, retyped or given another meaning. The layout of `recent` and of the log is part of it.
+   * The savepoint's schema (Flink's POJO rules). Fields may be added: for the users of an old savepoint they start at
+   * the value given here. A field is never renamed, retyped or given another meaning. The layout of `recent` and of the
+   * log is part of the schema.
    */
   public static class User {
     public long clock = NONE; // highest t accepted, or passed by the watermark after silence
     public long start, end, asOf; // of the live session, ms
-    public String sessionId; // the tracker's
+    public String sessionId; // as the tracker gives it
     public int session; // ordinal of the live session; 0 before the first
     public long events, items, categories, late, repeats;
     public double amount;
     public long[] counts = {}; // by action
     public byte[] recent = {}; // the last N accepted events, oldest first: Event.write
     public int kept; // events in recent
-    public boolean spilled; // some of the live session's events have left recent: see `seen`
-    public boolean logged; // some of the open spans' events have left recent: see `log`
+    public boolean spilled; // some events of the live session have left recent: see `seen`
+    public boolean logged; // some events of the open spans have left recent: see `log`
     public long[] spans = {}; // start, end of each open span
-    public long grace = NONE; // no span closes by the watermark before this
-    public long timer = NONE; // the pending one
+    public long grace = NONE; // the watermark closes no span before this
+    public long timer = NONE; // time of the pending timer
   }
 
   private transient Counter applied, repeats, late, tooLate;
@@ -65,7 +69,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
   private transient int history, recent;
   private transient String[] actions;
 
-  /** Settings come as job parameters: a timer sees no arguments. */
+  /** Settings come as job parameters, since a timer has no arguments. */
   @Override
   public void open(FunctionContext context) {
     gapMs = setting(context, "gap_ms");
@@ -87,9 +91,11 @@ public class UserHistory extends ProcessTableFunction<Row> {
   }
 
   /**
-   * @param seen items and categories of those events of the live session that have left recent: distinct counts are exact at any length
-   * @param log those events of open spans that have left recent
-   * @param input user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount, key, value, partition, offset, append_ts
+   * @param seen items and categories of the live session's events that have left recent: so distinct counts are exact
+   *     at any length
+   * @param log the events of open spans that have left recent
+   * @param input user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount, key, value,
+   *     partition, offset, append_ts
    */
   public void eval(
       Context context,
@@ -99,13 +105,15 @@ public class UserHistory extends ProcessTableFunction<Row> {
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
     var event = Event.of(input);
-    if (user.counts.length < actions.length) user.counts = Arrays.copyOf(user.counts, actions.length); // the schema may gain actions
+    // The schema may have gained actions since this user's last event.
+    if (user.counts.length < actions.length) user.counts = Arrays.copyOf(user.counts, actions.length);
     if (Recent.has(user.recent, event.id)) {
       repeats.inc();
       user.repeats++;
     } else if (isTooLate(user, event.t)) {
       tooLate.inc();
-      collectLate(input, "ts_ms: must be >= " + (user.clock - waitMs) + ", the user's clock less gap and lateness, got " + event.t);
+      collectLate(input, "ts_ms: must be >= " + (user.clock - waitMs)
+          + ", the user's clock less gap and lateness, got " + event.t);
       return;
     } else {
       accept(user, event, seen, log);
@@ -117,16 +125,16 @@ public class UserHistory extends ProcessTableFunction<Row> {
       setTimer(time, user);
     }
     user.asOf = event.appendMs;
-    collect(Row.of(LIVE, counters(user), user.sessionId, Recent.last(user.recent, user.kept, recent),
-        null, null, null, null, null, null, null, null, null, null));
+    collect(row(LIVE, counters(user), user.sessionId, Recent.last(user.recent, user.kept, recent)));
   }
 
-  /** The watermark passed what the user's own clock had not: close spans; after forgetMs of silence, forget the user. */
+  /** Closes the spans that the watermark has passed; after forgetMs of silence, forgets the user. */
   public void onTimer(OnTimerContext context, User user, MapView<String, Boolean> seen, ListView<byte[]> log)
       throws Exception {
     var time = context.timeContext(Long.class);
-    // Never clearAll() or clearAllTimers(): Flink 2.3 walks through every user's timers and stays with the last one, whose state it then clears.
-    if (user.clock == NONE) context.clearAllState(); // an overtaken timer of a user who was forgotten meanwhile
+    // Never clearAll() or clearAllTimers(): Flink 2.3 walks through the timers of every user, keeps the last user as
+    // the current one, and then clears that one's state.
+    if (user.clock == NONE) context.clearAllState(); // an old timer of a user who was forgotten meanwhile
     if (time.time() != user.timer) return;
     user.timer = NONE;
     if (user.spans.length == 0 && time.time() >= user.clock + forgetMs) {
@@ -165,10 +173,10 @@ public class UserHistory extends ProcessTableFunction<Row> {
   }
 
   private static void dropOldest(User user, MapView<String, Boolean> seen, ListView<byte[]> log) throws Exception {
-    var gone = Event.read(user.recent, 0);
-    if (gone.session == user.session) spill(user, gone, seen);
-    if (isOpen(user, gone.t)) {
-      log.add(gone.write());
+    var oldest = Event.read(user.recent, 0);
+    if (oldest.session == user.session) spill(user, oldest, seen);
+    if (isOpen(user, oldest.t)) {
+      log.add(oldest.write());
       user.logged = true;
     }
     user.recent = Arrays.copyOfRange(user.recent, Recent.next(user.recent, 0), user.recent.length);
@@ -209,10 +217,10 @@ public class UserHistory extends ProcessTableFunction<Row> {
     if (newCategory && !(user.spilled && seen.contains(categoryKey(event)))) user.categories++;
   }
 
-  private static void spill(User user, Event gone, MapView<String, Boolean> seen) throws Exception {
+  private static void spill(User user, Event event, MapView<String, Boolean> seen) throws Exception {
     user.spilled = true;
-    if (gone.item.length > 0) seen.put(itemKey(gone), true);
-    if (gone.category != 0) seen.put(categoryKey(gone), true);
+    if (event.item.length > 0) seen.put(itemKey(event), true);
+    if (event.category != 0) seen.put(categoryKey(event), true);
   }
 
   private static String itemKey(Event event) {
@@ -249,7 +257,9 @@ public class UserHistory extends ProcessTableFunction<Row> {
     user.spans = open.stream().mapToLong(Long::longValue).toArray();
     var events = new TreeMap<Long, List<Event>>();
     for (long start : closed.keySet()) events.put(start, new ArrayList<>());
-    for (int at = 0; at < user.recent.length; at = Recent.next(user.recent, at)) take(Event.read(user.recent, at), closed, events);
+    for (int at = 0; at < user.recent.length; at = Recent.next(user.recent, at)) {
+      take(Event.read(user.recent, at), closed, events);
+    }
     if (user.logged) {
       var rest = new ArrayList<byte[]>();
       for (byte[] bytes : log.get()) if (!take(Event.read(bytes, 0), closed, events)) rest.add(bytes);
@@ -260,7 +270,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     for (var span : closed.entrySet()) collectClosed(span.getKey(), span.getValue(), events.get(span.getKey()));
   }
 
-  /** Spans never overlap, an event's time tells its span. */
+  /** Adds the event to its closed span, if it has one. Spans never overlap, so its time determines the span. */
   private static boolean take(Event event, TreeMap<Long, Long> closed, TreeMap<Long, List<Event>> events) {
     var span = closed.floorEntry(event.t);
     if (span == null || event.t > span.getValue()) return false;
@@ -269,8 +279,9 @@ public class UserHistory extends ProcessTableFunction<Row> {
   }
 
   /**
-   * One pending timer a user, moved on only when it fires: registering one for every event would cost more than the event. A timer
-   * that an earlier one has overtaken still fires, and is told by its time.
+   * Keeps one pending timer per user, and sets the next one only when it fires: a timer for every event would cost more
+   * than the event. When an earlier timer is registered, the later one still fires. `onTimer` sees by its time that it
+   * is not the pending one, and ignores it.
    */
   private void setTimer(TimeContext<Long> time, User user) {
     long next = user.spans.length == 0 ? user.clock + forgetMs : Long.MAX_VALUE;
@@ -281,7 +292,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     time.registerOnTime(next);
   }
 
-  /** Little-endian, as udfs/session.py reads it (COUNTERS). */
+  /** Packs the counters little-endian, as udfs/session.py reads them (COUNTERS). */
   private byte[] counters(User user) {
     var buffer = ByteBuffer.allocate(8 * (10 + user.counts.length)).order(ByteOrder.LITTLE_ENDIAN);
     buffer.putLong(user.start).putLong(user.end).putLong(user.asOf).putLong(user.events);
@@ -293,24 +304,35 @@ public class UserHistory extends ProcessTableFunction<Row> {
 
   private void collectClosed(long start, long end, List<Event> events) {
     var counts = new TreeMap<String, Long>();
-    Map<byte[], Long> first = new TreeMap<>(Arrays::compareUnsigned); // UTF-8 bytes sort as code points do
+    Map<byte[], Long> first = new TreeMap<>(Arrays::compareUnsigned); // UTF-8 bytes sort like code points
     for (var event : events) {
       counts.merge(actions[event.action], 1L, Long::sum);
       if (event.item.length > 0) first.merge(event.item, event.t, Math::min);
     }
     var items = first.entrySet().stream()
-        .sorted(Comparator.comparingLong(Map.Entry::getValue)) // stable: ties stay in order of item
+        .sorted(Comparator.comparingLong(Map.Entry::getValue)) // stable: ties stay in the order of items
         .map(e -> new String(e.getKey(), StandardCharsets.UTF_8))
         .toArray(String[]::new);
-    collect(Row.of(CLOSED, null, null, null, start, end, (long) events.size(), counts, items, null, null, null, null, null));
+    collect(row(CLOSED, start, end, (long) events.size(), counts, items));
   }
 
-  private void collectLate(Row row, String detail) {
-    collect(Row.of(LATE, null, null, null, null, null, null, null, null,
-        row.getField("key"), row.getField("value"), row.getField("partition"), row.getField("offset"), detail));
+  private void collectLate(Row input, String detail) {
+    collect(row(LATE, input.getField("key"), input.getField("value"), input.getField("partition"),
+        input.getField("offset"), detail));
   }
 
-  /** One accepted event. Layout of write(), little-endian: body length u16, id i64, t i64, session i32, category i64, action u8, item UTF-8. */
+  /** A row out, from the columns of its kind. The columns of the other kinds are null. */
+  private static Row row(byte kind, Object... columns) {
+    var row = new Row(COLUMNS);
+    row.setField(0, kind);
+    for (int i = 0; i < columns.length; i++) row.setField(FIRST[kind] + i, columns[i]);
+    return row;
+  }
+
+  /**
+   * One accepted event. Layout of write(), little-endian: body length u16, id i64, t i64, session i32, category i64,
+   * action u8, item UTF-8.
+   */
   static final class Event {
     static final int ID = 2, T = 10, SESSION = 18, CATEGORY = 22, ACTION = 30, ITEM = 31;
     long id, t, appendMs, category;
@@ -351,7 +373,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
       return buffer.put(action).put(item).array();
     }
 
-    /** FNV-1a over UTF-16 units, then a finaliser, 64 bits; never 0. */
+    /** FNV-1a over UTF-16 units, then a finaliser: 64 bits, never 0. */
     static long hash(String text) {
       long h = 0xcbf29ce484222325L;
       for (int i = 0; i < text.length(); i++) h = (h ^ text.charAt(i)) * 0x100000001b3L;
@@ -361,7 +383,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     }
   }
 
-  /** Events one behind another in one byte array: copied and stored as a whole, searched in place. */
+  /** Events, one after another in one byte array: it is copied and stored as a whole, and searched in place. */
   static final class Recent {
     private static final VarHandle LONG = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
     private static final VarHandle INT = MethodHandles.byteArrayViewVarHandle(int[].class, ByteOrder.LITTLE_ENDIAN);
@@ -371,7 +393,9 @@ public class UserHistory extends ProcessTableFunction<Row> {
     }
 
     static boolean has(byte[] recent, long id) {
-      for (int at = 0; at < recent.length; at = next(recent, at)) if ((long) LONG.get(recent, at + Event.ID) == id) return true;
+      for (int at = 0; at < recent.length; at = next(recent, at)) {
+        if ((long) LONG.get(recent, at + Event.ID) == id) return true;
+      }
       return false;
     }
 
