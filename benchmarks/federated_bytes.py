@@ -22,7 +22,7 @@ from headrace.udfs.federated import ciphertext, frame, packing
 from headrace.udfs.federated import update as federated
 from headrace.udfs.federated.accountant import Budget
 from headrace.udfs.federated.frame import Frame
-from headrace.udfs.federated.plan import Plan, plan
+from headrace.udfs.federated.plan import RoundPlan, plan
 
 DIMENSIONS, NODES, EPSILONS = (10_000, 100_000, 1_000_000), (50, 1_000), (0.1, 1.0, 8.0, 10.0)
 DELTA, ROUNDS = 1e-5, 10
@@ -84,7 +84,7 @@ def frame_bytes() -> int:
     return len(frame.encode(sent, bytes(32)))
 
 
-def protect_seconds(planned: Plan) -> float:
+def protect_seconds(planned: RoundPlan) -> float:
     update = np.random.default_rng(1).standard_normal(planned.done.dimension)
     return seconds(lambda: federated.protect(update, planned.done, b"seed", os.urandom), 3)
 

@@ -21,7 +21,7 @@ from benchmarks.federated_sum import encrypted
 from benchmarks.harness import Result, show_round, table
 from headrace.edge.federated import bfv, provisioning
 from headrace.edge.federated.bfv import Adder
-from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.edge.federated.channel import Told, TopicFollower, Writer
 from headrace.infra import federated_files
 from headrace.infra.clients.kafka_topics import admin
 from headrace.infra.settings import Settings
@@ -79,7 +79,7 @@ def measure(settings: Settings, seed: int) -> tuple[float, float]:
         begun, began_s = stack.metric(settings, KEPT), time.perf_counter()
         stack.wait(lambda: stack.metric(settings, KEPT) >= FRAMES, "all frames", poll_s=POLL_S)
         kept_s = (time.perf_counter() - began_s) * FRAMES / max(FRAMES - begun, 1)
-        follower = Follower(settings.kafka, [topics.SUMS])
+        follower = TopicFollower(settings.kafka, [topics.SUMS])
         follower.catch_up()
         began_s, found = time.perf_counter(), 0
         cohort = {"round": number, "attempt": 0, "bucket": 0, "buckets": 1, "chunks": CHUNKS, "nodes": population.nodes}

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from benchmarks import stack
 from benchmarks.harness import Result, show_round, table
 from headrace.edge.federated import bfv, coordinator, key_holder, provisioning
-from headrace.edge.federated.channel import Follower, Told, Writer
-from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.channel import Told, TopicFollower, Writer
+from headrace.edge.federated.coordinator import RoundsWish
 from headrace.edge.federated.layers import Arrays, flat
 from headrace.edge.federated.ledger import Ledger
 from headrace.edge.federated.node import Node
@@ -96,10 +96,10 @@ def play(settings: Settings, kind: str, nodes: int = NODES, length: int = LENGTH
     name = f"bench-{kind}-{time.time_ns()}"
     quorum = int(coordinator.QUORUM * nodes)
     population = provisioning.provision(nodes, name, quorum, EPSILON, DELTA)
-    wish = Wish(name, 1, clip=1.0, quorum=quorum, deadline_ms=DEADLINE_MS, epsilon=EPSILON / ROUNDS**0.5)
+    wish = RoundsWish(name, 1, clip=1.0, quorum=quorum, deadline_ms=DEADLINE_MS, epsilon=EPSILON / ROUNDS**0.5)
     initial = coordinator.first_version(name, np.zeros(length, np.float32), f'[["a", "float32", [{length}]]]')
     with encryption(kind):
-        running = coordinator.Running(settings.kafka, wish, population, initial)
+        running = coordinator.RunningCoordinator(settings.kafka, wish, population, initial)
         holder = Holder(settings, population)
         try:
             return timed(settings, running, holder, [made(node, population) for node in population.nodes])
@@ -136,7 +136,7 @@ class Holder:
         tags = federated_files.Keys(folder / federated_files.TAGS).current()
         ledger = Ledger(Path(folder / f"{population.name}.jsonl"))
         self._holder = key_holder.KeyHolder(population, tags, secrets, ledger)
-        self._follower = Follower(settings.kafka, key_holder.EVERYTHING)
+        self._follower = TopicFollower(settings.kafka, key_holder.EVERYTHING)
         self._writer = Writer(settings.kafka, "key-holder")
         for told in self._follower.catch_up():
             if told.topic != topics.SUMS:
@@ -153,7 +153,7 @@ class Holder:
         self._writer.close()
 
 
-def timed(settings: Settings, running: coordinator.Running, holder: Holder, nodes: list[Node]) -> Lasted:
+def timed(settings: Settings, running: coordinator.RunningCoordinator, holder: Holder, nodes: list[Node]) -> Lasted:
     known, model = running.coordinator.rounds, running.coordinator.wish.model
     stack.wait(lambda: stepped(running) and known.current(model) is not None, "the round is open")
     round_ = known.current(model)
@@ -176,7 +176,7 @@ def timed(settings: Settings, running: coordinator.Running, holder: Holder, node
     return Lasted(node_s, kept_s, time.perf_counter() - began_s, sent)
 
 
-def stepped(running: coordinator.Running, holder: Holder | None = None) -> bool:
+def stepped(running: coordinator.RunningCoordinator, holder: Holder | None = None) -> bool:
     running.step(20)
     if holder:
         holder.step()

@@ -63,6 +63,6 @@ def framed(bodies: list[bytes]) -> list[bytes]:
 def checked(frames: list[bytes]) -> Iterator[bytes]:
     for value in frames:
         read = frame.parse(value, b"1/0")
-        if isinstance(read, frame.Fault) or not frame.is_authentic(value, MAC_KEY) or ciphertext.fault(read.body):
+        if isinstance(read, frame.FrameFault) or not frame.is_authentic(value, MAC_KEY) or ciphertext.fault(read.body):
             raise RuntimeError(f"frame must be sound, got {read}")
         yield read.body

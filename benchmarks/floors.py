@@ -121,8 +121,8 @@ def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict
     R = recommenders.matrix(known.rows, len(items))
     cosines, item_users = recommenders.Cosines(R), np.asarray(R.sum(axis=0)).ravel().astype(np.int64)
     paths = {item: place for place, item in enumerate(items)}
-    asked: dict[str, recommenders.Way] = {
-        "als": recommenders.Factors(Folded(items, fit(known.rows, len(items), how), how.objective), paths),
+    asked: dict[str, recommenders.Recommender] = {
+        "als": recommenders.FactorModel(Folded(items, fit(known.rows, len(items), how), how.objective), paths),
         "popularity": recommenders.Popularity(item_users),
         "item_item": recommenders.ItemItem(cosines.neighbours(), item_users),
     }

@@ -15,12 +15,13 @@ from kafka import KafkaProducer
 from benchmarks import clicks, freshness, stack
 from benchmarks.harness import Result, console
 from headrace.infra.settings import Settings
-from headrace.infra.versions.store import Follower
+from headrace.infra.versions.store import VersionFollower
 from headrace.schemas import redis_keys, topics
 
 JOB = "collaborative"
 TRAINED_ON = 300_000  # clicks
 FACTORS = 64
+HOW = ("--factors", str(FACTORS), "--iterations", "10", "--unobserved", "1")
 LOAD_CLICKS_PER_S = 1_000.0
 PROBES = 300
 LOAD_S = 2 * freshness.WARM_UP_S + PROBES * 0.2
@@ -31,9 +32,7 @@ TARGET_P99_MS = 150.0
 def main(rate: float) -> Result:
     """rate: clicks/s in the background; 0: the default."""
     settings = stack.up()
-    stack.headrace(
-        "train", clicks.source().name, str(clicks.DATA), "--limit", f"{TRAINED_ON}", "--factors", f"{FACTORS}"
-    )
+    stack.headrace("train", clicks.source().name, str(clicks.DATA), "--limit", f"{TRAINED_ON}", *HOW)
     rates = [rate or LOAD_CLICKS_PER_S, freshness.LOW_CLICKS_PER_S]
     delays_ms = {f"{each:,.0f} clicks/s": measure(settings, each) for each in rates}
     figures = freshness.show("click to changed list in Redis, ms", delays_ms)
@@ -46,7 +45,7 @@ def main(rate: float) -> Result:
 
 
 def items() -> list[str]:
-    model = Follower().model()
+    model = VersionFollower().model()
     if model is None:
         raise RuntimeError("a version must be published")
     return model.contents.items
@@ -69,7 +68,7 @@ def measure(settings: Settings, clicks_per_s: float) -> list[float]:
 def delays_ms(settings: Settings) -> Iterator[float]:
     """Each from a click of its own, at random moments."""
     producer, known, run = KafkaProducer(linger_ms=0, **settings.kafka.client()), items(), time.time_ns()
-    current = Follower().model()
+    current = VersionFollower().model()
     assert current
     client, key = stack.redis(settings), redis_keys.live(current.manifest.version, USER)
     for number in count():

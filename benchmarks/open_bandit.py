@@ -126,11 +126,11 @@ def estimates(folder: Path, policy: Array, runs: int) -> Iterator[dict[str, ope.
         yield _estimates(logged(resample, policy, cross_fitted(resample, items)))
 
 
-def logged(log: Feedback, policy: Array, model: Array | None = None) -> ope.Log:
-    return ope.Log.of_arms(log.item, log.click, log.propensity, policy[log.position], model)
+def logged(log: Feedback, policy: Array, model: Array | None = None) -> ope.DecisionLog:
+    return ope.DecisionLog.of_arms(log.item, log.click, log.propensity, policy[log.position], model)
 
 
-def _estimates(log: ope.Log) -> dict[str, ope.Estimate]:
+def _estimates(log: ope.DecisionLog) -> dict[str, ope.Estimate]:
     switched = [ope.switch_dr(log, tau) for tau in CANDIDATES]
     shrunk = [ope.dr_os(log, lambda_) for lambda_ in CANDIDATES]
     tuned = {"switch_dr": switched[ope.slope(switched)], "dr_os": shrunk[ope.slope(shrunk)]}

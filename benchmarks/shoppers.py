@@ -15,7 +15,7 @@ import numpy as np
 from headrace.edge.shoppers.simulator import DISLIKED, Item, Shop
 from headrace.udfs.bandit.arms import REWARD_MAX, Floats, quantise
 from headrace.udfs.bandit.context import SHOPPER
-from headrace.udfs.bandit.reward import ACTIONS, Rule
+from headrace.udfs.bandit.reward import ACTIONS, RewardRule
 
 ITEMS, SHOPPERS = 12, 500
 WARM_UP = 2_000  # clicks from which the shop knows which items are popular
@@ -83,7 +83,7 @@ def _fields(item: Item, views: Counter[str]) -> dict[str, Any]:
 
 def rewards(p: Floats, rng: np.random.Generator) -> Floats:
     """What showing each item would earn, (n, k): the simulator's reactions, later than fast_ms after the impression."""
-    worth = dict(zip(ACTIONS, Rule().table[:, 0, 0].tolist(), strict=True))
+    worth = dict(zip(ACTIONS, RewardRule().table[:, 0, 0].tolist(), strict=True))
     chance = rng.random((4, len(p), 1))  # one throw of the dice for all items
     clicked = np.where(chance[2] < 0.5 * p, worth["like"], worth["click"])
     clicked = np.where(chance[3] < 0.3 * p, worth["purchase"], clicked)

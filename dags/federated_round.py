@@ -36,7 +36,7 @@ with DAG(
     tags=["headrace", "federated"],
     **tasks.common(settings),
 ) as dag:
-    tasks.Command(
+    tasks.CommandOperator(
         task_id="rounds",
         arguments=["federated", "coordinator", *OPTIONS],
         doc_md="**Red at once: the budget of the population allows no further round**; the model stays as it is. Red "

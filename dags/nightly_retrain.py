@@ -12,7 +12,7 @@ import json
 from airflow.sdk import DAG, Asset, BaseOperator, Metadata, Param, TriggerRule, chain, task
 
 from headrace.dags import tasks
-from headrace.dags.report_link import Report
+from headrace.dags.report_link import ReportLink
 from headrace.infra import paths
 from headrace.infra.settings import load
 
@@ -67,7 +67,7 @@ with DAG(
     if "federated" in models:
         models["als"] >> models["federated"]
     evaluate = step("evaluate", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    evaluate.operator_extra_links = (Report(),)
+    evaluate.operator_extra_links = (ReportLink(),)
     register = step("register", needed="{{ not params.dry_run }}")
 
     @task(outlets=[MODEL], doc_md="Tells the DAGs that follow the asset `headrace_model` which version serves now.")

@@ -17,7 +17,7 @@ from headrace.infra import paths
 PREFIX = "/headrace"
 
 
-class Report(BaseOperatorLink):
+class ReportLink(BaseOperatorLink):
     name = "Evaluation report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:

@@ -22,7 +22,7 @@ def watching(name: str, docs: str) -> DAG:
 
 
 with watching("streaming_watch", __doc__):
-    tasks.Command(
+    tasks.CommandOperator(
         task_id="watch",
         arguments=["watch", "--revive", "--tell"],
         doc_md="Red: something is not well; the log lists every check. It turns green by itself once all is well. "
@@ -32,7 +32,7 @@ with watching("streaming_watch", __doc__):
     )
 
 with watching("streaming_savepoints", "Takes a savepoint of every running job, each day."):
-    tasks.Command(
+    tasks.CommandOperator(
         task_id="savepoint",
         arguments=["watch", "--savepoint", "--tell"],
         doc_md="Red: a savepoint failed, or a check of `streaming_watch` did. The log has the paths.",

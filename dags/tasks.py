@@ -31,9 +31,14 @@ YESTERDAY = "{{ macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class Command(BaseOperator):
+class Refused(AirflowFailException):
+    """The command ended with 3: a check, a gate or a watch refuses."""
+
+
+class CommandOperator(BaseOperator):
     """Runs `headrace ARGUMENTS` in the streaming environment."""
 
+    said = ""  # the last line that the command printed
     template_fields: Sequence[str] = ("arguments", "needed")
 
     def __init__(self, *, arguments: list[str], needed: str = "True", **options: Any) -> None:
@@ -62,8 +67,9 @@ class Command(BaseOperator):
         except BaseException:  # a time limit; Ctrl-C of `headrace retrain`
             self.on_kill()
             raise
+        self.said = ended.output
         if ended.exit_code == REFUSED:
-            raise AirflowFailException(f"refused: {ended.output}")
+            raise Refused(f"refused: {ended.output}")
         if ended.exit_code:
             raise AirflowException(f"exit status {ended.exit_code}: {ended.output}")
 
@@ -79,7 +85,7 @@ class Command(BaseOperator):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-class Job(Command):
+class JobOperator(CommandOperator):
     """Runs `headrace run JOB ARGUMENTS` in the batch environment."""
 
     def __init__(self, *, job: str, **options: Any) -> None:
@@ -103,7 +109,7 @@ def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
         from headrace.dags.spark_submit import SparkJob
 
         return SparkJob(task_id=name, job=name, arguments=arguments, conn_id=connection, **options)
-    return Job(task_id=name, job=name, arguments=arguments, **options)
+    return JobOperator(task_id=name, job=name, arguments=arguments, **options)
 
 
 def common(settings: Settings, **more: Any) -> dict[str, Any]:
@@ -133,5 +139,5 @@ def tell(context: Any) -> None:
 
 def tell_unless_refused(context: Any) -> None:
     """The failure callback of a watch, which sends its refusals itself."""
-    if not isinstance(context.get("exception"), AirflowFailException):
+    if not isinstance(context.get("exception"), Refused):
         tell(context)

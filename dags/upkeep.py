@@ -28,7 +28,7 @@ with DAG(
     dated = ["--date", DATE]
     land = tasks.job("land", dated, doc_md="Copies the day's events to the lake, if no night has landed them.")
     compact = tasks.job("compact", [], doc_md="Makes few files of a day's many; readers see no difference.")
-    rewards = tasks.Command(
+    rewards = tasks.CommandOperator(
         task_id="rewards",
         arguments=["rewards", *dated],
         doc_md="Reports what each policy earned per shown item that day, with its interval: the table is in the log.",

@@ -156,7 +156,7 @@ class TwoTower(Section):
     seed: NonNegative
 
 
-class Night(Section):
+class NightSettings(Section):
     models: Annotated[list[str], Field(min_length=1)]
     schedule: Annotated[str, Field(min_length=1)]
     upkeep_schedule: Annotated[str, Field(min_length=1)]
@@ -245,7 +245,7 @@ class Settings(BaseSettings):
     covisitation: Covisitation
     federated: Federated
     spark: Spark
-    night: Night
+    night: NightSettings
     airflow: Airflow
     alerts: Alerts
     watch: Watch

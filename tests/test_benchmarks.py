@@ -86,7 +86,7 @@ def test_shoppers_click_as_often_as_they_should() -> None:
     p = np.tile([0.02, 0.3, 0.9], (20_000, 1))
     got = shoppers.rewards(p, np.random.default_rng(1))
     assert (got > 0).mean(axis=0) == pytest.approx(p[0], abs=0.015)
-    assert set(np.unique(got)) <= set(reward.Rule().table.ravel())
+    assert set(np.unique(got)) <= set(reward.RewardRule().table.ravel())
     world = shoppers.world(seed=1, choices=20, rate=2.0)
     assert world.X.shape == (20, ITEMS, SHOPPER.d)
     assert (np.diff(world.t_s) >= 0).all()

@@ -18,6 +18,7 @@ from headrace.jobs.batch import two_tower
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training.scorer import Scorer
 
 SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rating DOUBLE, t_ms BIGINT,
     category STRING, price DOUBLE"""
@@ -48,7 +49,7 @@ def lake(given: Asked) -> pd.DataFrame:
     return events.assign(**fixed)
 
 
-def measured(scorer: model_folder.Scorer, given: Asked) -> dict[str, Any]:
+def measured(scorer: Scorer, given: Asked) -> dict[str, Any]:
     users, items = given.size
     order = np.argsort(given.users, kind="stable")
     events = lake(given).iloc[order].reset_index(drop=True)

@@ -54,7 +54,7 @@ def rows(given: asked.Asked) -> Rows:
     return Rows(indptr, given.items[order], np.ones(len(order)))
 
 
-def bare(steps: list[Any], plan: tower_training.Plan, pairs: int) -> float:
+def bare(steps: list[Any], plan: tower_training.TrainingPlan, pairs: int) -> float:
     """Batches are ready; no correction, no mask, no drop-out."""
     f, hidden, items = (int(plan.shape[name]) for name in ("factors", "hidden", "items"))
     taken, offered = (nn.Embedding(items, f) for _ in range(2))

@@ -31,7 +31,7 @@ class Told(NamedTuple):
     record: dict[str, Any]
 
 
-class Follower:
+class TopicFollower:
     def __init__(self, kafka: Kafka, names: Sequence[str]) -> None:
         self._consumer = KafkaConsumer(
             **kafka.client(),

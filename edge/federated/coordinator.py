@@ -1,8 +1,8 @@
 """Opens rounds, invites nodes, names the cohort, and says when a round is over; docs/federated.md has the protocol.
 
 All it knows is in Kafka: `Rounds` is a function of the topics, and what to do next is a function of `Rounds`, the wish
-and the time. So a coordinator that was killed goes on where the records end. Only which rounds `Wish.at_most` counts is
-its own: those that end while it runs.
+and the time. So a coordinator that was killed goes on where the records end. Only which rounds
+`RoundsWish.at_most` counts is its own: those that end while it runs.
 """
 
 import random
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.edge.federated import bfv
-from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.edge.federated.channel import Told, TopicFollower, Writer
 from headrace.edge.federated.provisioning import Population
 from headrace.edge.federated.round_log import Record, Rounds, charge
 from headrace.infra.errors import HeadraceError, Refusal
@@ -24,7 +24,7 @@ from headrace.schemas import topics
 from headrace.udfs.federated import accountant, robust, rounds
 from headrace.udfs.federated.accountant import Budget
 from headrace.udfs.federated.mechanisms import Mechanism
-from headrace.udfs.federated.plan import Plan, plan
+from headrace.udfs.federated.plan import RoundPlan, plan
 
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
 QUORUM = 0.8  # of those invited, where the wish does not say
@@ -32,7 +32,7 @@ ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
 TELL_S = 5.0  # at least between two lines of progress
 
 
-class Wish(NamedTuple):
+class RoundsWish(NamedTuple):
     """What the operator wants of a model's rounds."""
 
     model: str
@@ -52,11 +52,11 @@ class Wish(NamedTuple):
 
 
 class Coordinator:
-    def __init__(self, wish: Wish, population: Population, chance: random.Random | None = None) -> None:
+    def __init__(self, wish: RoundsWish, population: Population, chance: random.Random | None = None) -> None:
         self.wish, self._population = wish, population
         self.rounds = Rounds()
         self._chance = chance or random.SystemRandom()
-        self._plans: dict[tuple[Wish, int, int], Plan] = {}
+        self._plans: dict[tuple[RoundsWish, int, int], RoundPlan] = {}
         self._before: set[int] = set()
 
     def begin(self) -> None:
@@ -136,7 +136,7 @@ class Coordinator:
         self._check_budget(charge(record))
         return record
 
-    def _planned(self, length: int, nodes: int) -> Plan:
+    def _planned(self, length: int, nodes: int) -> RoundPlan:
         wish = self.wish
         budget = None if wish.epsilon is None else Budget(wish.epsilon, self._population.delta)
         found = self._plans.get((wish, length, nodes))
@@ -217,12 +217,14 @@ def initial(model: str, path: Path) -> list[Told]:
     return first_version(model, flat, msgspec.json.encode(layers).decode())
 
 
-class Running:
+class RunningCoordinator:
     """A coordinator at Kafka: `step` it until `is_done`."""
 
-    def __init__(self, kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None = None) -> None:
+    def __init__(
+        self, kafka: Kafka, wish: RoundsWish, population: Population, initial: list[Told] | None = None
+    ) -> None:
         self.coordinator = Coordinator(wish, population)
-        self._follower, self._writer = Follower(kafka, EVERYTHING), Writer(kafka, "coordinator")
+        self._follower, self._writer = TopicFollower(kafka, EVERYTHING), Writer(kafka, "coordinator")
         self._hear(self._follower.catch_up())
         if initial and wish.model not in self.coordinator.rounds.versions:
             self._say(initial)
@@ -246,9 +248,9 @@ class Running:
         self._writer.close()
 
 
-def serve(kafka: Kafka, wish: Wish, population: Population, initial: list[Told] | None) -> int:
+def serve(kafka: Kafka, wish: RoundsWish, population: Population, initial: list[Told] | None) -> int:
     """Rounds that are over, of all; HeadraceError if one of this run has no result. Tells how far they are."""
-    running = Running(kafka, wish, population, initial)
+    running = RunningCoordinator(kafka, wish, population, initial)
     told, next_s = "", 0.0
     try:
         while not running.coordinator.is_done():

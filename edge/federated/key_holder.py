@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from headrace.edge.federated import bfv
-from headrace.edge.federated.channel import Follower, Told, Writer
+from headrace.edge.federated.channel import Told, TopicFollower, Writer
 from headrace.edge.federated.ledger import Ledger, Opening
 from headrace.edge.federated.provisioning import Population, read
 from headrace.infra import federated_files
@@ -31,12 +31,12 @@ Record = dict[str, Any]
 Claim = dict[tuple[int, int], Record]  # by (bucket, chunk): the sums of one attempt
 
 
-class Refusal(Exception):
+class SumRefused(Exception):
     """One line: the rule and what broke it."""
 
 
-class Opened(NamedTuple):
-    buckets: list[rounds.Opened]
+class OpenedSums(NamedTuple):
+    buckets: list[rounds.BucketSum]
     opening: Opening
 
 
@@ -75,20 +75,20 @@ class KeyHolder:
                 continue
             try:
                 records = self._published(round_, name[1], self.open(round_, claim, now_ms))
-            except Refusal as refused:
+            except SumRefused as refused:
                 log.warning("round %d, attempt %d is refused: %s", *name, refused)
                 records = [self._refused(round_, name[1], str(refused))]
             self._answered.add(name)
             del self._claims[name]
             yield records
 
-    def open(self, round_: Record, claim: Claim, now_ms: int) -> Opened:
-        """The sums, once they are charged; or Refusal, and nothing is charged."""
+    def open(self, round_: Record, claim: Claim, now_ms: int) -> OpenedSums:
+        """The sums, once they are charged; or SumRefused, and nothing is charged."""
         cohorts = self._cohorts(round_, claim)
         digest = _digest(claim)
         before = self._ledger.openings.get(round_["round"])
         if before and before.digest != digest:
-            raise Refusal("second opening: a round is opened once, and another sum of it was opened")
+            raise SumRefused("second opening: a round is opened once, and another sum of it was opened")
         parts = [rounds.mechanism(round_)] * len(cohorts)
         if not before:
             self._check_budget(parts)
@@ -96,23 +96,24 @@ class KeyHolder:
         if not before:
             before = self._opening(round_, claim, digest, parts, sum(map(len, cohorts)), now_ms)
             self._ledger.charge(before)
-        return Opened([rounds.Opened(total, len(nodes)) for total, nodes in zip(totals, cohorts, strict=True)], before)
+        buckets = [rounds.BucketSum(total, len(nodes)) for total, nodes in zip(totals, cohorts, strict=True)]
+        return OpenedSums(buckets, before)
 
     def _cohorts(self, round_: Record, claim: Claim) -> list[list[str]]:
         buckets, layout = round_["buckets"], rounds.layout(round_)
         chunks = layout.chunks(round_["length"])
         if round_["population"] != self._population.name:
-            raise Refusal(f"population: must be {self._population.name}, got {round_['population']}")
+            raise SumRefused(f"population: must be {self._population.name}, got {round_['population']}")
         if round_["parameters"] != bfv.parameters(layout).hex():
-            raise Refusal(f"parameters: must be those of width {round_['width']}, got {round_['parameters']}")
+            raise SumRefused(f"parameters: must be those of width {round_['width']}, got {round_['parameters']}")
         if round_["key_id"] not in self._secrets:
-            raise Refusal(f"key id: must be of a key held here, got {round_['key_id']}")
+            raise SumRefused(f"key id: must be of a key held here, got {round_['key_id']}")
         if set(claim) != {(bucket, chunk) for bucket in range(buckets) for chunk in range(chunks)}:
-            raise Refusal(f"complete: must have {buckets} buckets of {chunks} chunks, got {len(claim)} sums")
+            raise SumRefused(f"complete: must have {buckets} buckets of {chunks} chunks, got {len(claim)} sums")
         cohorts = [claim[bucket, 0]["nodes"] for bucket in range(buckets)]
         for (bucket, chunk), record in claim.items():
             if record["nodes"] != cohorts[bucket]:
-                raise Refusal(
+                raise SumRefused(
                     f"same cohort: all chunks of bucket {bucket} must have one cohort, chunk {chunk} has another"
                 )
         self._check_nodes(round_, cohorts)
@@ -122,37 +123,37 @@ class KeyHolder:
         least = max(self._population.k, round_["quorum"])
         everybody = [node for nodes in cohorts for node in nodes]
         if len(set(everybody)) != len(everybody):
-            raise Refusal("disjoint: a node must be in one bucket, once")
+            raise SumRefused("disjoint: a node must be in one bucket, once")
         if unknown := set(everybody) - (self._tags.keys() & set(round_["invited"])):
-            raise Refusal(f"nodes: must be known and invited, got {min(unknown)}")
+            raise SumRefused(f"nodes: must be known and invited, got {min(unknown)}")
         if many := [len(nodes) for nodes in cohorts if len(nodes) > bfv.NODES_MAX]:
-            raise Refusal(f"size: a cohort must have <= {bfv.NODES_MAX} nodes, got {many[0]}")
+            raise SumRefused(f"size: a cohort must have <= {bfv.NODES_MAX} nodes, got {many[0]}")
         if few := [len(nodes) for nodes in cohorts if len(nodes) < least]:
-            raise Refusal(f"size: a cohort must have >= {least} nodes, got {few[0]}")
+            raise SumRefused(f"size: a cohort must have >= {least} nodes, got {few[0]}")
 
     def _check_budget(self, parts: list[DiscreteGaussianSum]) -> None:
         coming = parts[0] if len(parts) == 1 else Disjoint(tuple(parts))
         if why := accountant.refusal(self._ledger.spent(self._population.name), coming, self._population.budget()):
-            raise Refusal(f"budget: {why}")
+            raise SumRefused(f"budget: {why}")
 
     def _total(self, round_: Record, claim: Claim, bucket: int, nodes: list[str]) -> Any:
         """The integers of a bucket, if its tags are those of exactly these nodes."""
         number, layout = round_["round"], rounds.layout(round_)
         if self._failed.get(number, 0) >= ATTEMPTS_MAX:
-            raise Refusal(f"attempts: must be <= {ATTEMPTS_MAX} cohorts with a wrong tag")
+            raise SumRefused(f"attempts: must be <= {ATTEMPTS_MAX} cohorts with a wrong tag")
         decryptor = bfv.Decryptor(self._secrets[round_["key_id"]])
         try:
             slots = np.array(
                 [decryptor.decrypt(_body(claim[bucket, chunk])) for chunk in range(claim[bucket, 0]["chunks"])]
             )
         except (ValueError, RuntimeError) as error:
-            raise Refusal(f"ciphertext: {error}") from None
+            raise SumRefused(f"ciphertext: {error}") from None
         total, tags = packing.unpack(slots, layout, round_["length"])
         keys = [self._tags[node] for node in nodes]
         wrong = [chunk for chunk, tag in enumerate(tags) if tag != packing.tag_sum(keys, number, chunk)]
         if wrong:
             self._failed[number] = self._failed.get(number, 0) + 1
-            raise Refusal(f"tag: must be the sum of the {len(nodes)} nodes' tags, it is not in chunk {wrong[0]}")
+            raise SumRefused(f"tag: must be the sum of the {len(nodes)} nodes' tags, it is not in chunk {wrong[0]}")
         return total
 
     def _opening(self, round_: Record, claim: Claim, digest: str, parts: list[Any], nodes: int, now_ms: int) -> Opening:
@@ -162,7 +163,7 @@ class KeyHolder:
         attempt = claim[0, 0]["attempt"]
         return Opening(round_["round"], attempt, self._population.name, digest, parts, nodes, epsilon, now_ms)
 
-    def _published(self, round_: Record, attempt: int, opened: Opened) -> list[Record]:
+    def _published(self, round_: Record, attempt: int, opened: OpenedSums) -> list[Record]:
         told = self._common(round_, attempt) | {"status": "opened", "epsilon": opened.opening.epsilon}
         told["parts"] = rounds.parts(round_["length"])
         return [
@@ -211,7 +212,7 @@ def of_home() -> KeyHolder:
 
 def serve(kafka: Kafka, poll_ms: int = 200) -> None:
     """For ever."""
-    holder, writer, follower = of_home(), Writer(kafka, "key-holder"), Follower(kafka, EVERYTHING)
+    holder, writer, follower = of_home(), Writer(kafka, "key-holder"), TopicFollower(kafka, EVERYTHING)
     for told in follower.catch_up():
         holder.hear(told)
     while True:

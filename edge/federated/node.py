@@ -18,7 +18,7 @@ from kafka import KafkaProducer
 from numpy.typing import NDArray
 
 from headrace.edge.federated import bfv
-from headrace.edge.federated.channel import Follower, Told
+from headrace.edge.federated.channel import Told, TopicFollower
 from headrace.edge.federated.layers import Layers, Train, flat, shaped
 from headrace.edge.federated.outbox import UNKNOWN_MS, Folder, Taken
 from headrace.edge.federated.provisioning import Population
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 Record = dict[str, Any]
 
 
-class Refusal(Exception):
+class RoundRefused(Exception):
     """Why this node sends nothing to a round: the rule and what broke it."""
 
 
@@ -56,7 +56,7 @@ class Node:
                 return []
             try:
                 self._take(round_, model)
-            except Refusal as refused:
+            except RoundRefused as refused:
                 log.warning("%s takes no part in round %d: %s", self.name, number, refused)
                 self._refused.add(number)
                 return []
@@ -75,7 +75,7 @@ class Node:
         try:
             after = self._train(before, round_["round"])
         except Exception as error:  # of an app that we did not write; the node goes on with the next round
-            raise Refusal(f"app: {describe(error)}") from error
+            raise RoundRefused(f"app: {describe(error)}") from error
         update = flat(after) - flat(before)
         frames = self.encrypted(round_, layout, update)
         taken = Taken(round_["round"], round_["population"], rounds.mechanism(round_), round_["opened_ms"])
@@ -98,20 +98,20 @@ class Node:
     def _check(self, round_: Record, layout: packing.Layout) -> None:
         public, population = federated_files.public_key(round_["key_id"]), self._population
         if round_["round"] in self._taken:
-            raise Refusal(f"round: must be one not taken before, got {round_['round']}: --first begins above it")
+            raise RoundRefused(f"round: must be one not taken before, got {round_['round']}: --first begins above it")
         if round_["population"] != population.name:
-            raise Refusal(f"population: must be {population.name}, got {round_['population']}")
+            raise RoundRefused(f"population: must be {population.name}, got {round_['population']}")
         if not public.is_file() or bfv.key_id(public.read_bytes()).hex() != round_["key_id"]:
-            raise Refusal(f"key id: must be of a public key in {public.parent}, got {round_['key_id']}")
+            raise RoundRefused(f"key id: must be of a public key in {public.parent}, got {round_['key_id']}")
         if round_["parameters"] != bfv.parameters(layout).hex():
-            raise Refusal(f"parameters: must be those of width {round_['width']}, got {round_['parameters']}")
+            raise RoundRefused(f"parameters: must be those of width {round_['width']}, got {round_['parameters']}")
         if round_["chunks"] != layout.chunks(round_["length"]):
-            raise Refusal(f"chunks: must be {layout.chunks(round_['length'])}, got {round_['chunks']}")
+            raise RoundRefused(f"chunks: must be {layout.chunks(round_['length'])}, got {round_['chunks']}")
         if round_["quorum"] < population.k:
-            raise Refusal(f"quorum: must be >= {population.k}, got {round_['quorum']}")
+            raise RoundRefused(f"quorum: must be >= {population.k}, got {round_['quorum']}")
         past = [each.mechanism for each in self._taken.values() if each.population == population.name]
         if why := accountant.refusal(past, rounds.mechanism(round_), population.budget()):
-            raise Refusal(f"budget: {why}")
+            raise RoundRefused(f"budget: {why}")
 
     def sent(self, number: int) -> None:
         self._folder.mark_sent(number)
@@ -151,12 +151,12 @@ class Listener:
         return newest, rounds.join([parts[n] for n in range(len(parts))], "<f4")[0]
 
 
-class Running:
+class RunningNodes:
     """Some nodes of one process at Kafka; on a device it is one."""
 
     def __init__(self, kafka: Kafka, nodes: list[Node]) -> None:
         self._nodes, self._listener = nodes, Listener()
-        self._follower = Follower(kafka, [topics.ROUNDS, topics.GLOBAL_MODEL])
+        self._follower = TopicFollower(kafka, [topics.ROUNDS, topics.GLOBAL_MODEL])
         self._producer = KafkaProducer(**kafka.client(), acks="all")
         self._hear(self._follower.catch_up())
 
@@ -196,6 +196,6 @@ class Running:
 
 def serve(kafka: Kafka, node: Node) -> None:
     """For ever."""
-    running = Running(kafka, [node])
+    running = RunningNodes(kafka, [node])
     while True:
         running.step()

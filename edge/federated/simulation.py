@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from headrace.edge.federated import coordinator, flower, node, provisioning
-from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.coordinator import RoundsWish
 from headrace.edge.federated.layers import Arrays
 from headrace.edge.federated.provisioning import Population
 from headrace.infra import durable, federated_files, paths
@@ -48,11 +48,11 @@ def run(settings: Settings, size: Size, k: int, epsilon: float, delta: float, co
     start = als.initial(size.items, size.factors, np.random.default_rng(1))
     layers = msgspec.json.encode([("item_factors", "float32", start.shape)]).decode()
     model = f"{MODEL}_{population.name.removeprefix('simulation-')}"
-    wish = Wish(model, size.rounds, terms.clip, k, terms.rule, terms.rate, deadline_ms=600_000, epsilon=epsilon)
+    wish = RoundsWish(model, size.rounds, terms.clip, k, terms.rule, terms.rate, deadline_ms=600_000, epsilon=epsilon)
     with key_holder():
-        nodes = node.Running(kafka, [_node(name, n, population, items) for n, name in enumerate(population.nodes)])
+        nodes = node.RunningNodes(kafka, [_node(name, n, population, items) for n, name in enumerate(population.nodes)])
         initial = coordinator.first_version(model, start.ravel(), layers)
-        running = coordinator.Running(kafka, wish, population, initial)
+        running = coordinator.RunningCoordinator(kafka, wish, population, initial)
         try:
             _watch(running, nodes, population, console)
         finally:
@@ -60,7 +60,9 @@ def run(settings: Settings, size: Size, k: int, epsilon: float, delta: float, co
             running.close()
 
 
-def _watch(running: coordinator.Running, nodes: node.Running, population: Population, console: Console) -> None:
+def _watch(
+    running: coordinator.RunningCoordinator, nodes: node.RunningNodes, population: Population, console: Console
+) -> None:
     """Until all rounds are over, with what has been spent of the budget."""
     wish, known = running.coordinator.wish, running.coordinator.rounds
     columns = TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn()

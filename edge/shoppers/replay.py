@@ -2,7 +2,7 @@
 
     >>> clicks = open_dataset("movielens", Path("ml-100k"))                  # doctest: +SKIP
     >>> replay(clicks, bulk_producer(settings.kafka.client()), limit=1000)   # doctest: +SKIP
-    Report(sent=1000, seconds=0.2, left_out={})
+    ReplayReport(sent=1000, seconds=0.2, left_out={})
 
 It goes past the tracker: records of a file have ids and times of their own and can be read again after a crash, so they
 need no spool and no sessions. A click costs 36-46 us of CPU, 22 of them in kafka-python's send (42 k/s alone). What
@@ -39,7 +39,7 @@ AHEAD_S = 0.002  # sleeping for less costs more than it gains
 _check = Contract.of("click").check
 
 
-class Report(NamedTuple):
+class ReplayReport(NamedTuple):
     sent: int
     seconds: float
     left_out: dict[str, int]  # broken rule -> records
@@ -60,7 +60,7 @@ def replay(
     speedup: float | None = None,
     limit: int | None = None,
     shift_to_now: bool = False,
-) -> Report:
+) -> ReplayReport:
     """`speedup` 60 plays an hour in a minute, None knows no clock. `shift_to_now`: the newest click is now."""
     if speedup is not None and speedup <= 0:
         raise ValueError(f"speedup must be > 0, got {speedup}")
@@ -95,7 +95,7 @@ def paced(records: Iterable[Click], speedup: float, retime: bool = False) -> Ite
         yield record
 
 
-def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> Report:
+def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> ReplayReport:
     """Sends what keeps the contract, counts what does not, until the end or Ctrl-C; KafkaError if Kafka refuses one."""
     failures: list[KafkaError] = []
     left_out: Counter[str] = Counter()
@@ -113,7 +113,7 @@ def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> 
     except KeyboardInterrupt:
         pass  # what was taken is sent and reported
     _flush(producer, failures)
-    return Report(meter.done, meter.seconds, dict(left_out))
+    return ReplayReport(meter.done, meter.seconds, dict(left_out))
 
 
 def _flush(producer: KafkaProducer, failures: list[KafkaError]) -> None:

@@ -35,14 +35,14 @@ class Seen(msgspec.Struct, frozen=True):
     savepoints: list[str] = []  # oldest first
 
 
-def care(settings: Settings, revive_gone: bool, take_savepoints: bool) -> list[watch.Finding]:
+def care(settings: Settings, revive_gone: bool, take_savepoints: bool) -> list[watch.WatchFinding]:
     """What was done, and whether it went well."""
     try:
         done = revive(settings) if revive_gone else []
         done += savepoints(settings) if take_savepoints else []
         note(settings)
     except HeadraceError as error:
-        return [watch.Finding("flink", "answers", False, str(error))]
+        return [watch.WatchFinding("flink", "answers", False, str(error))]
     return done
 
 
@@ -53,7 +53,7 @@ def note(settings: Settings) -> None:
             _write(name, _seen(settings, job, _read(name)))
 
 
-def revive(settings: Settings) -> list[watch.Finding]:
+def revive(settings: Settings) -> list[watch.WatchFinding]:
     """One finding for each job that does not run and was not ended by hand."""
     gone = [name for name in settings.watch.jobs if not flink.alive(settings.flink, name)]
     if gone:
@@ -61,7 +61,7 @@ def revive(settings: Settings) -> list[watch.Finding]:
     return [finding for name in gone if (finding := _revived(settings, name))]
 
 
-def _revived(settings: Settings, name: str) -> watch.Finding | None:
+def _revived(settings: Settings, name: str) -> watch.WatchFinding | None:
     if flink.alive(settings.flink, name):
         return None
     last = watch.last_of(settings, name)
@@ -71,15 +71,15 @@ def _revived(settings: Settings, name: str) -> watch.Finding | None:
     seen = _seen(settings, last, _read(name)) if last else _read(name)
     place = _newest_folder(seen) if seen else ""
     if seen is None or not place:
-        return watch.Finding(name, "revived", False, f"no checkpoint of it is known: `headrace submit {name}`")
+        return watch.WatchFinding(name, "revived", False, f"no checkpoint of it is known: `headrace submit {name}`")
     try:
         submit(settings, Submission(name, seen.parallelism, seen.state_backend, place))
     except HeadraceError as error:
-        return watch.Finding(name, "revived", False, str(error))
-    return watch.Finding(name, "revived", True, f"from {place}")
+        return watch.WatchFinding(name, "revived", False, str(error))
+    return watch.WatchFinding(name, "revived", True, f"from {place}")
 
 
-def savepoints(settings: Settings) -> list[watch.Finding]:
+def savepoints(settings: Settings) -> list[watch.WatchFinding]:
     """One of each job that runs; of each the newest watch.savepoints_kept stay."""
     running = [job for name in settings.watch.jobs if (job := flink.alive(settings.flink, name))]
     return [_savepoint(settings, job) for job in running]
@@ -89,18 +89,18 @@ def forget(name: str) -> None:
     _path(name).unlink(missing_ok=True)
 
 
-def _savepoint(settings: Settings, job: flink.Job) -> watch.Finding:
+def _savepoint(settings: Settings, job: flink.Job) -> watch.WatchFinding:
     try:
         path = flink.savepoint(settings.flink, job, SAVEPOINT_WAIT_S, stop=False)
     except HeadraceError as error:
-        return watch.Finding(job.name, "savepoint", False, str(error))
+        return watch.WatchFinding(job.name, "savepoint", False, str(error))
     seen = _seen(settings, job, _read(job.name))
     all_ = [*seen.savepoints, path]
     kept = all_[-settings.watch.savepoints_kept :]
     _write(job.name, msgspec.structs.replace(seen, savepoints=kept))
     for old in all_[: -len(kept)]:
         flink.dispose(settings.flink, old)
-    return watch.Finding(job.name, "savepoint", True, path)
+    return watch.WatchFinding(job.name, "savepoint", True, path)
 
 
 def _seen(settings: Settings, job: flink.Job, before: Seen | None) -> Seen:

@@ -37,13 +37,13 @@ def of_day(records: Iterable[Record], day: date) -> list[Record]:
     return [each for each in records if datetime.fromtimestamp(each["ts_ms"] / 1000, UTC).date() == day]
 
 
-def log(records: Sequence[Record], target: Callable[[Record], float]) -> ope.Log:
+def log(records: Sequence[Record], target: Callable[[Record], float]) -> ope.DecisionLog:
     """For the estimators of udfs/bandit/ope; target: how probably the policy in question would show this item."""
     columns = (
         [each[name] for each in records] if name else [target(each) for each in records]
         for name in ("reward", "propensity", None)
     )
-    return ope.Log(*(np.array(column, np.float64) for column in columns))
+    return ope.DecisionLog(*(np.array(column, np.float64) for column in columns))
 
 
 def earned(records: Iterable[Record], rng: np.random.Generator) -> list[Earned]:

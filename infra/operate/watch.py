@@ -21,14 +21,14 @@ POLL_MS = 2_000
 AGAIN_S = 3
 
 
-class Finding(NamedTuple):
+class WatchFinding(NamedTuple):
     about: str  # a job, or a part
     check: str
     ok: bool
     said: str
 
 
-def findings(settings: Settings) -> list[Finding]:
+def findings(settings: Settings) -> list[WatchFinding]:
     found = [finding for name in settings.watch.jobs for finding in _job(settings, name)]
     found.append(_asked("dead letters", "share", lambda: _dead_letters(settings)))
     if "session_features" in settings.watch.jobs:
@@ -36,24 +36,24 @@ def findings(settings: Settings) -> list[Finding]:
     return found
 
 
-def _asked(about: str, check: str, look: Callable[[], tuple[bool, str]]) -> Finding:
+def _asked(about: str, check: str, look: Callable[[], tuple[bool, str]]) -> WatchFinding:
     """A part that does not answer is trouble, too; but not in the seconds of its start, so it is asked once more."""
     for pause_s in (AGAIN_S, 0):
         try:
-            return Finding(about, check, *look())
+            return WatchFinding(about, check, *look())
         except Exception as error:
             said = describe(error)
             time.sleep(pause_s)
-    return Finding(about, check, False, said)
+    return WatchFinding(about, check, False, said)
 
 
-def _job(settings: Settings, name: str) -> list[Finding]:
+def _job(settings: Settings, name: str) -> list[WatchFinding]:
     try:
         job = flink.alive(settings.flink, name)
     except HeadraceError as error:
-        return [Finding(name, RUNS, False, str(error))]
+        return [WatchFinding(name, RUNS, False, str(error))]
     if job is None:
-        return [Finding(name, RUNS, False, _gone(settings, name))]
+        return [WatchFinding(name, RUNS, False, _gone(settings, name))]
     return [
         _asked(name, RUNS, lambda: _runs(settings, job)),
         _asked(name, "checkpoint", lambda: _checkpoint(settings, job)),

@@ -1,4 +1,4 @@
-"""`headrace airflow`: scheduler, DAG processor and API server of the Airflow in {home}/airflow.
+"""`headrace airflow up`: scheduler, DAG processor and API server of the Airflow in {home}/airflow.
 
 Under a supervisord of their own, so that they stand with or without the local stack, and `headrace down` leaves them.
 """
@@ -16,13 +16,13 @@ from headrace.infra.settings import Settings
 from headrace.infra.stack import airflow_home, ports, rendering, supervision
 from headrace.infra.stack.ports import LOCALHOST
 from headrace.infra.stack.programs import AIRFLOW_LOG_NAMES, Program
-from headrace.infra.stack.supervision import Group
+from headrace.infra.stack.supervision import ProgramGroup
 
 POLL_S = 0.5
 
 
-def group() -> Group:
-    return Group("airflow", paths.supervisor_socket("airflow"), str(paths.airflow_home()))
+def group() -> ProgramGroup:
+    return ProgramGroup("airflow", paths.supervisor_socket("airflow"), str(paths.airflow_home()))
 
 
 def up(settings: Settings, console: Console) -> None:
@@ -89,5 +89,5 @@ def _get(path: str) -> Any:
 
 def _said(state: str) -> str:
     page = airflow_home.configured().get("api", "base_url")
-    stop = "`headrace airflow --stop` ends it"
+    stop = "`headrace airflow down` ends it"
     return f"Airflow {state}: {page}, user {airflow_home.USER}, password {airflow_home.login()}; {stop}"

@@ -21,13 +21,13 @@ GB = 1e9
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     name: str
     ok: bool
     said: str  # what was found, or what to do
 
 
-def findings() -> list[Finding]:
+def findings() -> list[DoctorFinding]:
     checks: dict[str, Callable[[], str]] = {
         "python": _python,
         "jdk": _jdk,
@@ -45,19 +45,17 @@ def findings() -> list[Finding]:
     return [finding(name, check) for name, check in checks.items()]
 
 
-def finding(name: str, check: Callable[[], str]) -> Finding:
+def finding(name: str, check: Callable[[], str]) -> DoctorFinding:
     try:
-        return Finding(name, True, check())
+        return DoctorFinding(name, True, check())
     except (HeadraceError, OSError) as error:
-        return Finding(name, False, describe(error))
+        return DoctorFinding(name, False, describe(error))
 
 
 def _python() -> str:
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] != PYTHON:
-        raise HeadraceError(
-            f"must be 3.11, got {version}: install Headrace in an environment of Python 3.11"
-        )
+        raise HeadraceError(f"must be 3.11, got {version}: install Headrace in an environment of Python 3.11")
     return version
 
 

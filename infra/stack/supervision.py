@@ -22,7 +22,7 @@ STOP_WAIT_S = 120
 ORPHAN_WAIT_S = 10
 
 
-class Group(NamedTuple):
+class ProgramGroup(NamedTuple):
     """Programs that come and go together, under a supervisord of their own."""
 
     name: str  # of its configuration and log
@@ -38,25 +38,25 @@ class Group(NamedTuple):
         return paths.logs() / f"{self.name}.log"
 
 
-def stack() -> Group:
-    return Group("supervisord", paths.supervisor_socket(), str(paths.home()))
+def stack() -> ProgramGroup:
+    return ProgramGroup("supervisord", paths.supervisor_socket(), str(paths.home()))
 
 
 @contextlib.contextmanager
-def _rpc(group: Group) -> Iterator[Any]:
+def _rpc(group: ProgramGroup) -> Iterator[Any]:
     transport = SupervisorTransport(serverurl=f"unix://{group.socket}")
     with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
         yield proxy.supervisor
 
 
-def running(group: Group | None = None) -> bool:
+def running(group: ProgramGroup | None = None) -> bool:
     # A Fault: it is shutting down.
     with contextlib.suppress(OSError, xmlrpc.client.Fault), _rpc(group or stack()) as rpc:
         return bool(rpc.getState()["statename"] == "RUNNING")
     return False
 
 
-def processes(group: Group | None = None) -> list[dict[str, Any]]:
+def processes(group: ProgramGroup | None = None) -> list[dict[str, Any]]:
     """supervisord's word on each program: name, statename, pid, start (s since 1970), ...; empty when it is down."""
     try:
         with _rpc(group or stack()) as rpc:
@@ -65,7 +65,7 @@ def processes(group: Group | None = None) -> list[dict[str, Any]]:
         return []
 
 
-def start(group: Group | None = None) -> None:
+def start(group: ProgramGroup | None = None) -> None:
     group = group or stack()
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(group.conf)]
     # Inherited by all it starts: so none of them is ever lost, nor another's process taken for ours.
@@ -86,7 +86,7 @@ def start_stopped() -> list[str]:
     return stopped
 
 
-def stop(group: Group | None = None) -> bool:
+def stop(group: ProgramGroup | None = None) -> bool:
     """End every program, then supervisord; False if it was not running."""
     group = group or stack()
     if not running(group):
@@ -101,7 +101,7 @@ def stop(group: Group | None = None) -> bool:
     return True
 
 
-def end_orphans(group: Group | None = None) -> int:
+def end_orphans(group: ProgramGroup | None = None) -> int:
     """End what outlived a killed supervisord or TaskManager; how many there were."""
     orphans = list(_marked((group or stack()).mark))
     for process in orphans:

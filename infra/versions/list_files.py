@@ -3,7 +3,7 @@
     {home}/lists/{version}/00000.resp ...   recs of the users of each part, as Redis commands (SET)
                            similar.resp     of items
                            popular.resp     popular and trending, by category and by place
-                           manifest.json    Manifest; there once all of them are whole
+                           manifest.json    ListManifest; there once all of them are whole
 
 The files are what `redis-cli --pipe` takes. They lie beside the version and not in it: a version never changes, while
 its lists leave when it is neither champion nor previous.
@@ -26,7 +26,7 @@ MANIFEST, SUFFIX = "manifest.json", ".resp"
 TRIES = 12  # about five seconds: whoever waits is a person or a scheduler, and a rerun goes on from here
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class ListManifest(msgspec.Struct, frozen=True):
     version: str
     keys: dict[str, int]  # by file
 
@@ -53,17 +53,17 @@ def files_in(place: Path) -> list[Path]:
     return sorted(place.glob(f"[!.]*{SUFFIX}"))
 
 
-def finish(version: str) -> Manifest:
+def finish(version: str) -> ListManifest:
     """Every file is there; from now on the lists are whole."""
-    made = Manifest(version, {path.name: sum(1 for _ in commands(path)) for path in files(version)})
+    made = ListManifest(version, {path.name: sum(1 for _ in commands(path)) for path in files(version)})
     durable.write(folder(version) / MANIFEST, msgspec.json.encode(made))
     return made
 
 
-def manifest(version: str) -> Manifest | None:
+def manifest(version: str) -> ListManifest | None:
     """None if the version has no lists, or none that are whole."""
     path = folder(version) / MANIFEST
-    return msgspec.json.decode(path.read_bytes(), type=Manifest) if path.is_file() else None
+    return msgspec.json.decode(path.read_bytes(), type=ListManifest) if path.is_file() else None
 
 
 def commands(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -234,7 +234,7 @@ def _read(path: Path, kind: type[T]) -> T:
         raise ModelError(f"{path}: {error}") from None
 
 
-class Follower:
+class VersionFollower:
     """The version that serves, for a program that runs on: `model()` costs one stat unless the pointer moved.
 
     Each move replaces the file, so its inode or time differs. A version that does not load raises, and `held` stays.

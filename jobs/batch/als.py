@@ -1,15 +1,15 @@
-"""Implicit ALS of a night's events: item factors for the night, and for the stream that folds users in against them.
+"""Implicit ALS of a night's events: item factors for the night, and for the stream, which folds users in with them.
 
 source     {lake}/clicks up to the night, without what the split holds out
 transform  strengths (udfs/factors/confidence.py) -> users and items in blocks -> udfs/factors/als_sweep.py on each
            block, in turns
-sink       {home}/nights/{date}/als/, as jobs/batch/training/model_folder.py says
+sink       {home}/nights/{date}/als/, as jobs/batch/training/model_folder.py describes it
 
 Run: headrace run als --date 2026-01-31
 
-Each half of an iteration broadcasts the factors of one side and collects those of the other; on one machine, children
+Each half of an iteration broadcasts the factors of one side and collects those of the other. On one machine, children
 of the driver inherit and send them. So the factors of the larger side, rows x factors x 4 bytes, must fit the driver
-and each Python worker: 2 GB are 8 million users at 64.
+and each Python worker: 2 GB are 8 million users at 64 factors.
 """
 
 import argparse
@@ -22,8 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import Als as Settings
-from headrace.infra.settings import load
+from headrace.infra.settings import Als, load
 from headrace.infra.versions.store import Contents
 from headrace.jobs.batch import night
 from headrace.jobs.batch.night import Night
@@ -57,7 +56,7 @@ def main(options: argparse.Namespace) -> None:
     print(f"{STEP} of {tonight.date}: {described.dims} in {described.seconds:.1f} s: {tonight.folder / STEP}")
 
 
-def training(settings: Settings, history: int) -> Training:
+def training(settings: Als, history: int) -> Training:
     s = settings
     objective = als.ials(s.alpha, s.reg, s.unobserved, s.nu)
     half_life_ms = s.half_life_days * night.DAY_MS
@@ -73,7 +72,7 @@ def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
 def build(
     events: DataFrame, how: Training, tonight: Night, protocol: str, tolerance: float = TOLERANCE
 ) -> tuple[Contents, Trained]:
-    """events: all that is trained on."""
+    """Trains on all of `events`. Raises HeadraceError without items, with one user, or if factors are not finite."""
     began = time.monotonic()
     events = blocks.kept(events)
     lineage = model_folder.lineage(tonight, protocol, events)
@@ -93,18 +92,19 @@ def build(
 
 
 def item_ids(events: DataFrame) -> list[str]:
-    """In code point order; a search names no item."""
-    found = events.where(F.col("action") != "search").select("item_id").distinct().collect()
-    if not found:
+    """Returns the items of the events, in code point order; a search names no item. Raises HeadraceError if none."""
+    rows = events.where(F.col("action") != "search").select("item_id").distinct().collect()  # (item_id,)
+    if not rows:
         raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
-    return sorted(record.item_id for record in found)
+    return sorted(row.item_id for row in rows)
 
 
 def fit(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOLERANCE) -> Fitted:
+    """Returns the factors after the last iteration, and prints each. Raises HeadraceError if they are not finite."""
     if len(strengths.by_user.lengths) < 2:
         raise HeadraceError(f"training needs at least 2 users, got {len(strengths.by_user.lengths)}")
     if not np.isfinite(Y).all():
-        raise HeadraceError("factors must be finite, got those of a warm start that are not")
+        raise HeadraceError("factors of a warm start must be finite, got NaN or infinite ones")
     began, fitted = time.monotonic(), None
     for number, fitted in enumerate(iterations(strengths, Y, how, tolerance), 1):
         took_s, began = time.monotonic() - began, time.monotonic()
@@ -116,7 +116,7 @@ def fit(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOLERANCE)
 
 
 def iterations(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOLERANCE) -> Iterator[Fitted]:
-    """From the items' factors: initial ones, or older ones for a warm start."""
+    """Yields the factors after each iteration. Y: the items' initial factors, or older ones for a warm start."""
     users = strengths.by_user.lengths
     for _ in range(how.iterations):
         X, _ = _half(strengths.by_user, als.basis(Y), how.objective, tolerance)
@@ -127,7 +127,7 @@ def iterations(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOL
 
 
 def _half(side: Side, other: Basis, objective: Objective, tolerance: float) -> als_sweep.Half:
-    """The best factors of one side, in the basis of the other."""
+    """Returns the best factors of one side, in the basis of the other."""
     with side.shared(other) as there:
         halves = side.map(lambda rows: als_sweep.sweep(there(), rows, objective, tolerance))
     return als_sweep.Half(np.concatenate([half.X for half in halves]), sum(half.objective for half in halves))

@@ -1,5 +1,4 @@
-"""Is what landed fit to train on? The rules of infra/config/checks.toml, as suites of Great Expectations on Spark
-frames.
+"""Are the landed events fit to train on? The rules of infra/config/checks.toml as Great Expectations on Spark frames.
 
 source     the lake: clicks and dead letters of the night's last `days` days
 transform  each event's own rules (schema, nulls, ranges, uniqueness) on the events; freshness, volume, unknown items
@@ -24,7 +23,7 @@ from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.jobs.batch import night
 from headrace.jobs.batch.judging import check_report, expectations, limits
-from headrace.jobs.batch.judging.expectations import Rule
+from headrace.jobs.batch.judging.expectations import CheckRule
 from headrace.jobs.batch.lake.tables import KEYS, Lake, once
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
@@ -37,20 +36,21 @@ EVENT = [*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms", "rating
 
 
 def main(options: argparse.Namespace) -> None:
-    of = night.of(options)
-    if of.is_left(STEP):
+    tonight = night.of(options)
+    if tonight.is_left(STEP):
         return
-    rules = check(Lake(session(STEP)), of, limits.checks(Path(load().night.checks_file)))
+    rules = check(Lake(session(STEP)), tonight, limits.checks(Path(load().night.checks_file)))
     failed = [rule for rule in rules if not rule.passed]
-    with of.writing(REFUSED if failed else STEP) as folder:
-        check_report.write(folder, of.date, rules)
+    with tonight.writing(REFUSED if failed else STEP) as folder:
+        check_report.write(folder, tonight.date, rules)
     if failed:
-        lines = [f"check of {of.date} refused, see {of.folder / REFUSED}/report.html", *map(str, failed)]
+        lines = [f"check of {tonight.date} refused, see {tonight.folder / REFUSED}/report.html", *map(str, failed)]
         raise Refusal("\n  ".join(lines))
-    print(f"check of {of.date}: {len(rules)} rules passed, see {of.folder / STEP}/report.html")
+    print(f"check of {tonight.date}: {len(rules)} rules passed, see {tonight.folder / STEP}/report.html")
 
 
-def check(lake: Lake, of: Night, wanted: limits.Checks) -> list[Rule]:
+def check(lake: Lake, of: Night, wanted: limits.Checks) -> list[CheckRule]:
+    """Returns what became of each rule. Raises Refusal if the lake has no clicks of the days to look at."""
     snapshot = lake.landed(of.date)
     since = (of.date - timedelta(days=wanted.days - 1)).isoformat()
     files = [f for f in snapshot.files.get(topics.CLICKS, []) if since <= f.day <= of.date.isoformat()]
@@ -60,21 +60,22 @@ def check(lake: Lake, of: Night, wanted: limits.Checks) -> list[Rule]:
     events = once(arrived, topics.CLICKS).select(*EVENT).persist()
     letters = lake.read(topics.DEAD_LETTERS, of.date, snapshot).where((F.col("topic") == topics.CLICKS) & _of_day(of))
     try:
-        found = figures(events, of)
-        total = found["events"] or 0
-        found["repeat_share"] = 1 - total / arrived.count()
+        numbers = figures(events, of)
+        total = numbers["events"] or 0
+        numbers["repeat_share"] = 1 - total / arrived.count()
         refused = letters.count()
-        found["refused_share"] = refused / max(1, refused + (found["day_events"] or 0))
-        return expectations.run(lake.as_written(files), events, found, wanted.limits)
+        numbers["refused_share"] = refused / max(1, refused + (numbers["day_events"] or 0))
+        return expectations.run(lake.as_written(files), events, numbers, wanted.limits)
     finally:
         events.unpersist()
 
 
 def figures(events: DataFrame, of: Night) -> dict[str, float | None]:
-    """Of the events up to the night's day; None where there is nothing to compare with."""
+    """Returns figures of the events up to the night's day; None where there is nothing to compare with."""
     by_day = {row.day: row["count"] for row in events.groupBy("day").count().collect()}
     week = [by_day.get(of.date - timedelta(days=n), 0) for n in range(1, WEEK + 1)]
     begun = [n for n in week if n] and week[: max(n for n, count in enumerate(week, 1) if count)]
+    # (user_id, minute, count)
     users = events.groupBy("user_id", F.floor(F.col("t_ms") / MINUTE_MS).alias("minute")).count()
     total, day = sum(by_day.values()), by_day.get(of.date, 0)
     busiest = users.groupBy("user_id").agg(F.sum("count").alias("n")).agg(F.max("n")).first()[0]
@@ -94,7 +95,7 @@ def _of_day(of: Night) -> Any:
 
 
 def _unknown(events: DataFrame, total: int) -> float | None:
-    """The share of events on items that the version which serves does not know; None if none serves."""
+    """Returns the share of events on items that the serving version does not know; None if no version serves."""
     serving = store.current()
     if serving is None or not total:
         return None

@@ -1,9 +1,9 @@
-"""Many small files of a day -> few, each day in one step of the lake; what no snapshot needs any more is removed.
+"""Many small files of a day -> few, each day in one step of the lake; files that no snapshot needs are removed.
 
-Rewritten are the days that more than FILES_MAX landings' files hold; what they hold more than once goes (of repeats the
-first stays, of rewards the last), so what is read does not change. A reader at the same moment reads the old files,
-which stay for KEPT_MS; a compaction that dies leaves files that nobody reads. Imported files stay as they are: whole
-months at a time, and replaced as a whole by `import_file --again`.
+A day with more than FILES_MAX files of landings is rewritten. The rewrite drops repeats (it keeps the first of
+repeated events and the last of repeated rewards), so what is read does not change. A reader at the same moment reads
+the old files, which stay for KEPT_MS. A compaction that dies leaves files that nobody reads. Imported files stay as
+they are: they hold whole months, and `import_file --again` replaces them as a whole.
 
 Run: headrace run compact
 """
@@ -25,6 +25,7 @@ from headrace.jobs.batch.lake.tables import (
     File,
     Files,
     Lake,
+    Overtaken,
     Snapshot,
     once,
     snapshot_name,
@@ -37,76 +38,79 @@ FILE_BYTES = 128 << 20
 KEPT_MS = 48 * 3_600_000
 
 
-class Overtaken(Exception):
-    """Another compaction rewrote these files first."""
-
-
 def main(options: argparse.Namespace) -> None:
     lake = Lake(session("compact"))
     for table, day, files in crowded(lake.snapshot(), options.files):
-        made = rewrite(lake, table, day, files)
-        print(f"{table} of {day}: {len(files)} files, now {made}")
-    print(f"{sweep(lake, time.time_ns() // 1_000_000 - KEPT_MS)} files that nothing needs are gone")
+        left = rewrite(lake, table, day, files)
+        print(f"{table} of {day}: {len(files)} files, now {left}")
+    print(f"removed {sweep(lake, time.time_ns() // 1_000_000 - KEPT_MS)} files that nothing needs")
 
 
 def crowded(now: Snapshot, files_max: int) -> list[tuple[str, str, list[File]]]:
-    """(table, day, files) of each day that more than files_max files of landings hold."""
-    found: dict[tuple[str, str], list[File]] = defaultdict(list)
+    """Returns (table, day, files) of each day with more than files_max files of landings."""
+    by_day: dict[tuple[str, str], list[File]] = defaultdict(list)
     for table, files in now.files.items():
         for file in files:
             if not file.is_imported:
-                found[table, file.day].append(file)
-    return [(table, day, files) for (table, day), files in sorted(found.items()) if len(files) > files_max]
+                by_day[table, file.day].append(file)
+    return [(table, day, files) for (table, day), files in sorted(by_day.items()) if len(files) > files_max]
 
 
 def rewrite(lake: Lake, table: str, day: str, files: list[File]) -> int:
-    """How many files took their place; as many as there were if another compaction was first."""
-    rows = lake.rows(table, files)
+    """Returns how many files took their place; as many as there were if another compaction was first."""
+    rows = lake.rows(table, files)  # the table's columns, day
     parts = -(-sum(file.bytes for file in files) // FILE_BYTES)
-    made = lake.write(_few(rows, table, parts).withColumn("table", F.lit(table)), "compact")
+    written = lake.write(_few(rows, table, parts).withColumn("table", F.lit(table)), "compact")
     try:
-        lake.commit(lambda now: _replacing(now, table, files, made))
+        lake.commit(lambda now: _replacing(now, table, files, written))
     except Overtaken:
-        lake.discard(made)
+        lake.discard(written)
         return len(files)
-    return len(made.get(table, []))
+    return len(written.get(table, []))
 
 
 def _few(rows: DataFrame, table: str, parts: int) -> DataFrame:
-    """Sorted, so that a user's rows lie together and columns pack well."""
+    """Sorts the rows, so that a user's rows are together and columns pack well."""
     key = KEYS.get(table, ())
     rows = once(rows, table) if key else rows
     return rows.repartition(parts, *key[:1]).sortWithinPartitions(*key[:1], *ARRIVAL)
 
 
-def _replacing(now: Snapshot, table: str, files: list[File], made: Files) -> Snapshot:
+def _replacing(now: Snapshot, table: str, files: list[File], written: Files) -> Snapshot:
     if not set(files) <= set(now.files.get(table, [])):
         raise Overtaken
-    return with_files(now, made, files)
+    return with_files(now, written, files)
 
 
 def sweep(lake: Lake, before_ms: int) -> int:
-    """Remove the files that no snapshot lists which served at before_ms or later; how many.
+    """Removes the files that no snapshot which counted at before_ms or later lists, and returns how many.
 
-    Younger files stay: a landing may be about to list them. So does what served then: a reader may be at it.
+    Younger files stay, since a landing may be about to list them. The files of a snapshot that counted at before_ms
+    stay, since a reader may still read them.
     """
-    snapshots = [lake.snapshot(number) for number in lake.numbers()]
-    ends_ms = [after.made_ms for after in snapshots[1:]] + [before_ms] * bool(snapshots)
-    kept = [snapshot for snapshot, end_ms in zip(snapshots, ends_ms, strict=True) if end_ms >= before_ms]
-    needed = {file.path for snapshot in kept for files in snapshot.files.values() for file in files}
-    needed |= {snapshot_name(snapshot.number) for snapshot in kept}
-    gone = [
-        found.path
-        for folder in (SNAPSHOTS, *COLUMNS, STAGING)  # a snapshot goes before its files
-        for found in lake.store.files(folder)
-        if found.path not in needed and found.changed_ms < before_ms
-    ]
+    needed = _needed(lake, before_ms)
+    folders = (SNAPSHOTS, *COLUMNS, STAGING)  # a snapshot goes before its files
+    files = [file for folder in folders for file in lake.store.files(folder)]
+    gone = [file.path for file in files if file.path not in needed and file.changed_ms < before_ms]
     for path in gone:
         lake.store.delete(path)
     return len(gone)
 
 
+def _needed(lake: Lake, before_ms: int) -> set[str]:
+    """Returns the paths of the snapshots that counted at before_ms or later, and of the files they list."""
+    paths: set[str] = set()
+    snapshots = [lake.snapshot(number) for number in lake.numbers()]
+    # A snapshot counts until the next one is made; the newest counts now.
+    ends_ms = [after.made_ms for after in snapshots[1:]] + [before_ms] * bool(snapshots)
+    for snapshot, end_ms in zip(snapshots, ends_ms, strict=True):
+        if end_ms >= before_ms:
+            paths.add(snapshot_name(snapshot.number))
+            paths |= {file.path for files in snapshot.files.values() for file in files}
+    return paths
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=FILES_MAX, help="of a day, above which it is rewritten")
+    parser.add_argument("--files", type=int, default=FILES_MAX, help="a day with more files of landings is rewritten")
     night.run(main, parser)

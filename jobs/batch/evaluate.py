@@ -3,7 +3,7 @@
 source     {lake}/clicks up to the night, split by [night] protocol; the model folders of the night; the serving version
 transform  lists of K items a user in Spark partitions (jobs/batch/judging/recommenders.py) -> metrics
            (jobs/batch/judging/figures.py)
-sink       evaluate/report.json and report.html: docs/night.md, "Evaluation", says what each number means
+sink       evaluate/report.json and report.html; docs/night.md, "Evaluation", explains each number
 
 Run: headrace run evaluate --date 2026-01-31
 
@@ -30,10 +30,11 @@ from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.jobs.batch import night
 from headrace.jobs.batch.judging import figures, recommenders, report
-from headrace.jobs.batch.judging.recommenders import Lists, Way
+from headrace.jobs.batch.judging.recommenders import Lists, Recommender
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder, split
+from headrace.jobs.batch.training.scorer import Scorer
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Int, Relevant, Similarity
 
@@ -43,13 +44,13 @@ Batches = Iterable[pd.DataFrame]
 
 
 class Question(NamedTuple):
-    """What every way is asked, and what may be known to answer it."""
+    """What every recommender is asked, and what may be known to answer it."""
 
     items: list[str]  # of the events and of all models, in code point order
-    users: list[str]  # who is asked for
-    relevant: Relevant  # what they did in the events held out
-    history: Int  # (users,): how many items each was seen with before
-    R: sparse.csr_matrix  # (all users, items): strength > 0 in what was trained on
+    users: list[str]  # whose lists are asked for
+    relevant: Relevant  # the items that they wanted in the held-out events
+    history: Int  # (users,): how many items each had seen before
+    R: sparse.csr_matrix  # (all users, items): strength > 0 in the training events
 
     @property
     def item_users(self) -> Int:
@@ -57,7 +58,7 @@ class Question(NamedTuple):
 
 
 class Contest(NamedTuple):
-    """Who is compared."""
+    """The models that are compared."""
 
     folders: dict[str, Path]  # of the night's models
     champion: str | None  # a version
@@ -68,7 +69,7 @@ class Asked(NamedTuple):
 
     places: dict[str, int]  # of items
     users: frozenset[str]
-    ways: dict[str, Way]
+    recommenders: dict[str, Recommender]
     k: int
 
 
@@ -79,13 +80,13 @@ def main(options: argparse.Namespace) -> None:
     began, settings, contest = time.monotonic(), load().night, contestants(tonight)
     with tonight.writing(STEP) as draft:
         events = split.held(read(tonight), settings.protocol)
-        found = build(events, contest, settings.k, settings.evaluated_users)
-        found |= {"date": tonight.date.isoformat(), "protocol": settings.protocol, "checks": checks(tonight)}
-        found |= {"seconds": round(time.monotonic() - began, 1)}
-        durable.write(draft / "report.json", msgspec.json.format(msgspec.json.encode(found), indent=1))
-        durable.write(draft / "report.html", report.page(found).encode())
-    best = found["models"][found["chosen"]]["ndcg"]["value"]
-    print(f"{STEP} of {tonight.date}: {found['chosen']} with NDCG@{settings.k} {best:.4f}: {tonight.folder / STEP}")
+        results = build(events, contest, settings.k, settings.evaluated_users)
+        results |= {"date": tonight.date.isoformat(), "protocol": settings.protocol, "checks": checks(tonight)}
+        results |= {"seconds": round(time.monotonic() - began, 1)}
+        durable.write(draft / "report.json", msgspec.json.format(msgspec.json.encode(results), indent=1))
+        durable.write(draft / "report.html", report.page(results).encode())
+    best = results["models"][results["chosen"]]["ndcg"]["value"]
+    print(f"{STEP} of {tonight.date}: {results['chosen']} with NDCG@{settings.k} {best:.4f}: {tonight.folder / STEP}")
 
 
 def read(tonight: Night) -> DataFrame:
@@ -96,25 +97,27 @@ def read(tonight: Night) -> DataFrame:
 
 
 def contestants(tonight: Night) -> Contest:
+    """Returns the night's models with finite factors, and the champion. Raises Refusal if no model has any."""
     folders = model_folder.of(tonight)
     broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / store.FACTORS)).all()]
     for step in broken:
         print(f"{step} of {tonight.date} is left out: its item factors must be finite")
         del folders[step]
     if not folders:
-        raise Refusal(f"evaluate of {tonight.date}: item factors must be finite, got NaN or infinite ones")
+        raise Refusal(f"evaluate of {tonight.date}: item factors must be finite, got none that are")
     champion = store.current()
     return Contest(folders, champion.version if champion else None)
 
 
 def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[str, Any]:
-    """events: all of the night, with `held` -> the report, but for what only the night knows."""
+    """Returns the report, without what only the night knows. events: all of the night, with `held`."""
+    # (user_id, item_id, action, rating, t_ms, ..., event_id, category, held), a user's rows together and by time
     kept = events.select(*model_folder.columns(events), "event_id", "category", "held").repartition("user_id")
     kept = kept.sortWithinPartitions("user_id", "t_ms", "event_id").persist()
     expected = split.digest(kept.where(~F.col("held")))
     question = ask(kept, known_items(contest), users_max)
     cosines = recommenders.Cosines(question.R)
-    lists = answer(kept, question, every_way(question, contest, cosines), k)
+    lists = answer(kept, question, every_recommender(question, contest, cosines), k)
     about = figures.About(question.relevant, question.history, question.item_users, question.R.shape[0])
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
     kept.unpersist()
@@ -133,8 +136,9 @@ def known_items(contest: Contest) -> set[str]:
 
 
 def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
-    found = events.where(F.col("action") != "search").select("item_id").distinct().collect()
-    items = sorted(more_items | {row.item_id for row in found})
+    """Returns the question. Raises HeadraceError if the held-out events have no item that is new to its user."""
+    clicked = events.where(F.col("action") != "search").select("item_id").distinct().collect()
+    items = sorted(more_items | {row.item_id for row in clicked})
     places = events.sparkSession.sparkContext.broadcast(_places(items))
     outline = "user_id string, history int, items array<int>, relevant array<int>"
     users = events.mapInPandas(lambda batches: outlined(batches, places.value), outline).toPandas()
@@ -149,13 +153,13 @@ def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
 
 
 def sampled(users: pd.DataFrame, at_most: int) -> pd.DataFrame:
-    """By a hash of the id: from night to night the same ones."""
+    """Returns at most so many users, drawn by a hash of the id: the same ones from night to night."""
     order = np.argsort([zlib.crc32(user.encode()) for user in users["user_id"]], kind="stable")[:at_most]
     return users.iloc[np.sort(order)]
 
 
 def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Of each user: how many items they were seen with, those they wanted, and those they want that are new to them."""
+    """Yields for each user how many items they had seen, which they wanted, and which new ones they want later."""
     for rows in whole_users(batches):
         names, events, held = rows["user_id"].unique(), model_folder.events(rows, places), rows["held"].to_numpy()
         before = recommenders.plain(events.where(~held), len(names), len(places))
@@ -174,27 +178,25 @@ def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]
         )
 
 
-def every_way(question: Question, contest: Contest, cosines: recommenders.Cosines) -> dict[str, Way]:
-    """Models are loaded here and sent to the workers, which need not see this machine's files."""
+def every_recommender(question: Question, contest: Contest, cosines: recommenders.Cosines) -> dict[str, Recommender]:
+    """Returns the recommenders. Models are loaded here and sent to the workers, which need not see the files."""
     places = _places(question.items)
-    scorers: dict[str, recommenders.Scorer] = {
-        name: model_folder.load(folder) for name, folder in contest.folders.items()
-    }
+    scorers: dict[str, Scorer] = {name: model_folder.load(folder) for name, folder in contest.folders.items()}
     if contest.champion:
         scorers[CHAMPION] = recommenders.Published(contest.champion)
-    found: dict[str, Way] = {name: recommenders.Factors(scorer, places) for name, scorer in scorers.items()}
-    found["popularity"] = recommenders.Popularity(question.item_users)
-    return found | {"item_item": recommenders.ItemItem(cosines.neighbours(), question.item_users)}
+    every: dict[str, Recommender] = {name: recommenders.FactorModel(scorer, places) for name, scorer in scorers.items()}
+    every["popularity"] = recommenders.Popularity(question.item_users)
+    return every | {"item_item": recommenders.ItemItem(cosines.neighbours(), question.item_users)}
 
 
-def answer(events: DataFrame, question: Question, each_way: dict[str, Way], k: int) -> dict[str, Lists]:
-    """The lists of each way, in the order of question.users; of whom a way knows nothing, the popular list."""
-    schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in each_way)])
-    asked = Asked(_places(question.items), frozenset(question.users), each_way, k)
+def answer(events: DataFrame, question: Question, every: dict[str, Recommender], k: int) -> dict[str, Lists]:
+    """The lists of each recommender, in the order of question.users; for a user unknown to it, the popular list."""
+    schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in every)])
+    asked = Asked(_places(question.items), frozenset(question.users), every, k)
     shared = events.sparkSession.sparkContext.broadcast(asked)
     found = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
     found = found.set_index("user_id").loc[question.users]
-    return {name: Lists(np.stack(list(found[name])), found[f"knows_{name}"].to_numpy(bool)) for name in each_way}
+    return {name: Lists(np.stack(list(found[name])), found[f"knows_{name}"].to_numpy(bool)) for name in every}
 
 
 def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
@@ -203,12 +205,12 @@ def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
         if len(chosen):
             names, events = chosen["user_id"].unique(), model_folder.events(chosen, asked.places)
             before = events.where(~chosen["held"].to_numpy(bool))
-            lists = {name: way.lists(before, len(names), asked.k) for name, way in asked.ways.items()}
+            lists = {name: each.lists(before, len(names), asked.k) for name, each in asked.recommenders.items()}
             yield pd.DataFrame({"user_id": names} | filled(lists))
 
 
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:
-    """As columns; of whom a way knows nothing, the popular list."""
+    """As columns; for a user unknown to a recommender, the popular list."""
     popular = lists["popularity"].items
     columns: dict[str, Any] = {}
     for name, (items, known) in lists.items():
@@ -217,7 +219,7 @@ def filled(lists: dict[str, Lists]) -> dict[str, Any]:
 
 
 def whole_users(batches: Batches) -> Iterator[pd.DataFrame]:
-    """Sorted by user; Arrow cuts where it likes."""
+    """Yields batches that split no user. batches: sorted by user; Arrow cuts them anywhere."""
     rest: pd.DataFrame | None = None
     for rows in batches:
         rows = rows if rest is None else pd.concat([rest, rows], ignore_index=True)
@@ -232,29 +234,29 @@ def whole_users(batches: Batches) -> Iterator[pd.DataFrame]:
 
 
 def categories(events: DataFrame, items: list[str]) -> Similarity | None:
-    """By the category that most events of an item name; None where no event names one."""
+    """Returns the similarity by category: an item's is the one that most of its events name. None if no event does."""
     named = events.where(F.col("category").isNotNull() & (F.col("action") != "search"))
-    found = named.groupBy("item_id").agg(F.mode("category", True).alias("category")).toPandas()
-    if found.empty:
+    by_item = named.groupBy("item_id").agg(F.mode("category", True).alias("category")).toPandas()
+    if by_item.empty:
         return None
-    codes = pd.Series(pd.factorize(found["category"], sort=True)[0], found["item_id"])
+    codes = pd.Series(pd.factorize(by_item["category"], sort=True)[0], by_item["item_id"])
     return ranking.same(codes.reindex(items, fill_value=-1).to_numpy(np.int64))
 
 
 def champion(version: str) -> dict[str, Any]:
-    """A version that no night made may have been trained on what is held out: it is no fair opponent."""
+    """Describes the champion. A version that no night made may have seen the held-out events: it is not comparable."""
     manifest = store.manifest(version)
     return {"version": version, "kind": manifest.kind, "comparable": "digest" in manifest.lineage}
 
 
 def share(items: list[str], question: Question) -> float:
-    """Of the items that somebody wanted before, those that a model knows."""
+    """Returns the share of the items with users in the training events that a model knows."""
     wanted = question.item_users > 0
     return float(np.mean(np.isin(np.array(question.items, object)[wanted], np.array(items, object))))
 
 
 def checks(tonight: Night) -> dict[str, Any]:
-    """The newer of the two verdicts that the step `check` leaves."""
+    """Returns the newer of the two verdicts that the step `check` may leave."""
     done, refused = tonight.folder / "check", tonight.folder / "check-refused"
     passed = done.is_dir() and not (refused.is_dir() and refused.stat().st_mtime > done.stat().st_mtime)
     return {"passed": passed, "report": f"../{(done if passed else refused).name}/report.html"}

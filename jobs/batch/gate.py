@@ -1,4 +1,4 @@
-"""May the night's model be shown to readers? docs/night.md, "Gate", explains each rule.
+"""May readers see the night's model? docs/night.md, "Gate", explains each rule.
 
 source     evaluate/report.json, the chosen model's files, the profile [night] gates of infra/config/gates.toml
 transform  rules, each a value beside its limit
@@ -31,12 +31,12 @@ Report = dict[str, Any]
 Value = float | int | str | bool | None
 
 
-class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
+class GateRule(msgspec.Struct, frozen=True, omit_defaults=True):
     rule: str
     value: Value
     limit: Value
     passed: bool
-    must: str = "be"  # how value and limit compare
+    must: str = "be"  # how the value must compare with the limit
     note: str = ""
 
     def __str__(self) -> str:
@@ -48,8 +48,8 @@ class Verdict(msgspec.Struct, frozen=True):
     passed: bool
     model: str
     profile: str
-    rules: list[Rule]
-    sha256: dict[str, str]  # of the model's files that were judged
+    rules: list[GateRule]
+    sha256: dict[str, str]  # of the judged files of the model
 
 
 def main(options: argparse.Namespace) -> None:
@@ -68,7 +68,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def keep(tonight: Night, verdict: Verdict) -> None:
-    """What an earlier try left goes: a night is passed or refused, never both."""
+    """Writes the verdict and removes the other one of an earlier try: a night is passed or refused, never both."""
     step, other = (STEP, REFUSED) if verdict.passed else (REFUSED, STEP)
     shutil.rmtree(tonight.folder / other, ignore_errors=True)
     with tonight.writing(step) as draft:
@@ -76,9 +76,10 @@ def keep(tonight: Night, verdict: Verdict) -> None:
 
 
 def judge(tonight: Night, name: str, wanted: GateProfile) -> Verdict:
+    """Returns the verdict on the model that the night's report chose. name: of the profile `wanted`."""
     path = tonight.folder / "evaluate" / "report.json"
     if not path.is_file():
-        missing = Rule("report", "none", str(path), False, "be at")
+        missing = GateRule("report", "none", str(path), False, "be at")
         return Verdict(False, "", name, [missing], {})
     report = msgspec.json.decode(path.read_bytes())
     model, folder = report["chosen"], tonight.folder / report["chosen"]
@@ -86,9 +87,9 @@ def judge(tonight: Night, name: str, wanted: GateProfile) -> Verdict:
     return Verdict(all(rule.passed for rule in rules), model, name, rules, report["files"].get(model, {}))
 
 
-def sound(report: Report, model: str, folder: Path, wanted: GateProfile) -> Iterator[Rule]:
-    """Is it what was evaluated, on events that it had not seen?"""
-    yield Rule("report", report["k"], wanted.k, report["k"] == wanted.k, "be of lists of length")
+def sound(report: Report, model: str, folder: Path, wanted: GateProfile) -> Iterator[GateRule]:
+    """Yields the rules that the model is the one that was evaluated, on events that it had not seen."""
+    yield GateRule("report", report["k"], wanted.k, report["k"] == wanted.k, "be of lists of length")
     yield equal("checks", "passed" if report["checks"]["passed"] else "not passed", "passed")
     digest = report["digests"].get(model, {})
     yield equal("digest", digest.get("trained"), digest.get("expected", "the split's"))
@@ -96,28 +97,31 @@ def sound(report: Report, model: str, folder: Path, wanted: GateProfile) -> Iter
     yield at_least("catalogue", report["catalogue"].get(model), wanted.catalogue)
 
 
-def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[Rule]:
+def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[GateRule]:
+    """Yields the rules on the model's files. evaluated: the sha256 of each when it was evaluated."""
     try:
         items = msgspec.json.decode((folder / store.ITEMS).read_bytes(), type=list[str])
         factors = np.load(folder / store.FACTORS)
     except (OSError, ValueError, msgspec.DecodeError) as error:
-        yield Rule("item_map", str(error), "readable", False)
+        yield GateRule("item_map", str(error), "readable", False)
         return
     finite = bool(np.isfinite(factors).all() and factors.any())
     yield equal("finite", "finite, not all 0" if finite else "NaN, infinite or all 0", "finite, not all 0")
-    yield Rule("item_map", len(items), len(factors), len(items) == len(factors), "name an item for each factor row,")
+    yield GateRule(
+        "item_map", len(items), len(factors), len(items) == len(factors), "name an item for each factor row,"
+    )
     sorted_once = items == sorted(set(items)) and "" not in items
     yield equal("item_map", "in order, once" if sorted_once else "unordered, empty or repeated", "in order, once")
     for name in (store.ITEMS, store.FACTORS):
         yield equal(f"item_map.{name}", durable.sha256(folder / name), evaluated.get(name, "evaluated"))
 
 
-def good(report: Report, model: str, wanted: GateProfile) -> Iterator[Rule]:
-    """Is it better than popularity, and no worse than what readers have?"""
+def good(report: Report, model: str, wanted: GateProfile) -> Iterator[GateRule]:
+    """Yields the rules that the model is better than popularity, and no worse than what readers have."""
     figures, protocol = report["models"][model], report["protocol"]
     floors = wanted.floors.get(protocol.partition(":")[0])
     known = ", ".join(wanted.floors)
-    yield Rule("protocol", protocol, known, floors is not None, "be one that the profile has floors for:")
+    yield GateRule("protocol", protocol, known, floors is not None, "be one that the profile has floors for:")
     for metric, limit in (floors or {}).items():
         yield above(f"floor.{metric}", _value(figures, metric), limit, bound(report, metric, limit))
     gain = figures["against"]["popularity"]
@@ -133,11 +137,12 @@ def good(report: Report, model: str, wanted: GateProfile) -> Iterator[Rule]:
         yield from segment(report, model, name, wanted, fair)
 
 
-def segment(report: Report, model: str, name: str, wanted: GateProfile, fair: bool) -> Iterator[Rule]:
+def segment(report: Report, model: str, name: str, wanted: GateProfile, fair: bool) -> Iterator[GateRule]:
+    """Yields the rules on one segment of users. fair: the champion is comparable."""
     users = report["models"][model]["segments"][name]["users"]
     if users < wanted.segment_users:
         note = f"not judged with fewer than {wanted.segment_users} users"
-        yield Rule(f"segment.{name}", users, wanted.segment_users, True, "have", note)
+        yield GateRule(f"segment.{name}", users, wanted.segment_users, True, "have", note)
         return
     for other in ("popularity", "champion") if fair else ("popularity",):
         theirs = report["baselines"][other]["segments"][name]["ndcg"]["value"]
@@ -147,34 +152,34 @@ def segment(report: Report, model: str, name: str, wanted: GateProfile, fair: bo
 
 
 def bound(report: Report, metric: str, limit: float) -> str:
-    """Why no model passes, if none can."""
+    """Returns why no model can pass the limit; empty if one can."""
     best = report["bounds"].get(metric, 1.0)
     return "" if best > limit else f"no list reaches more than {best:.4g} under {report['protocol']}"
 
 
 def _end(interval: dict[str, float] | None, end: End) -> Value:
-    found: Value = interval.get(end) if interval else None
-    return found
+    value: Value = interval.get(end) if interval else None
+    return value
 
 
 def _value(figures: Report, metric: str) -> Value:
     return _end(figures.get(metric), "value")
 
 
-def above(rule: str, value: Value, limit: float, note: str = "") -> Rule:
-    return Rule(rule, value, limit, _is_number(value) and value > limit, "be >", note)  # type: ignore[operator]
+def above(rule: str, value: Value, limit: float, note: str = "") -> GateRule:
+    return GateRule(rule, value, limit, _is_number(value) and value > limit, "be >", note)  # type: ignore[operator]
 
 
-def at_least(rule: str, value: Value, limit: float) -> Rule:
-    return Rule(rule, value, limit, _is_number(value) and value >= limit, "be >=")  # type: ignore[operator]
+def at_least(rule: str, value: Value, limit: float) -> GateRule:
+    return GateRule(rule, value, limit, _is_number(value) and value >= limit, "be >=")  # type: ignore[operator]
 
 
-def at_most(rule: str, value: Value, limit: float) -> Rule:
-    return Rule(rule, value, limit, _is_number(value) and value <= limit, "be <=")  # type: ignore[operator]
+def at_most(rule: str, value: Value, limit: float) -> GateRule:
+    return GateRule(rule, value, limit, _is_number(value) and value <= limit, "be <=")  # type: ignore[operator]
 
 
-def equal(rule: str, value: Value, limit: Value) -> Rule:
-    return Rule(rule, value, limit, value == limit)
+def equal(rule: str, value: Value, limit: Value) -> GateRule:
+    return GateRule(rule, value, limit, value == limit)
 
 
 def _is_number(value: Value) -> bool:

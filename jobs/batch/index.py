@@ -1,12 +1,12 @@
-"""A version's item factors -> a FAISS index by inner product, of the kind that its size asks for.
+"""A version's item factors -> a FAISS index by inner product, of the kind that suits its size.
 
 source     the version that `register` made
-transform  flat (exact) up to night.index_flat_max items, HNSW up to night.index_hnsw_max, IVF-PQ above. A kind that is
-           not exact is searched ever more widely until it finds night.index_recall of what the flat one finds
+transform  flat (exact) up to night.index_flat_max items, HNSW up to night.index_hnsw_max, IVF-PQ above. The search of
+           HNSW and IVF-PQ is widened until it finds night.index_recall of what the flat index finds
 sink       {home}/indexes/{version}/ index.faiss, manifest.json; index/index.json in the night
 
-Recall is that of the 20 best, over 200 queries drawn with the second moments of the users' vectors (user_gram.npy).
-What IVF-PQ finds is scored again with the whole factors: its codes choose the candidates, not their order.
+Recall is recall@20 over 200 queries, drawn with the second moments of the users' vectors (user_gram.npy). Candidates of
+IVF-PQ are scored again with the whole factors: its codes choose the candidates, not their order.
 
 Run: headrace run index --date 2026-01-31
 """
@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import Night as Settings
-from headrace.infra.settings import load
+from headrace.infra.settings import NightSettings, load
 from headrace.infra.versions import publication, store
 from headrace.infra.versions.store import Contents, Model
 from headrace.jobs.batch import night, register
@@ -37,12 +36,12 @@ STEP, FILE, MANIFEST = "index", "index.faiss", "manifest.json"
 FLAT, HNSW, IVF_PQ = "flat", "hnsw", "ivf_pq"
 AT, QUERIES, SEED = 20, 200, 1
 LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
-SAMPLE, CLUSTERED = 40, 10  # vectors per cell that IVF-PQ's cells and codes are learnt from, iterations
+SAMPLE, CLUSTERED = 40, 10  # of IVF-PQ: vectors per cell to learn cells and codes from, iterations
 WIDEST = {HNSW: 4096, IVF_PQ: 1024}
-REFINED = 25  # times as many as are wanted are scored again
+REFINED = 25  # candidates of IVF-PQ for each item wanted, which are scored again
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class IndexManifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     kind: str  # flat, hnsw or ivf_pq
     items: int
@@ -51,20 +50,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     seconds: float
     bytes: int
-    sha256: dict[str, str]  # of the index, and of the items.json and item_factors.npy that it was made from
+    sha256: dict[str, str]  # of the index, and of its sources items.json and item_factors.npy
 
 
 class Index(NamedTuple):
-    """Ready to search. factors: those of the items, for scoring again; None where the index keeps them itself."""
+    """An index ready to search. factors: of the items, to score again with; None where the index keeps them itself."""
 
     index: Any
     kind: str
     factors: Real | None
 
     def search(self, X: Real, k: int, listed: Int | None = None) -> tuple[NDArray[np.float32], Int]:
-        """(scores, items), (users, k): the k best of each, best first; -1 where fewer were found.
+        """Returns (scores, items), each (users, k), best first; -1 where fewer than k items were found.
 
-        listed: the only items that may be found.
+        listed: the only items to search among; None: all.
         """
         X = np.ascontiguousarray(X, np.float32)
         only = self._only(listed)
@@ -94,25 +93,26 @@ def main(options: argparse.Namespace) -> None:
     version = register.version(tonight)
     if publication.index(version).is_dir() and tonight.is_left(STEP, publication.index(version)):
         return
-    made = write(store.load(version), settings)
+    about = write(store.load(version), settings)
     with tonight.writing(STEP) as folder:
-        durable.write(folder / "index.json", msgspec.json.encode(made))
-    print(f"{made.kind} index of {made.items:,} items, recall@{made.at} {made.recall:.3f}, {made.bytes / 1e6:,.0f} MB")
+        durable.write(folder / "index.json", msgspec.json.encode(about))
+    size = f"recall@{about.at} {about.recall:.3f}, {about.bytes / 1e6:,.0f} MB"
+    print(f"{about.kind} index of {about.items:,} items, {size}")
 
 
-def write(model: Model, settings: Settings) -> Manifest:
-    """Into its folder, whole or not at all."""
+def write(model: Model, settings: NightSettings) -> IndexManifest:
+    """Builds the model's index and writes it to its folder, whole or not at all."""
     place = publication.index(model.manifest.version)
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
     try:
         began_s = time.monotonic()
-        made, width, recall = build(model, settings)
-        faiss.write_index(made.index, str(draft / FILE))
+        built, width, recall = build(model, settings)
+        faiss.write_index(built.index, str(draft / FILE))
         hashes = {FILE: durable.sha256(draft / FILE)} | _of_model(model)
-        manifest = Manifest(
-            version=model.manifest.version, kind=made.kind, items=made.index.ntotal, width=width, recall=recall, at=AT,
-            seconds=round(time.monotonic() - began_s, 3), bytes=(draft / FILE).stat().st_size, sha256=hashes,
+        manifest = IndexManifest(
+            version=model.manifest.version, kind=built.kind, items=built.index.ntotal, width=width, recall=recall,
+            at=AT, seconds=round(time.monotonic() - began_s, 3), bytes=(draft / FILE).stat().st_size, sha256=hashes,
         )  # fmt: skip
         durable.write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
         durable.sync(draft / FILE)
@@ -126,62 +126,62 @@ def write(model: Model, settings: Settings) -> Manifest:
 
 
 def read(model: Model) -> Index:
-    """Of this very model: an index of other factors, or with another item map, is refused."""
+    """Returns the model's index. Raises HeadraceError if there is none, or if it is of other factors or items."""
     place = publication.index(model.manifest.version)
     if not (place / MANIFEST).is_file():
         raise HeadraceError(f"no index of {model.manifest.version} in {place}: `headrace run index` makes it")
-    found = {FILE: durable.sha256(place / FILE)} | _of_model(model)
+    hashes = {FILE: durable.sha256(place / FILE)} | _of_model(model)
     for name, expected in _manifest(place).sha256.items():
-        if found[name] != expected:
-            raise HeadraceError(f"{place}: the index must be that of {name} {found[name]}, got that of {expected}")
+        if hashes[name] != expected:
+            raise HeadraceError(f"{place}: the index must be that of {name} {hashes[name]}, got that of {expected}")
     return opened(place, model.contents.item_factors)
 
 
 def opened(place: Path, factors: Real) -> Index:
-    """One that was checked."""
+    """Opens an index that `read` has checked."""
     manifest = _manifest(place)
     index = faiss.read_index(str(place / FILE), faiss.IO_FLAG_MMAP if manifest.kind == IVF_PQ else 0)
     _widen(index, manifest.kind, manifest.width)
     return Index(index, manifest.kind, factors if manifest.kind == IVF_PQ else None)
 
 
-def _manifest(place: Path) -> Manifest:
-    return msgspec.json.decode((place / MANIFEST).read_bytes(), type=Manifest)
+def _manifest(place: Path) -> IndexManifest:
+    return msgspec.json.decode((place / MANIFEST).read_bytes(), type=IndexManifest)
 
 
 def _of_model(model: Model) -> dict[str, str]:
     return {name: model.manifest.sha256[name] for name in (store.ITEMS, store.FACTORS)}
 
 
-def kind_of(items: int, settings: Settings) -> str:
+def kind_of(items: int, settings: NightSettings) -> str:
     if items <= settings.index_flat_max:
         return FLAT
     return HNSW if items <= settings.index_hnsw_max else IVF_PQ
 
 
-def build(model: Model, settings: Settings) -> tuple[Index, int, float]:
-    """(index, width of a search, recall)"""
+def build(model: Model, settings: NightSettings) -> tuple[Index, int, float]:
+    """Returns (index, width of a search, recall). Raises HeadraceError if no width reaches night.index_recall."""
     contents = model.contents
     Y = np.ascontiguousarray(contents.item_factors)
     kind = kind_of(len(Y), settings)
-    made = Index(_BUILD[kind](Y), kind, Y if kind == IVF_PQ else None)
+    built = Index(_BUILD[kind](Y), kind, Y if kind == IVF_PQ else None)
     if kind == FLAT:
-        return made, 0, 1.0
+        return built, 0, 1.0
     X = queries(contents, model.manifest.dims["users"])
     best = exact(X, Y)
     for width in (2**power for power in range(4, 13)):
-        _widen(made.index, kind, width)
-        recall = overlap(made.search(X, AT)[1], best)
+        _widen(built.index, kind, width)
+        recall = overlap(built.search(X, AT)[1], best)
         if recall >= settings.index_recall:
-            return made, width, recall
+            return built, width, recall
         if width >= WIDEST[kind]:
             break
-    said = f"night.index_recall must be reached by {kind}: {settings.index_recall}, got {recall:.3f}"
-    raise HeadraceError(f"{said}; lower it, or raise night.index_{'flat' if kind == HNSW else 'hnsw'}_max")
+    rule = f"{kind} must reach night.index_recall: {settings.index_recall}, got {recall:.3f}"
+    raise HeadraceError(f"{rule}; lower it, or raise night.index_{'flat' if kind == HNSW else 'hnsw'}_max")
 
 
 def queries(contents: Contents, users: int) -> NDArray[np.float32]:
-    """Normal vectors with the users' second moments, X'X / n."""
+    """Draws (QUERIES, f) normal vectors with the users' second moments, X'X / n."""
     f = contents.user_gram.shape[0]
     draws = np.random.default_rng(SEED).standard_normal((QUERIES, f))
     eigenvalues, rotation = np.linalg.eigh(contents.user_gram / max(users, 1))
@@ -193,7 +193,7 @@ def exact(X: Real, Y: Real) -> Int:
 
 
 def overlap(found: Int, best: Int) -> float:
-    """Recall: the mean share of the best that was found."""
+    """Returns the recall: the mean share of the best items that were found."""
     return float(np.mean([len(set(one) & set(other)) / len(other) for one, other in zip(found, best, strict=True)]))
 
 
@@ -211,7 +211,7 @@ def _hnsw(Y: Real) -> Any:
 
 
 def _ivf_pq(Y: Real) -> Any:
-    """Two numbers of a vector to a byte; about as many cells as the root of the items."""
+    """Builds IVF-PQ: a code byte for two numbers of a vector, and about as many cells as the root of the items."""
     m, f = Y.shape
     cells = int(np.clip(2 ** np.round(np.log2(m) / 2), 16, 65_536))
     codes = f // 2 if f % 2 == 0 else f

@@ -1,16 +1,16 @@
-"""Kafka -> the lake: what was appended since the last landing, as Parquet by event day.
+"""Kafka -> the lake: the records since the last landing, as Parquet by event day.
 
 source     topics `clicks`, `impressions` and `rewards`, committed records, from the offsets that the lake covers to the
-           ends found at the start
-transform  headrace.udfs.contract and the broker's clock, as in the streaming jobs; what is refused goes to its dead
-           letters
+           ends of the topics at the start
+transform  headrace.udfs.contract and the broker's clock, as in the streaming jobs; refused records become the lake's
+           dead letters
 sink       the lake (jobs/batch/lake/tables.py): files and the offsets they cover in one step, night.land_records at a
            time
 
-A batch read between recorded offsets, not a streaming query: a query keeps its offsets in a checkpoint of its own, and
-two records of what has landed can differ after a crash. Here a landing that dies leaves nothing that anyone reads, and
-the next begins at the offsets of the last that did not. Two at once: one commits, the other drops its files and goes on
-behind it.
+This is a batch read between recorded offsets, not a streaming query: a query keeps its offsets in a checkpoint of its
+own, and two records of what has landed can differ after a crash. Here a landing that dies leaves nothing that anyone
+reads, and the next begins at the offsets of the last one that committed. When two landings run at once, one commits and
+the other drops its files and goes on behind it.
 
 Run: headrace run land --date 2026-01-31
 """
@@ -30,7 +30,7 @@ from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Kafka, Settings, load
 from headrace.jobs.batch import night
 from headrace.jobs.batch.lake import rows as judged
-from headrace.jobs.batch.lake.tables import RECORDS, Files, Lake, Snapshot, with_files
+from headrace.jobs.batch.lake.tables import RECORDS, Files, Lake, Overtaken, Snapshot, with_files
 from headrace.jobs.batch.spark import session
 
 STEP = "land"
@@ -40,35 +40,31 @@ Offsets = dict[int, tuple[int, int]]  # by partition: [from, to)
 
 
 class Span(NamedTuple):
-    covered: dict[str, tuple[int, int]]  # what the lake covered when it was chosen
+    covered: dict[str, tuple[int, int]]  # by partition, what the lake covered when the span was chosen
     offsets: Offsets
 
 
-class Overtaken(Exception):
-    """Another landing covered these offsets first."""
-
-
-class Rows(msgspec.Struct):
+class RowCounts(msgspec.Struct):
     records: int = 0
     landed: int = 0
     refused: int = 0
 
-    def __add__(self, other: "Rows") -> "Rows":
-        return Rows(self.records + other.records, self.landed + other.landed, self.refused + other.refused)
+    def __add__(self, other: "RowCounts") -> "RowCounts":
+        return RowCounts(self.records + other.records, self.landed + other.landed, self.refused + other.refused)
 
 
 class Landing(NamedTuple):
     spark: SparkSession
     lake: Lake
     settings: Settings
-    lossy: bool  # go on where Kafka has deleted, or lost, what had not landed
+    lossy: bool  # go on where Kafka has deleted or lost records that had not landed
 
 
 def main(options: argparse.Namespace) -> None:
-    of = night.of(options)
-    if of.is_left(STEP):
+    tonight = night.of(options)
+    if tonight.is_left(STEP):
         return
-    with of.writing(STEP) as folder:
+    with tonight.writing(STEP) as folder:
         spark = session(STEP)
         landing = Landing(spark, Lake(spark), load(), options.lossy)
         rows = {table: land(landing, table) for table in RECORDS}
@@ -79,10 +75,10 @@ def main(options: argparse.Namespace) -> None:
         print(f"{table}: {counted.records} records, {counted.landed} landed, {counted.refused} refused")
 
 
-def land(landing: Landing, table: str) -> Rows:
-    """All that is there now; what comes meanwhile is for the next landing."""
+def land(landing: Landing, table: str) -> RowCounts:
+    """Lands all records that are there now; records that come meanwhile are for the next landing."""
     ends = {part: end for part, (_, end) in broker.ranges(landing.settings.kafka, table).items()}
-    total = Rows()
+    total = RowCounts()
     while (span := upcoming(landing, table, ends)).offsets:
         try:
             total += _batch(landing, table, span)
@@ -92,7 +88,7 @@ def land(landing: Landing, table: str) -> Rows:
 
 
 def upcoming(landing: Landing, table: str, ends: dict[int, int]) -> Span:
-    """The next offsets to land, at most land_records of them; none if all have."""
+    """Returns the next offsets to land, at most land_records of them; none if all have landed."""
     covered = landing.lake.snapshot().offsets.get(table, {})
     left: Offsets = {}
     for part, (first, end) in broker.ranges(landing.settings.kafka, table).items():
@@ -108,13 +104,15 @@ def upcoming(landing: Landing, table: str, ends: dict[int, int]) -> Span:
 def _behind_loss(landing: Landing, place: str, begin: int, first: int, end: int) -> int:
     if landing.lossy:
         return first
-    lost = f"{place}: the lake covers offsets below {begin}, but Kafka has only those from {first} to {end}"
+    lost = f"{place}: the lake covers the offsets below {begin}, but Kafka has only {first} to {end}"
     raise HeadraceError(f"{lost}; --lossy goes on from {first}")
 
 
-def _batch(landing: Landing, table: str, span: Span) -> Rows:
+def _batch(landing: Landing, table: str, span: Span) -> RowCounts:
     counted = Observation()
-    raw = source(landing.spark, landing.settings.kafka, table, span.offsets)
+    raw = source(
+        landing.spark, landing.settings.kafka, table, span.offsets
+    )  # (key, value, partition, offset, append_ms)
     judge = judged.judge(table, landing.settings.session.future_ms)
     rows = raw.mapInArrow(judge, judged.columns(table)).observe(
         counted, F.count("table").alias("records"), F.count("reason").alias("refused")
@@ -126,11 +124,11 @@ def _batch(landing: Landing, table: str, span: Span) -> Rows:
         landing.lake.discard(files)
         raise
     records, refused = counted.get["records"], counted.get["refused"]
-    return Rows(records, records - refused, refused)
+    return RowCounts(records, records - refused, refused)
 
 
 def source(spark: SparkSession, kafka: Kafka, topic: str, span: Offsets) -> DataFrame:
-    """The records of these offsets; fewer if some were markers of transactions, or compacted away."""
+    """Reads the records of these offsets; fewer, if some are markers of transactions or were compacted away."""
     options = {f"kafka.{name}": value for name, value in kafka.properties(SPARK_KAFKA).items()}
     options |= {"kafka.isolation.level": "read_committed", "assign": json.dumps({topic: sorted(span)})}
     for option, index in {"startingOffsets": 0, "endingOffsets": 1}.items():
@@ -140,7 +138,7 @@ def source(spark: SparkSession, kafka: Kafka, topic: str, span: Offsets) -> Data
 
 
 def _covering(now: Snapshot, table: str, span: Span, files: Files) -> Snapshot:
-    """The lake with these files and offsets; Overtaken if it covers others than when the span was chosen."""
+    """Returns the lake with these files and offsets. Raises Overtaken if it changed since the span was chosen."""
     if now.offsets.get(table, {}) != span.covered:
         raise Overtaken
     covered = dict(span.covered)
@@ -152,5 +150,5 @@ def _covering(now: Snapshot, table: str, span: Span, files: Files) -> Snapshot:
 
 if __name__ == "__main__":
     parser = night.arguments(__doc__)
-    parser.add_argument("--lossy", action="store_true", help="go on where Kafka has deleted what had not landed")
+    parser.add_argument("--lossy", action="store_true", help="go on where Kafka deleted records that had not landed")
     night.run(main, parser)

@@ -16,7 +16,7 @@ Run: headrace run precompute --date 2026-01-31
 import argparse
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,11 +40,12 @@ from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import popular
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training.scorer import Scorer
 from headrace.schemas import redis_keys
-from headrace.udfs.factors import diversity, nightly_lists
+from headrace.udfs.factors import nightly_lists
 from headrace.udfs.factors.confidence import histories
-from headrace.udfs.factors.diversity import UNGROUPED, Groups
-from headrace.udfs.factors.nightly_lists import Catalogue, Wish
+from headrace.udfs.factors.diversity import UNGROUPED, DiversityRule, Groups
+from headrace.udfs.factors.nightly_lists import Catalogue, ListWish
 
 STEP, PLAN = "precompute", "plan.json"
 EVENTS_A_PART, PARTS_MIN = 200_000, 4
@@ -53,7 +54,7 @@ DONE = "part STRING, keys BIGINT"
 _held: dict[str, Any] = {}
 
 
-class Plan(NamedTuple):
+class ListPlan(NamedTuple):
     """All that a task needs; it travels with it, for an executor knows no settings. The folders must be its own."""
 
     home: Path  # of infra/versions/list_files
@@ -62,7 +63,7 @@ class Plan(NamedTuple):
     version: str
     as_of_ms: int
     left_out: tuple[str, ...]
-    wish: Wish
+    wish: ListWish
     categories: dict[str, str]  # of items that a cap may concern
     caps: dict[str, int]
     parts: int
@@ -102,7 +103,7 @@ def compute(tonight: Night, version: str, settings: Settings) -> None:
     list_files.finish(version)
 
 
-def _plan(tonight: Night, model: Model, found: Rules, categories: dict[str, str], settings: Settings) -> Plan:
+def _plan(tonight: Night, model: Model, found: Rules, categories: dict[str, str], settings: Settings) -> ListPlan:
     described, kept = model.manifest, model.contents
     folder = tonight.result(described.kind)
     scorer = model_folder.load(folder)
@@ -112,10 +113,10 @@ def _plan(tonight: Night, model: Model, found: Rules, categories: dict[str, str]
     mix, home = found.diversity, list_files.folder(described.version)
     # An exact index is no faster than our own scan, which also knows what was seen.
     nearest = None if index.read(model).kind == index.FLAT else publication.index(described.version)
-    wish = Wish(settings.collaborative.top_n, mix.candidates, diversity.Rule(mix.trade_off, mix.max_similarity))
+    wish = ListWish(settings.collaborative.top_n, mix.candidates, DiversityRule(mix.trade_off, mix.max_similarity))
     caps, parts = _caps(found, categories), _parts(home, described)
     known = described.version, described.created_ms, kept.left_out
-    return Plan(home, folder, nearest, *known, wish, categories, caps, parts)
+    return ListPlan(home, folder, nearest, *known, wish, categories, caps, parts)
 
 
 def _parts(home: Path, described: Manifest) -> int:
@@ -134,7 +135,7 @@ def _caps(found: Rules, categories: dict[str, str]) -> dict[str, int]:
     return (dict.fromkeys(categories.values(), most) if most else {}) | found.category.limits
 
 
-def write_recs(clicks: DataFrame, plan: Plan) -> None:
+def write_recs(clicks: DataFrame, plan: ListPlan) -> None:
     """A file for each part of the users."""
     done = [int(path.stem) for path in list_files.files_in(plan.home) if path.stem.isdigit()]
     columns = [*model_folder.columns(clicks), "event_id"]
@@ -143,7 +144,7 @@ def write_recs(clicks: DataFrame, plan: Plan) -> None:
     rows.mapInPandas(lambda batches: _recs(batches, plan), DONE).collect()
 
 
-def _recs(batches: Iterator[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]:
+def _recs(batches: Iterator[pd.DataFrame], plan: ListPlan) -> Iterator[pd.DataFrame]:
     if given := list(batches):
         values = user_lists(pd.concat(given, ignore_index=True), plan)
         name = f"{TaskContext.get().partitionId():05}"
@@ -152,7 +153,7 @@ def _recs(batches: Iterator[pd.DataFrame], plan: Plan) -> Iterator[pd.DataFrame]
         yield pd.DataFrame({"part": [name], "keys": [len(keys)]})
 
 
-def user_lists(rows: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
+def user_lists(rows: pd.DataFrame, plan: ListPlan) -> dict[str, bytes]:
     """The list of each user of whom something is known. rows: of trained.columns, sorted by user, then time."""
     known, scorer, paths = _ready(plan)
     events = model_folder.events(rows, paths)
@@ -168,7 +169,7 @@ def user_lists(rows: pd.DataFrame, plan: Plan) -> dict[str, bytes]:
     return found
 
 
-def write_similar(spark: SparkSession, plan: Plan) -> None:
+def write_similar(spark: SparkSession, plan: ListPlan) -> None:
     done = {path.stem for path in list_files.files_in(plan.home)}
     size = len(model_folder.item_ids(plan.model))
     parts = [at for at in range(0, size, 16 * ITEMS_AT_A_TIME) if _similar_name(at) not in done]
@@ -177,7 +178,7 @@ def write_similar(spark: SparkSession, plan: Plan) -> None:
         rows.mapInPandas(lambda batches: _similar(batches, plan, size), DONE).collect()
 
 
-def _similar(batches: Iterator[pd.DataFrame], plan: Plan, size: int) -> Iterator[pd.DataFrame]:
+def _similar(batches: Iterator[pd.DataFrame], plan: ListPlan, size: int) -> Iterator[pd.DataFrame]:
     known, _, _ = _ready(plan)
     for start in (int(at) for batch in batches for at in batch["at"]):
         found: dict[str, bytes] = {}
@@ -195,7 +196,7 @@ def _similar_name(start: int) -> str:
     return f"similar-{start:09}"
 
 
-def _ready(plan: Plan) -> tuple[Catalogue, model_folder.Scorer, dict[str, int]]:
+def _ready(plan: ListPlan) -> tuple[Catalogue, Scorer, dict[str, int]]:
     """Kept by a Python worker from task to task."""
     if _held.get("plan") != plan:
         scorer = model_folder.load(plan.model)
@@ -207,14 +208,14 @@ def _ready(plan: Plan) -> tuple[Catalogue, model_folder.Scorer, dict[str, int]]:
     return _held["ready"]  # type: ignore[no-any-return]
 
 
-def _groups(items: list[str], categories: dict[str, str], caps: dict[str, int]) -> Groups | None:
+def _groups(items: Sequence[str], categories: dict[str, str], caps: dict[str, int]) -> Groups | None:
     """None if no item is of a category with a cap."""
     code = {name: n for n, name in enumerate(caps)}
     of = np.array([code.get(categories.get(item, ""), UNGROUPED) for item in items], np.int64)
     return Groups(of, np.array(list(caps.values()), np.int64)) if (of != UNGROUPED).any() else None
 
 
-def _search(place: Path, scorer: model_folder.Scorer, known: Catalogue) -> nightly_lists.Search:
+def _search(place: Path, scorer: Scorer, known: Catalogue) -> nightly_lists.Search:
     nearest = index.opened(place, scorer.item_factors)
     return lambda X, k: nearest.search(X, k, known.listed)
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import Night as Settings
-from headrace.infra.settings import load
+from headrace.infra.settings import NightSettings, load
 from headrace.infra.versions import rules, store
 from headrace.infra.versions.store import Contents, Manifest, ModelError
 from headrace.jobs.batch import night
@@ -32,7 +31,7 @@ STEP, RESULT = "register", "version.json"
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load().night
     if tonight.is_done(STEP):
-        print(f"{STEP} of {tonight.date} is done: version {version(tonight)}; --again makes it anew")
+        print(f"{STEP} of {tonight.date} is done: version {version(tonight)}; --again repeats it")
         return
     verdict = passed(tonight)
     manifest = keep(tonight, verdict, settings)
@@ -55,7 +54,7 @@ def passed(tonight: Night) -> dict[str, Any]:
     return verdict
 
 
-def keep(tonight: Night, verdict: dict[str, Any], settings: Settings) -> Manifest:
+def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Manifest:
     """The version on disk; the one that is there already if an earlier try came so far."""
     folder = tonight.result(verdict["model"])
     trained = _read(folder / "model.json")

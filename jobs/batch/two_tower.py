@@ -26,8 +26,7 @@ from pyspark.sql import functions as F
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import TwoTower as Settings
-from headrace.infra.settings import load
+from headrace.infra.settings import TwoTower, load
 from headrace.infra.versions.store import Contents
 from headrace.jobs.batch import als as als_job
 from headrace.jobs.batch import night
@@ -36,7 +35,7 @@ from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import blocks, model_folder, split, tower_training, towers
 from headrace.jobs.batch.training.local import Training
 from headrace.jobs.batch.training.model_folder import Trained
-from headrace.jobs.batch.training.tower_training import Judged, Plan
+from headrace.jobs.batch.training.tower_training import Judged, TrainingPlan
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Objective, Real, Rows
@@ -66,7 +65,7 @@ def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
     return clicks.select(*model_folder.columns(clicks), *CONTENT)
 
 
-def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protocol: str, draft: Path) -> Trained:
+def build(events: DataFrame, how: Training, s: TwoTower, tonight: Night, protocol: str, draft: Path) -> Trained:
     """events: all that is trained on. Fills the draft."""
     began = time.monotonic()
     events = blocks.kept(events)
@@ -99,7 +98,7 @@ def build(events: DataFrame, how: Training, s: Settings, tonight: Night, protoco
     return described
 
 
-def catalogue(events: DataFrame, s: Settings) -> tuple[list[str], Rows]:
+def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     """(item ids in code point order, the hashed tokens of each): what the clicks say last, and the catalogue's file.
 
     An item of the file that nobody clicked is in the model by its content.
@@ -137,15 +136,15 @@ def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]
         )
 
 
-def planned(items: int, content: Rows, s: Settings, has_features: bool = False) -> Plan:
+def planned(items: int, content: Rows, s: TwoTower, has_features: bool = False) -> TrainingPlan:
     buckets = s.buckets if len(content.columns) else 0
     features = towers.FEATURE_BUCKETS if has_features else 0
     shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, features)
     names = ("epochs", "patience", "users", "drawn", "hard", "hide", "rate", "decay", "seed")
-    return Plan(shape=shape._asdict(), **{name: getattr(s, name) for name in names})
+    return TrainingPlan(shape=shape._asdict(), **{name: getattr(s, name) for name in names})
 
 
-def fit(users: Users, content: Rows, plan: Plan, processes: int, work: Path) -> Towers:
+def fit(users: Users, content: Rows, plan: TrainingPlan, processes: int, work: Path) -> Towers:
     """The towers as they were when they were best."""
     work.mkdir(parents=True, exist_ok=True)
     tower_training.save(work / tower_training.TAKEN, users.taken)
@@ -176,7 +175,7 @@ def fold_in(Y: Real, judged: Judged) -> Objective:
     return max(tried, key=quality)
 
 
-def _fingerprint(digest: str, plan: Plan, *features: Rows) -> str:
+def _fingerprint(digest: str, plan: TrainingPlan, *features: Rows) -> str:
     """Of all that the training reads."""
     parts = [digest.encode(), msgspec.json.encode(plan)]
     parts += [column.tobytes() for rows in features for column in (rows.indptr, rows.columns)]

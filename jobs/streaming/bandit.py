@@ -31,7 +31,7 @@ from headrace.schemas.types import ddl
 from headrace.udfs import resp
 from headrace.udfs.bandit import arms, reward
 from headrace.udfs.bandit.context import Encoder
-from headrace.udfs.bandit.reward import Rule
+from headrace.udfs.bandit.reward import RewardRule
 from headrace.udfs.contract import Contract, Fault
 
 JOB = "bandit"
@@ -119,11 +119,11 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
     """Declares the tables, functions and views by the names that the SQL above uses."""
     kafka, rules, future_ms = settings.kafka, settings.bandit, settings.session.future_ms
-    rule = Rule(rules.rewards, rules.fast_ms, rules.fast_factor, rules.first_factor, rules.reward_delay_ms)
+    rule = RewardRule(rules.rewards, rules.fast_ms, rules.fast_factor, rules.first_factor, rules.reward_delay_ms)
     python = {
         "shown": udf(Impressions(encoder, future_ms), result_type=f"ROW<{IMPRESSION}>", func_type="pandas"),
-        "feedback": udf(Feedback(rule, future_ms), result_type=f"ROW<{CLICK}>", func_type="pandas"),
-        "project": udf(Project(settings.redis.sealed(), rules.ridge), result_type="STRING", func_type="pandas"),
+        "feedback": udf(RewardedClick(rule, future_ms), result_type=f"ROW<{CLICK}>", func_type="pandas"),
+        "project": udf(ProjectArms(settings.redis.sealed(), rules.ridge), result_type="STRING", func_type="pandas"),
     }
     for topic in (topics.IMPRESSIONS, topics.CLICKS):
         table_env.execute_sql(tables.raw_source(topic, kafka, JOB, future_ms))
@@ -181,10 +181,10 @@ class Impressions(ScalarFunction):  # type: ignore[misc]
         return [None if fault else next(rows).tobytes() for fault in faults]
 
 
-class Feedback(ScalarFunction):  # type: ignore[misc]
+class RewardedClick(ScalarFunction):  # type: ignore[misc]
     """(value, append_ts) -> a click that names an impression, with its reward if fast and if slow; else NULLs."""
 
-    def __init__(self, rule: Rule, future_ms: int) -> None:
+    def __init__(self, rule: RewardRule, future_ms: int) -> None:
         self.rule, self.future_ms = rule, future_ms
 
     def open(self, context: FunctionContext) -> None:
@@ -208,7 +208,7 @@ class Feedback(ScalarFunction):  # type: ignore[misc]
         )
 
 
-class Project(WritingFunction):
+class ProjectArms(WritingFunction):
     """(policy, arm, sums) -> each arm's posterior in Redis; its newest sums in base64, NULL in its other rows."""
 
     def __init__(self, redis: Redis, ridge: float) -> None:

@@ -69,7 +69,7 @@ def declare(
 ) -> None:
     """Declares the source, the functions and the views. items: what UserHistory keeps as the item of each event."""
     rules = settings.session
-    checked = udf(Checked(rules, items), result_type=CHECKED, func_type="pandas")
+    checked = udf(CheckedClick(rules, items), result_type=CHECKED, func_type="pandas")
     table_env.create_temporary_system_function("checked", checked)
     table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
     table_env.execute_sql(tables.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
@@ -85,7 +85,7 @@ def times(
     return event_time.times(ts_ms, append_ms, future_ms, faults), append_ms
 
 
-class Checked(ScalarFunction):  # type: ignore[misc]
+class CheckedClick(ScalarFunction):  # type: ignore[misc]
     """(value, append_ts) -> what UserHistory needs of the record, or reason and detail."""
 
     def __init__(self, rules: Session, items: Items) -> None:

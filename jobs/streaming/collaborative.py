@@ -21,7 +21,7 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Settings, load
-from headrace.infra.versions.store import Follower, Model, ModelError
+from headrace.infra.versions.store import Model, ModelError, VersionFollower
 from headrace.jobs.streaming import clicks, tables
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys
@@ -95,7 +95,7 @@ class Version:
     RETRY_S = 10.0
 
     def __init__(self) -> None:
-        self.follower, self.ask_at_s = Follower(), 0.0
+        self.follower, self.ask_at_s = VersionFollower(), 0.0
         self.ready: Serving | None = None
 
     def serving(self) -> Serving | None:

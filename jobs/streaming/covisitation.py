@@ -27,7 +27,7 @@ from headrace.schemas import redis_keys
 from headrace.udfs import session
 from headrace.udfs.covisitation import counts
 from headrace.udfs.covisitation import lists as together
-from headrace.udfs.covisitation.lists import Rules
+from headrace.udfs.covisitation.lists import ListRules
 from headrace.udfs.resp import strings
 
 JOB = "covisitation"
@@ -71,7 +71,9 @@ def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool) -> None:
     rules, top_n = settings.covisitation, settings.collaborative.top_n
-    project = Project(settings.redis.sealed(), Rules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink))
+    project = ProjectLists(
+        settings.redis.sealed(), ListRules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
+    )
     function = udf(project, result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("project", function)
     for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
@@ -85,10 +87,10 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool)
     table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
 
 
-class Project(WritingFunction):
+class ProjectLists(WritingFunction):
     """(item, kind, cells, as_of_ms) -> the list in Redis; 1 per row, once Redis has answered."""
 
-    def __init__(self, redis: Redis, rules: Rules) -> None:
+    def __init__(self, redis: Redis, rules: ListRules) -> None:
         super().__init__(redis)
         self.rules = rules
 

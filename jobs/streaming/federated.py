@@ -171,7 +171,9 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     python = {"framed": udf(Framed(macs), result_type=f"ROW<{frame_row}>", func_type="pandas")}
     python |= {"folded": udf(folded, result_type=f"ARRAY<ROW<{PART}>>", func_type="general")}
     for record in CONTROL.values():
-        python[f"check_{record}"] = udf(Checked(record), result_type=f"ROW<{_columns(record)}>", func_type="pandas")
+        python[f"check_{record}"] = udf(
+            CheckedRecord(record), result_type=f"ROW<{_columns(record)}>", func_type="pandas"
+        )
     for name, function in python.items():
         table_env.create_temporary_system_function(name, function)
     table_env.execute_sql(f"CREATE TEMPORARY VIEW frames AS {FRAMES}")
@@ -184,7 +186,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
 
 
 def _columns(record: str) -> str:
-    """Returns the DDL of the schema's columns but `reason`, all nullable, and of what `Checked` adds."""
+    """Returns the DDL of the schema's columns but `reason`, all nullable, and of what `CheckedRecord` adds."""
     columns = [column.removesuffix(" NOT NULL") for column in ddl(record).split(", ")]
     kept = [column for column in columns if not column.startswith("`reason`")]
     return ", ".join([*kept, "reason STRING", "detail STRING"])
@@ -207,7 +209,7 @@ class Framed(ScalarFunction):  # type: ignore[misc]
         return pd.DataFrame(dict(zip(FRAME, zip(*received, strict=True), strict=True)))
 
 
-class Checked(ScalarFunction):  # type: ignore[misc]
+class CheckedRecord(ScalarFunction):  # type: ignore[misc]
     """(value,) -> a record as columns, or reason and detail."""
 
     def __init__(self, record: str) -> None:

@@ -49,7 +49,9 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     """Declares the function and the tables of the sinks by the names that the SQL above uses."""
-    project = udf(Project(settings.redis.sealed(), settings.session), result_type=DataTypes.INT(), func_type="pandas")
+    project = udf(
+        ProjectSessions(settings.redis.sealed(), settings.session), result_type=DataTypes.INT(), func_type="pandas"
+    )
     table_env.create_temporary_system_function("project", project)
     table_env.execute_sql(tables.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
     table_env.execute_sql(tables.dead_letter_sink(settings.kafka, JOB))
@@ -57,7 +59,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
         table_env.execute_sql(f"CREATE TEMPORARY TABLE {table} WITH ('connector' = 'blackhole')")
 
 
-class Project(WritingFunction):
+class ProjectSessions(WritingFunction):
     """(user_id, counters, session_id, recent) -> the user's hash in Redis; 1 per row, once Redis has answered."""
 
     def __init__(self, redis: Redis, rules: Session) -> None:

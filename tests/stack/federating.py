@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headrace.edge.federated import coordinator, node, provisioning
 from headrace.edge.federated.channel import Told
-from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.coordinator import RoundsWish
 from headrace.edge.federated.layers import Arrays
 from headrace.edge.federated.provisioning import Population
 from headrace.infra import federated_files, paths
@@ -144,8 +144,10 @@ KEY_HOLDER = [str(HEADRACE), "federated", "key-holder"]
 
 
 @contextlib.contextmanager
-def coordinating(stack: Stack, wish: Wish, population: Population, length: int) -> Iterator[coordinator.Running]:
-    running = coordinator.Running(stack.settings.kafka, wish, population, version_0(length))
+def coordinating(
+    stack: Stack, wish: RoundsWish, population: Population, length: int
+) -> Iterator[coordinator.RunningCoordinator]:
+    running = coordinator.RunningCoordinator(stack.settings.kafka, wish, population, version_0(length))
     try:
         yield running
     finally:
@@ -153,8 +155,8 @@ def coordinating(stack: Stack, wish: Wish, population: Population, length: int) 
 
 
 @contextlib.contextmanager
-def sending(stack: Stack, members: list[node.Node]) -> Iterator[node.Running]:
-    running = node.Running(stack.settings.kafka, members)
+def sending(stack: Stack, members: list[node.Node]) -> Iterator[node.RunningNodes]:
+    running = node.RunningNodes(stack.settings.kafka, members)
     try:
         yield running
     finally:
@@ -182,7 +184,7 @@ def main() -> None:
 
     population = provisioning.read(federated_files.public())
     members = [recording(population.nodes[int(n)], int(n), population) for n in sys.argv[1:]]
-    running = node.Running(load().kafka, members)
+    running = node.RunningNodes(load().kafka, members)
     while True:
         running.step()
 

@@ -19,7 +19,7 @@ import pytest
 
 from headrace.edge.federated import bfv, coordinator, provisioning
 from headrace.edge.federated.channel import SCHEMAS
-from headrace.edge.federated.coordinator import Wish
+from headrace.edge.federated.coordinator import RoundsWish
 from headrace.edge.federated.provisioning import Population
 from headrace.infra import federated_files, paths
 from headrace.infra.settings import load
@@ -37,7 +37,7 @@ from tests.streams.clicks import Record as Sent
 pytestmark = pytest.mark.stack
 LENGTH = 20_000  # two parts of a record, and several chunks
 BASE64 = re.compile(rb'"(?:ciphertext|values|parameters|moments)":"([^"]+)"')
-WISH = Wish(MODEL, 1, clip=50.0, quorum=3, epsilon=8.0, deadline_ms=12_000, grace_ms=4_000)
+WISH = RoundsWish(MODEL, 1, clip=50.0, quorum=3, epsilon=8.0, deadline_ms=12_000, grace_ms=4_000)
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_round_is_exact_whatever_else_arrives(federated: Stack, tmp_path: Path
     assert federated.restarts() == 0
 
 
-def below_the_quorum(federated: Stack, running: coordinator.Running, members: list[Any]) -> None:
+def below_the_quorum(federated: Stack, running: coordinator.RunningCoordinator, members: list[Any]) -> None:
     """Another round, in which two nodes take part: nothing is opened or charged."""
     running.coordinator.wish = WISH._replace(rounds=2, deadline_ms=8_000)
     with federating.sending(federated, members) as sending:
@@ -157,7 +157,7 @@ def below_the_quorum(federated: Stack, running: coordinator.Running, members: li
     assert [each["round"] for each in federating.ledger()] == [1]
 
 
-def stock_apps(federated: Stack, running: coordinator.Running, names: list[str], folder: Path) -> None:
+def stock_apps(federated: Stack, running: coordinator.RunningCoordinator, names: list[str], folder: Path) -> None:
     """A round in which three nodes run Flower's quickstart, unchanged, each in a process as on a device."""
     running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-9, deadline_ms=40_000)
     (folder / "quickstart.py").write_text(QUICKSTART)

@@ -1,10 +1,10 @@
 """The reward of an impression, from the feedback on it.
 
-`Rule` describes, the functions interpret; docs/bandit.md defines each term. A reward is a multiple of 2^-12, so that
-sums of it are exact (udfs/bandit/arms). The reward of an impression is a function of the set of feedback events seen so
+`RewardRule` describes, the functions interpret; docs/bandit.md defines each term. Rewards are multiples of 2^-12, so
+that their sums are exact (udfs/bandit/arms.py). The reward of an impression depends on the set of feedback events so
 far: their order and their repeats change nothing.
 
-    >>> impression([Feedback("click", elapsed_ms=4_000, session_position=3)], Rule())
+    >>> impression([Feedback("click", elapsed_ms=4_000, session_position=3)], RewardRule())
     1.199951171875
 """
 
@@ -26,8 +26,11 @@ _VALUES = {"click": 1.0, "view": 0.5, "like": 2.0, "share": 3.0, "purchase": 10.
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What each action on a shown item is worth; an action that is not named is worth 0."""
+class RewardRule:
+    """What each action on a shown item is worth. An action that is not named is worth 0.
+
+    Raises ValueError if a number is negative or not finite, an action unknown, or a reward beyond 16.
+    """
 
     values: Mapping[str, float] = field(default_factory=lambda: dict(_VALUES))
     fast_ms: int = 10_000
@@ -55,51 +58,54 @@ class Rule:
 
     @cached_property
     def table(self) -> Floats:
-        """The reward of each (action, is fast, is first of its session), shape (actions, 2, 2): all that can occur."""
+        """All rewards that can occur, (actions, 2, 2): of each (action, is fast, is first of its session)."""
         value = np.array([self.values.get(action, 0.0) for action in ACTIONS])[:, None, None]
         factor = np.outer([1.0, self.fast_factor], [1.0, self.first_factor])
         return quantise(np.where(value > 0, value * factor, value), REWARD_MAX)
 
 
 class Feedback(NamedTuple):
+    """One event on a shown item."""
+
     action: str
     elapsed_ms: int  # from the impression's t to the feedback's
     session_position: int | None
 
 
-def counts(elapsed_ms: ArrayLike, rule: Rule) -> NDArray[np.bool_]:
-    """Whether feedback comes in time; shape of elapsed_ms."""
+def counts(elapsed_ms: ArrayLike, rule: RewardRule) -> NDArray[np.bool_]:
+    """Whether feedback comes in time, in the shape of elapsed_ms."""
     elapsed = np.asarray(elapsed_ms)
     return (elapsed >= 0) & (elapsed <= rule.reward_delay_ms)
 
 
-def feedback(event: Feedback, rule: Rule) -> float:
+def feedback(event: Feedback, rule: RewardRule) -> float:
     """The reward of one event that counts."""
     fast, first = event.elapsed_ms <= rule.fast_ms, event.session_position == 0
     return float(rule.table[_CODES[event.action], int(fast), int(first)])
 
 
-def feedbacks(actions: Sequence[str], elapsed_ms: ArrayLike, session_positions: ArrayLike, rule: Rule) -> Floats:
-    """`feedback` of n events, columns of n; a position may be None or NaN."""
+def feedbacks(actions: Sequence[str], elapsed_ms: ArrayLike, session_positions: ArrayLike, rule: RewardRule) -> Floats:
+    """The rewards of n events that count, (n,), from columns of n. A position may be None or NaN."""
     codes = [_CODES[action] for action in actions]
     fast = np.asarray(elapsed_ms) <= rule.fast_ms
     first = np.asarray(session_positions) == 0
     return rule.table[codes, fast.astype(int), first.astype(int)]
 
 
-def impression(events: Iterable[Feedback], rule: Rule) -> float:
+def impression(events: Iterable[Feedback], rule: RewardRule) -> float:
     """The reward of one impression, given all feedback on it."""
-    seen = [event for event in events if counts(event.elapsed_ms, rule)]
-    if any(event.action == "refund" for event in seen):
-        seen = [event for event in seen if event.action != "purchase"]
-    rewards = [feedback(event, rule) for event in seen]
+    counted = [event for event in events if counts(event.elapsed_ms, rule)]
+    if any(event.action == "refund" for event in counted):
+        counted = [event for event in counted if event.action != "purchase"]
+    rewards = [feedback(event, rule) for event in counted]
     return min(rewards) if min(rewards, default=0.0) < 0 else max(rewards, default=0.0)
 
 
 def impressions(lowest: ArrayLike, kept: ArrayLike, highest: ArrayLike, refunded: ArrayLike) -> Floats:
-    """`impression` of n, from what a GROUP BY keeps of each; all (n,), the impression itself among the rewards with 0.
+    """The rewards of n impressions, (n,), from what a GROUP BY keeps of each one. The impression itself counts as 0.
 
-    lowest, highest: over all feedback that counts; kept: the highest of what is no purchase; refunded: is one there.
+    lowest, highest: of all feedback that counts; kept: the highest of what is no purchase; refunded: whether there is
+    a refund. All (n,).
     """
     lowest = np.asarray(lowest, np.float64)
     return np.where(lowest < 0, lowest, np.where(np.asarray(refunded, bool), kept, highest))

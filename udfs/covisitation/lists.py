@@ -1,8 +1,9 @@
 """Lists of what goes together, from the counts that the JVM keeps of one item (udfs/jvm/Together.java).
 
-docs/collaborative.md, "Together" and "Trending"; the maths is in udfs/covisitation/counts.py. Packed, little-endian,
-one other item behind another: lengths u16 of its name and of the rest; name UTF-8; its total, newest bucket i32 and
-users f64, rounded and decayed as of then; then bucket i32 and users i32 for each bucket in which users hold both.
+docs/collaborative.md, "Together" and "Trending", defines them; udfs/covisitation/counts.py has the maths. The counts
+are packed little-endian, one other item after another: u16 lengths of its name and of the rest; its name in UTF-8; its
+total, as newest bucket i32 and users f64, rounded and decayed as of that bucket; then bucket i32 and users i32 for each
+bucket in which users hold both items.
 """
 
 import struct
@@ -12,12 +13,12 @@ from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
 from headrace.udfs.covisitation import counts
 from headrace.udfs.covisitation.counts import ByBucket, Decay, Table
 
-KINDS = ("viewed", "bought", "touched")  # as the JVM numbers them; the last is of everybody, not of an item
+KINDS = ("viewed", "bought", "touched")  # as the JVM numbers them; `touched` is one list for everybody
 TOUCHED = KINDS.index("touched")
 _LENGTHS, _TOTAL, _CELL = struct.Struct("<HH"), struct.Struct("<id"), struct.Struct("<ii")
 
 
-class Rules(NamedTuple):
+class ListRules(NamedTuple):
     n: int
     half_life: float  # in buckets
     horizon: int
@@ -27,12 +28,12 @@ class Rules(NamedTuple):
 class Other(NamedTuple):
     item: str
     newest: int  # bucket
-    users: float  # who hold it, as of newest
-    both: ByBucket
+    users: float  # who hold it, decayed as of `newest`
+    both: ByBucket  # users who hold both items
 
 
-def listed(kind: int, item: str, packed: bytes, as_of_ms: int, rules: Rules) -> bytes | None:
-    """The list as JSON; None if nothing is in it."""
+def listed(kind: int, item: str, packed: bytes, as_of_ms: int, rules: ListRules) -> bytes | None:
+    """The list of one kind as JSON: of one item, or of everybody for `touched`. None if it is empty."""
     others = decode(packed)
     decay = Decay(max((_newest(other) for other in others), default=0), rules.half_life, rules.horizon)
     if kind == TOUCHED:
@@ -51,6 +52,7 @@ def _newest(other: Other) -> int:
 
 
 def decode(packed: bytes) -> list[Other]:
+    """Reads the packed counts of one item."""
     others, at, end = [], 0, len(packed)
     while at < end:
         name, rest = _LENGTHS.unpack_from(packed, at)

@@ -1,15 +1,15 @@
 """Maximal marginal relevance: a list whose items are wanted and unlike each other, for many users at once.
 
 Carbonell and Goldstein 1998, "The Use of MMR, Diversity-Based Reranking for Reordering Documents and Producing
-Summaries", section 2. Of the candidates C, with those already taken in S, the next is
+Summaries", section 2. With the candidates C and those already taken S, the next one is
 
     argmax over i in C - S of  lambda rel(i) - (1 - lambda) max over j in S of sim(i, j)
 
-sim is the cosine of two items' factors. rel is the score of the item, brought to 0..1 over the user's candidates, since
-scores have no scale of their own (1 for all where all are equal). Equal values: the earlier candidate.
+sim is the cosine of two items' factors. rel is the score of the item, scaled to 0..1 over the user's candidates, since
+scores have no scale of their own (1 for all where all are equal). Of equal values the earlier candidate wins.
 
-Where we differ: a candidate more than `max_similarity` like one that was taken comes after all others, and of one group
-(such as a category) at most so many are taken as its cap says, even if the list stays shorter.
+Where we differ: a candidate comes after all others if its similarity to a taken one is above `max_similarity`. A list
+takes at most as many items of one group (such as a category) as the group's cap says, even if it stays shorter.
 """
 
 from typing import NamedTuple
@@ -21,30 +21,32 @@ from headrace.udfs.factors.als import Float, Int, Real
 from headrace.udfs.factors.top_n import NONE
 
 _LATER = 4.0  # more than any two values of the formula differ by
-UNGROUPED = -1  # the group of an item that no cap concerns
+UNGROUPED = -1  # the group of an item without a cap
 
 
-class Rule(NamedTuple):
+class DiversityRule(NamedTuple):
     trade_off: float = 0.7  # lambda: 1 keeps the order of the scores
     max_similarity: float = 0.8
 
 
 class Groups(NamedTuple):
-    of: Int  # (m,), the group of each item, UNGROUPED where no cap concerns it
-    caps: Int  # of each group, >= 0
+    of: Int  # (m,), the group of each item, UNGROUPED where it has no cap
+    caps: Int  # (groups,), at most so many items of a group in a list, >= 0
 
 
 def unit(Y: Real) -> NDArray[np.float32]:
-    """Rows of length 1; a row of zeros stays."""
+    """Scales each row of Y (m, f) to length 1. A row of zeros stays."""
     lengths = np.linalg.norm(Y, axis=1, keepdims=True)
     return np.asarray(Y / np.where(lengths > 0, lengths, 1.0), np.float32)
 
 
-def mmr(items: Int, scores: Float, units: NDArray[np.float32], n: int, rule: Rule, groups: Groups | None = None) -> Int:
-    """Which candidates are taken, in order: (users, n) columns of `items`, NONE where nothing is left.
+def mmr(
+    items: Int, scores: Float, units: NDArray[np.float32], n: int, rule: DiversityRule, groups: Groups | None = None
+) -> Int:
+    """Takes n candidates of each user, in order: (users, n) columns of `items`, NONE where no candidate is left.
 
-    items and scores (users, c): candidates by descending score, NONE at the end. units (m, f): what `unit` made of all
-    item factors.
+    items and scores (users, c): candidates by descending score, NONE at the end. units (m, f): the factors of all
+    items, scaled by `unit`.
     """
     users = np.arange(len(items))
     vectors = units[items]  # (users, c, f)
@@ -66,16 +68,17 @@ def mmr(items: Int, scores: Float, units: NDArray[np.float32], n: int, rule: Rul
 
 
 def _relevance(items: Int, scores: Float) -> Float:
-    there = items != NONE
-    high = np.max(scores, axis=1, initial=-np.inf, where=there, keepdims=True)
-    low = np.min(scores, axis=1, initial=np.inf, where=there, keepdims=True)
+    """The scores (users, c), scaled to 0..1 over the candidates of each user."""
+    present = items != NONE
+    high = np.max(scores, axis=1, initial=-np.inf, where=present, keepdims=True)
+    low = np.min(scores, axis=1, initial=np.inf, where=present, keepdims=True)
     spread = np.where(high > low, high - low, 1.0)
-    relevance = np.divide(scores - low, spread, out=np.zeros(scores.shape), where=there)
-    return np.where(there & (high <= low), 1.0, relevance)
+    relevance = np.divide(scores - low, spread, out=np.zeros(scores.shape), where=present)
+    return np.where(present & (high <= low), 1.0, relevance)
 
 
 class _Left:
-    """How many more of its group each candidate's group may give; the candidates of a group that is full close."""
+    """How many more items the group of each candidate may give. The candidates of a full group are closed."""
 
     def __init__(self, groups: Groups, items: Int, is_open: NDArray[np.bool_]) -> None:
         own = np.where(items == NONE, UNGROUPED, groups.of[items])
@@ -84,6 +87,7 @@ class _Left:
         is_open &= self._left > 0
 
     def take(self, best: Int, some: NDArray[np.bool_]) -> None:
+        """Counts one taken candidate of each user: its column best (users,), where some (users,) is True."""
         group = self._own[np.arange(len(best)), best]
         self._left -= (self._own == group[:, None]) & (group != UNGROUPED)[:, None] & some[:, None]
         self._is_open &= self._left > 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
 from headrace.udfs.factors import diversity
 from headrace.udfs.factors.als import Float, Int, Real, Rows
-from headrace.udfs.factors.diversity import Groups, Rule
+from headrace.udfs.factors.diversity import DiversityRule, Groups
 from headrace.udfs.factors.top_n import NONE, Excluded, Top, listed_top_n
 
 # An index by inner product may miss items of high cosine, so `similar` asks it for this many times the items it needs.
@@ -39,10 +39,10 @@ class Catalogue(NamedTuple):
     search: Search | None = None  # instead of the exact scan
 
 
-class Wish(NamedTuple):
+class ListWish(NamedTuple):
     n: int
     candidates: int
-    rule: Rule
+    rule: DiversityRule
 
 
 def catalogue(version: str, as_of_ms: int, items: Sequence[str], Y: Real, left_out: Iterable[str]) -> Catalogue:
@@ -52,7 +52,7 @@ def catalogue(version: str, as_of_ms: int, items: Sequence[str], Y: Real, left_o
     return Catalogue(version, as_of_ms, items, Y, diversity.unit(Y), listed, Y[listed] if absent else Y)
 
 
-def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: Wish) -> list[bytes | None]:
+def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: ListWish) -> list[bytes | None]:
     """The list of each user as JSON. None for a user without known items, whose vector is zeros, or without items left.
 
     X (users, f); wanted: one row per user, the items that may be reasons; seen: items that no list of the user holds.

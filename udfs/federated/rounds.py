@@ -1,6 +1,6 @@
-"""What a record of schemas/round.avsc says of privacy, packing and rotation; and a model's arrays as parts of records.
+"""What a record of schemas/round.avsc means for privacy, packing and rotation; and a model's arrays in records.
 
-A record of Kafka holds 1 MiB. So a model, its moments and an opened sum travel as parts of PART parameters, base64.
+A record of Kafka holds 1 MiB. So a model, its moments and an opened sum travel in parts of PART parameters, as base64.
 """
 
 from base64 import b64decode, b64encode
@@ -19,7 +19,7 @@ PART = 1 << 14
 RULES: dict[str, federated.FedAvg | federated.FedAdam] = {"fedavg": federated.FedAvg(), "fedadam": federated.FedAdam()}
 
 
-class Opened(NamedTuple):
+class BucketSum(NamedTuple):
     """The sum of one bucket."""
 
     total: NDArray[np.int64]  # (length,)
@@ -33,26 +33,28 @@ def mechanism(round_: dict[str, Any]) -> DiscreteGaussianSum:
 
 
 def seed(number: int) -> bytes:
-    """Of the round's rotation; public."""
+    """The public seed of the round's rotation."""
     return b"headrace round %d" % number
 
 
 def layout(round_: dict[str, Any]) -> packing.Layout:
+    """How the round packs its numbers."""
     return packing.layout(round_["width"])
 
 
 def parts(length: int) -> int:
+    """How many parts an array of this length needs."""
     return -(-length // PART)
 
 
 def split(array: NDArray[Any], kind: DTypeLike) -> list[str]:
-    """(..., length) -> a part a string, with all rows of its columns."""
+    """Splits an array (..., length) along its last axis: one string per part, which holds all rows of its columns."""
     pieces = (array[..., at : at + PART] for at in range(0, array.shape[-1], PART))
     return [b64encode(np.ascontiguousarray(piece, kind).tobytes()).decode() for piece in pieces]
 
 
 def join(strings: Iterable[str], kind: DTypeLike, rows: int = 1) -> NDArray[Any]:
-    """What `split` took apart, (rows, length)."""
+    """Joins what `split` made, (rows, length)."""
     pieces = [np.frombuffer(b64decode(text), kind).reshape(rows, -1) for text in strings]
     return np.concatenate(pieces, axis=1)
 
@@ -61,18 +63,18 @@ def decode(text: str) -> bytes:
     return b64decode(text)
 
 
-def mean_update(buckets: Sequence[Opened], scale: float, number: int) -> list[Float]:
-    """The mean update of each bucket's nodes."""
+def mean_update(buckets: Sequence[BucketSum], scale: float, number: int) -> list[Float]:
+    """The mean update of each bucket's nodes, (length,) each, from the opened sums of round `number`."""
     return [federated.unrotate(each.total / (scale * each.nodes), seed(number)) for each in buckets]
 
 
 def combined(updates: list[Float]) -> Float:
-    """One update of the buckets': the median of each parameter."""
+    """One update from those of the buckets: the median of each parameter."""
     return updates[0] if len(updates) == 1 else robust.median(np.array(updates))
 
 
 def rule(name: str, rate: float | None) -> federated.FedAvg | federated.FedAdam:
-    """As a round or an aggregate says it."""
+    """The server's rule that a round or an aggregate names, with its rate if it has one."""
     return RULES[name] if rate is None else RULES[name]._replace(rate=rate)
 
 
@@ -96,29 +98,37 @@ def folded(
     moments: Sequence[str] | None,
     values: Sequence[str],
 ) -> list[tuple[int, str, str]]:
-    """(parts, parameters, moments) of each part of the next model; values: of each bucket, one after another."""
+    """The next model: (number of parts, parameters, moments) of each part.
+
+    parameters, moments: the parts of the model before; nodes: in each bucket; values: the parts of each bucket's sum,
+    bucket after bucket.
+    """
     model = join(parameters, "<f4")[0].astype(np.float64)
     before = None if moments is None else join(moments, "<f8", 2)
     count = len(parameters)
     totals = [join(values[n * count : (n + 1) * count], "<i8")[0] for n in range(len(nodes))]
-    update = combined(mean_update(list(map(Opened, totals, nodes)), scale, number))
+    update = combined(mean_update(list(map(BucketSum, totals, nodes)), scale, number))
     state = fold(model, before, update, rule(by, rate))
     after = split(np.array([state.momentum, state.variance]), "<f8")
     return [(count, new, moment) for new, moment in zip(split(state.model, "<f4"), after, strict=True)]
 
 
 def received(value: bytes, key: bytes, macs: dict[str, bytes]) -> tuple[Any, ...]:
-    """Round, chunk, chunks, node, key id and parameters of an authentic frame, two Nones; or reason and detail last."""
-    found = frame.parse(value, key)
-    if isinstance(found, frame.Fault):
-        return _refused(*found)
-    if found.node not in macs:
-        return _refused("unknown node", f"node must be provisioned, got {found.node}")
-    if not frame.is_authentic(value, macs[found.node]):
-        return _refused("wrong MAC", f"the frame must end in the MAC of node {found.node}")
-    if why := ciphertext.fault(found.body):
+    """A row of round, chunk, chunks, node, key id, parameters, reason and detail.
+
+    Reason and detail are None for an authentic frame. For a refused record they are given, and the rest is empty.
+    macs: the MAC key of each node.
+    """
+    parsed = frame.parse(value, key)
+    if isinstance(parsed, frame.FrameFault):
+        return _refused(*parsed)
+    if parsed.node not in macs:
+        return _refused("unknown node", f"node must be provisioned, got {parsed.node}")
+    if not frame.is_authentic(value, macs[parsed.node]):
+        return _refused("wrong MAC", f"the frame must end in the MAC of node {parsed.node}")
+    if why := ciphertext.fault(parsed.body):
         return _refused("bad ciphertext", why)
-    return *found[:4], found.key_id.hex(), found.parameters.hex(), None, None
+    return *parsed[:4], parsed.key_id.hex(), parsed.parameters.hex(), None, None
 
 
 def _refused(reason: str, detail: str) -> tuple[Any, ...]:

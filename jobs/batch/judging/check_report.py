@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.infra import durable
-from headrace.jobs.batch.judging.expectations import Rule
+from headrace.jobs.batch.judging.expectations import CheckRule
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>check of {date}</title>
@@ -24,7 +24,7 @@ PAGE = """<!doctype html>
 """
 
 
-def write(folder: Path, day: date, rules: list[Rule]) -> None:
+def write(folder: Path, day: date, rules: list[CheckRule]) -> None:
     """report.html and report.json; failed rules first."""
     ordered = sorted(rules, key=lambda rule: rule.passed)
     failed = sum(not rule.passed for rule in rules)
@@ -36,7 +36,7 @@ def write(folder: Path, day: date, rules: list[Rule]) -> None:
     durable.write(folder / "report.json", msgspec.json.format(msgspec.json.encode(report)))
 
 
-def _row(rule: Rule) -> str:
+def _row(rule: CheckRule) -> str:
     word = "passed" if rule.passed else "failed"
     cells = "".join(f"<td>{escape(text)}" for text in (rule.rule, rule.limit, rule.value))
     return f'<tr>{cells}<td class="{word}">{word}</tr>'

@@ -21,7 +21,7 @@ RANGED = ("rating", "price", "quantity")
 SHOWN = 3  # values of those that break a rule
 
 
-class Rule(msgspec.Struct, frozen=True):
+class CheckRule(msgspec.Struct, frozen=True):
     rule: str
     limit: str
     value: str
@@ -31,7 +31,7 @@ class Rule(msgspec.Struct, frozen=True):
         return f"{self.rule}: must be {self.limit}, got {self.value}"
 
 
-def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: CheckLimits) -> list[Rule]:
+def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: CheckLimits) -> list[CheckRule]:
     """files: as they were written; figures: of the night, which become a frame of one row."""
     columns = ", ".join(f"{name} DOUBLE" for name in figures)
     row = tuple(None if value is None else float(value) for value in figures.values())
@@ -40,7 +40,7 @@ def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], l
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_spark("lake")
     wanted = {"files": _files(), "events": _events(limits), "night": _night(limits)}
-    rules: list[Rule] = []
+    rules: list[CheckRule] = []
     for name, expectations in wanted.items():
         asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("night")
         suite = gx.ExpectationSuite(name=name, expectations=expectations)
@@ -95,7 +95,7 @@ def _meta(rule: str, limit: str) -> dict[str, str]:
     return {"rule": rule, "limit": limit}
 
 
-def _rule(result: Any, figures: dict[str, float | None]) -> Rule:
+def _rule(result: Any, figures: dict[str, float | None]) -> CheckRule:
     meta, found = result.expectation_config.meta, result.result
     if result.exception_info.get("raised_exception"):
         value = f"an error: {result.exception_info['exception_message']}"
@@ -106,7 +106,7 @@ def _rule(result: Any, figures: dict[str, float | None]) -> Rule:
         value = _broken(found)
     else:
         value = "there" if result.success else "none"
-    return Rule(meta["rule"], meta["limit"], value, bool(result.success))
+    return CheckRule(meta["rule"], meta["limit"], value, bool(result.success))
 
 
 def _broken(found: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""From the lists of each way to the figures of a report: docs/night.md, "The numbers". What Spark has no part in."""
+"""From the lists of each recommender to the figures of a report: docs/night.md, "The numbers". Needs no Spark."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.udfs.evaluation import ranking
-from headrace.udfs.evaluation.ranking import Float, Int, Interval, Relevant, Similarity
+from headrace.udfs.evaluation.ranking import Float, Int, MeanInterval, Relevant, Similarity
 
 SEED = 1
 BY_SEGMENT = ("hit_rate", "precision", "recall", "ndcg", "map")
@@ -88,8 +88,8 @@ def against(ours: dict[str, Float], other: dict[str, Float], parts: dict[str, ra
     return found | {"segments": segments}
 
 
-def resampled(by_user: Mapping[str, Float]) -> dict[str, Interval]:
-    """The same resamples for every way."""
+def resampled(by_user: Mapping[str, Float]) -> dict[str, MeanInterval]:
+    """The same resamples for every recommender."""
     return ranking.intervals(by_user, np.random.default_rng(SEED))
 
 

@@ -1,4 +1,4 @@
-"""Ways to a list that `evaluate` compares: popularity, item-item, and item factors, each from histories alone.
+"""The recommenders that `evaluate` compares: popularity, item-item, and item factors, each from histories alone.
 
 Items are places in the evaluation's own item map, which names every item of the night and of the models. item_item is
 Sarwar, Karypis, Konstan, Riedl 2001, "Item-based collaborative filtering recommendation algorithms": cosine over
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from headrace.infra.versions import store
+from headrace.jobs.batch.training.scorer import Scorer
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Float, Int, Objective
 from headrace.udfs.factors.confidence import UNKNOWN, Events, Histories, histories
@@ -26,22 +27,12 @@ _DENSE = 1 << 24  # numbers of a dense block
 _BREAKS_TIES = 1e-9
 
 
-class Scorer(Protocol):
-    """A trained model: a user's score of an item is the product of their vectors."""
-
-    @property
-    def items(self) -> Sequence[str]: ...
-    @property
-    def item_factors(self) -> NDArray[np.float32]: ...
-    def user_vectors(self, events: Events, users: int) -> Float: ...
-
-
 class Lists(NamedTuple):
     items: Int  # (users, k), best first, NONE at the end
-    known: Bool  # (users,): whether the way knows anything of the user; the others get the popular list
+    known: Bool  # (users,): whether the recommender knows anything of the user; the others get the popular list
 
 
-class Way(Protocol):
+class Recommender(Protocol):
     def lists(self, events: Events, users: int, k: int) -> Lists: ...
 
 
@@ -70,7 +61,7 @@ class ItemItem:
         return Lists(items, known)
 
 
-class Factors:
+class FactorModel:
     """A model's own item map is told apart from the evaluation's."""
 
     def __init__(self, scorer: Scorer, places: Mapping[str, int]) -> None:

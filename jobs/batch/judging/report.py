@@ -34,39 +34,41 @@ def page(report: Figures) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"figure": figure, "label": label}
-    ways = report["models"] | report["baselines"]
-    plots = [accuracy(report, ways), segments(report, ways), by_k(report, ways), exposure(ways)]
-    present = {kind: [row for row in rows if any(row in each for each in ways.values())] for kind, rows in ROWS.items()}
-    return str(environment.get_template("evaluation.html").render(r=report, ways=ways, rows=present, plots=plots))
+    compared = report["models"] | report["baselines"]
+    plots = [accuracy(report, compared), segments(report, compared), by_k(report, compared), exposure(compared)]
+    shown = list(compared.values())
+    present = {kind: [row for row in rows if any(row in each for each in shown)] for kind, rows in ROWS.items()}
+    template = environment.get_template("evaluation.html")
+    return str(template.render(r=report, compared=compared, rows=present, plots=plots))
 
 
 def figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
-def accuracy(report: Figures, ways: Figures) -> str:
+def accuracy(report: Figures, compared: Figures) -> str:
     names = ("ndcg", "precision", "recall", "hit_rate")
     with mpl.rc_context(STYLE):
-        plot = Figure(figsize=(10.4, 1.1 + 0.3 * len(ways)), layout="constrained")
+        plot = Figure(figsize=(10.4, 1.1 + 0.3 * len(compared)), layout="constrained")
         for axes, name in zip(plot.subplots(1, len(names), sharey=True), names, strict=True):
             axes.set_title(f"{label(name)}@{report['k']}")
-            for row, (way, colour) in enumerate(coloured(ways)):
-                whisker(axes, row, ways[way][name], colour)
-            axes.set_yticks(range(len(ways)), [label(way) for way in ways])
+            for row, (each, colour) in enumerate(coloured(compared)):
+                whisker(axes, row, compared[each][name], colour)
+            axes.set_yticks(range(len(compared)), [label(each) for each in compared])
             axes.invert_yaxis() if not axes.yaxis_inverted() else None
             axes.set_xlim(left=0)
         return svg(plot)
 
 
-def segments(report: Figures, ways: Figures) -> str:
+def segments(report: Figures, compared: Figures) -> str:
     with mpl.rc_context(STYLE):
         plot = Figure(figsize=(5.1, 3.2), layout="constrained")
         axes, counts = plot.subplots(), report["data"]["segments"]
         shown = [name for name, users in counts.items() if users]
-        for place, (way, colour) in enumerate(coloured(ways)):
-            shift = (place - (len(ways) - 1) / 2) * 0.14
+        for place, (each, colour) in enumerate(coloured(compared)):
+            shift = (place - (len(compared) - 1) / 2) * 0.14
             for row, name in enumerate(shown):
-                whisker(axes, row + shift, ways[way]["segments"][name]["ndcg"], colour, "" if row else label(way))
+                whisker(axes, row + shift, compared[each]["segments"][name]["ndcg"], colour, "" if row else label(each))
         axes.set_yticks(range(len(shown)), [f"{name}\n{counts[name]:,} users" for name in shown])
         axes.invert_yaxis()
         axes.set_xlim(left=0)
@@ -75,13 +77,13 @@ def segments(report: Figures, ways: Figures) -> str:
         return svg(plot)
 
 
-def by_k(report: Figures, ways: Figures) -> str:
+def by_k(report: Figures, compared: Figures) -> str:
     with mpl.rc_context(STYLE):
         plot = Figure(figsize=(5.1, 3.2), layout="constrained")
         axes = plot.subplots()
-        for way, colour in coloured(ways):
+        for each, colour in coloured(compared):
             axes.plot(
-                range(1, report["k"] + 1), ways[way]["by_k"]["recall"], color=colour, label=label(way), marker="."
+                range(1, report["k"] + 1), compared[each]["by_k"]["recall"], color=colour, label=label(each), marker="."
             )
         axes.set_ylim(bottom=0)
         axes.set_title("Recall of the first places")
@@ -90,14 +92,14 @@ def by_k(report: Figures, ways: Figures) -> str:
         return svg(plot)
 
 
-def exposure(ways: Figures) -> str:
+def exposure(compared: Figures) -> str:
     """Lorenz curves: the further from the diagonal, the fewer items fill the lists."""
     with mpl.rc_context(STYLE):
         plot = Figure(figsize=(5.1, 3.2), layout="constrained")
         axes = plot.subplots()
         axes.plot([0, 1], [0, 1], color="#d1d5db", linestyle=":")
-        for way, colour in coloured(ways):
-            axes.plot([at / 100 for at in range(101)], ways[way]["exposure"], color=colour, label=label(way))
+        for each, colour in coloured(compared):
+            axes.plot([at / 100 for at in range(101)], compared[each]["exposure"], color=colour, label=label(each))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(PercentFormatter(1.0))
         axes.set_title("Who fills the lists")
@@ -112,8 +114,8 @@ def whisker(axes: Any, row: float, interval: Figures, colour: str, name: str = "
     axes.plot([interval["value"]], [row], "o", color=colour, markersize=5, label=name or None)
 
 
-def coloured(ways: Figures) -> list[tuple[str, str]]:
-    return [(way, COLOURS[place % len(COLOURS)]) for place, way in enumerate(ways)]
+def coloured(compared: Figures) -> list[tuple[str, str]]:
+    return [(each, COLOURS[place % len(COLOURS)]) for place, each in enumerate(compared)]
 
 
 def label(name: str) -> str:

@@ -43,6 +43,10 @@ KEYS = {topics.CLICKS: ("user_id", "event_id"), topics.IMPRESSIONS: SLOT, topics
 ARRIVAL = ("append_ms", "partition", "offset")
 
 
+class Overtaken(Exception):
+    """Another commit came first, and changed what this one was to change."""
+
+
 class File(msgspec.Struct, frozen=True):
     path: str  # below the lake
     bytes: int

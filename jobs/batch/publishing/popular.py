@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import Night
+from headrace.infra.settings import NightSettings
 from headrace.schemas import redis_keys
 from headrace.schemas.lists import Entry, Listed, encode
 from headrace.udfs.factors.confidence import WEIGHTS
@@ -21,7 +21,7 @@ WANTED = [*WEIGHTS, "rate"]
 LeavesOut = Callable[[list[str]], Container[str]]
 
 
-def placed(clicks: DataFrame, settings: Night) -> DataFrame:
+def placed(clicks: DataFrame, settings: NightSettings) -> DataFrame:
     """Clicks with all of redis_keys.PLACES: what the shop's own file says of a shopper stands before the click's."""
     known = _shoppers(clicks, settings.shoppers) if settings.shoppers else None
     told = [] if known is None else [name for name in redis_keys.PLACES if name in known.columns]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.infra import paths
-from headrace.infra.settings import Night
+from headrace.infra.settings import NightSettings
 from headrace.infra.versions import store
 from headrace.infra.versions.store import Manifest
 
@@ -23,7 +23,7 @@ QUIET |= {"MLFLOW_LOGGING_LEVEL": "ERROR"}
 TEXT_MAX = 5000  # characters of a parameter or tag
 
 
-def client(night: Night) -> "MlflowClient":
+def client(night: NightSettings) -> "MlflowClient":
     """Nothing is asked of any network but the registry's own; importing takes seconds."""
     os.environ.update(QUIET)
     import logging

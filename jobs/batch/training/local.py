@@ -38,7 +38,7 @@ class Training(NamedTuple):
         return self._asdict() | {"objective": self.objective._asdict()}
 
 
-class Log(NamedTuple):
+class ClickLog(NamedTuple):
     """Clicks as columns, in time order; item i is items[i]."""
 
     events: Events
@@ -54,7 +54,7 @@ class Quality(NamedTuple):
     popular_ndcg: float
 
 
-def read(clicks: Iterable[dict[str, Any]]) -> Log:
+def read(clicks: Iterable[dict[str, Any]]) -> ClickLog:
     """Items in the order of their ids, so that the item map depends on the items alone."""
     users: dict[str, int] = {}
     items: dict[str, int] = {}
@@ -77,10 +77,10 @@ def read(clicks: Iterable[dict[str, Any]]) -> Log:
     place = np.empty(len(names) + 1, np.int64)
     place[[items[name] for name in names]] = np.arange(len(names))
     place[UNKNOWN] = UNKNOWN
-    return Log(Events(user, place[item], code, rating.astype(np.float64), t_ms), len(users), names)
+    return ClickLog(Events(user, place[item], code, rating.astype(np.float64), t_ms), len(users), names)
 
 
-def train(log: Log, training: Training, after: Callable[[], None]) -> Contents:
+def train(log: ClickLog, training: Training, after: Callable[[], None]) -> Contents:
     """`after` is called after each iteration."""
     X, Y = _fit(log, log.events, training, after)
     counts = np.bincount(_histories(log, log.events, training).rows.columns, minlength=len(log.items))
@@ -89,7 +89,7 @@ def train(log: Log, training: Training, after: Callable[[], None]) -> Contents:
     return Contents(Y.astype(np.float32), als.gram(X), log.items, popular)
 
 
-def _fit(log: Log, events: Events, training: Training, after: Callable[[], None]) -> als.Factors:
+def _fit(log: ClickLog, events: Events, training: Training, after: Callable[[], None]) -> als.Factors:
     rows = _histories(log, events, training).rows
     start = als.initial(len(log.items), training.factors, np.random.default_rng(training.seed))
     fitted = als.Factors(np.empty((0, training.factors), start.dtype), start)
@@ -98,11 +98,11 @@ def _fit(log: Log, events: Events, training: Training, after: Callable[[], None]
     return fitted
 
 
-def _histories(log: Log, events: Events, training: Training) -> Histories:
+def _histories(log: ClickLog, events: Events, training: Training) -> Histories:
     return histories(events, log.users, len(log.items), training.half_life_ms, training.rating_max)
 
 
-def measure(log: Log, training: Training, after: Callable[[], None]) -> Quality:
+def measure(log: ClickLog, training: Training, after: Callable[[], None]) -> Quality:
     back = _from_the_newest(log.events.users)
     held = back < np.floor(HELD_OUT * np.bincount(log.events.users))[log.events.users]
     rest = log.events.where(~held)

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -29,6 +29,7 @@ from headrace.infra.versions import store
 from headrace.infra.versions.store import Contents
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.training import split
+from headrace.jobs.batch.training.scorer import Scorer
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Float, Int, Objective
@@ -53,16 +54,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
         return Objective(**self.parameters["objective"])
 
 
-class Scorer(Protocol):
-    items: list[str]
-    item_factors: als.Real  # (m, f)
-
-    def user_vectors(self, events: Events, users: int) -> Float:
-        """(users, f); zeros for a user of whom the model knows nothing. `events.items` are places in `items`."""
-        ...
-
-
-class Als:
+class AlsScorer:
     """Of `als`, and of `federated`, which is made from it: users are folded in by the solve that the stream uses."""
 
     def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
@@ -75,7 +67,7 @@ class Als:
         return als.solve(self._basis, known.rows, self._objective)
 
 
-class TwoTower:
+class TwoTowerScorer:
     """Users are what the tower says of what they took, and of what is known of them."""
 
     def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
@@ -111,7 +103,7 @@ def load(folder: Path) -> Scorer:
 
 
 Opener = Callable[[Path, list[str], als.Real, Trained], Scorer]
-SCORERS: dict[str, Opener] = {"als": Als, "federated": Als, "two_tower": TwoTower}  # by Trained.kind
+SCORERS: dict[str, Opener] = {"als": AlsScorer, "federated": AlsScorer, "two_tower": TwoTowerScorer}  # by Trained.kind
 
 
 def _opener(folder: Path, kind: str) -> Opener:

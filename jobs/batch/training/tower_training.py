@@ -2,7 +2,7 @@
 
     taken.npz          what each user took (headrace.udfs.factors.als.Rows)  content.npz    each item's hashed tokens,
     likewise features.npz       each user's features, likewise        checkpoint.pt  after each epoch, replaced at once
-    plan.json          Plan
+    plan.json          TrainingPlan
 
 A step takes some users, hides a random part of what each took, and asks for it: softmax over all items that the step's
 users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations"), some
@@ -39,7 +39,7 @@ JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells say when to s
 ASKED, HARD = 1000, (100, 500)  # users whose lists say what is hard; from which place to which
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     shape: dict[str, float]
     epochs: int
     patience: int  # epochs without a better one
@@ -52,7 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     bags: Bags  # what is shown of each user; columns are places in `items`
     features: Bags
     items: Tensor  # all that are offered
@@ -72,7 +72,7 @@ class Judged(NamedTuple):
 
 def run(folder: str) -> None:
     """In each process."""
-    plan = msgspec.json.decode((Path(folder) / PLAN).read_bytes(), type=Plan)
+    plan = msgspec.json.decode((Path(folder) / PLAN).read_bytes(), type=TrainingPlan)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
     if ranks > 1:
@@ -85,7 +85,7 @@ def run(folder: str) -> None:
             dist.destroy_process_group()
 
 
-def train(folder: Path, plan: Plan, rank: int, ranks: int) -> None:
+def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
     content = load(folder / CONTENT)
     training, judged = apart(Users(load(folder / TAKEN), load(folder / FEATURES)), plan.seed)
     torch.manual_seed(plan.seed)
@@ -110,7 +110,7 @@ def train(folder: Path, plan: Plan, rank: int, ranks: int) -> None:
         best, since = agreed(max(found, best), since, ranks)
 
 
-def shape(plan: Plan) -> Shape:
+def shape(plan: TrainingPlan) -> Shape:
     whole = {name: int(value) for name, value in plan.shape.items() if not name.endswith("dropout")}
     return Shape(**plan.shape | whole)  # type: ignore[arg-type]
 
@@ -175,7 +175,7 @@ def without(rows: Rows, hidden: Any) -> Rows:
     return Rows(rows.indptr - gone[rows.indptr], rows.columns[~hidden], rows.strengths[~hidden])
 
 
-def hard_negatives(model: Towers, users: Users, content: Rows, plan: Plan, epoch: int) -> Float:
+def hard_negatives(model: Towers, users: Users, content: Rows, plan: TrainingPlan, epoch: int) -> Float:
     """(m,): the share that each item has of the places HARD in the lists of ASKED users, without what they took."""
     items = int(plan.shape["items"])
     first, last = (min(place, items // part) for place, part in zip(HARD, (10, 2), strict=True))
@@ -195,7 +195,7 @@ def hard_negatives(model: Towers, users: Users, content: Rows, plan: Plan, epoch
     return np.asarray(found / max(1, found.sum()))
 
 
-def chances(rows: Rows, plan: Plan, hard: Float, ranks: int = 1) -> Tensor:
+def chances(rows: Rows, plan: TrainingPlan, hard: Float, ranks: int = 1) -> Tensor:
     """log of each item's chance to be offered in a process's step, (m,)."""
     items = int(plan.shape["items"])
     taken = np.bincount(rows.columns, minlength=items) / max(1, np.count_nonzero(np.diff(rows.indptr) >= 2))
@@ -204,7 +204,7 @@ def chances(rows: Rows, plan: Plan, hard: Float, ranks: int = 1) -> Tensor:
     return torch.from_numpy(np.log(-np.expm1(absent)).astype(np.float32))
 
 
-def steps(users: Users, plan: Plan, epoch: int, rank: int, ranks: int, hard: Float) -> Iterator[Step]:
+def steps(users: Users, plan: TrainingPlan, epoch: int, rank: int, ranks: int, hard: Float) -> Iterator[TrainingStep]:
     """This process's part of each step; all processes have equally many."""
     able = np.flatnonzero(np.diff(users.taken.indptr) >= 2)
     order = np.random.default_rng([plan.seed, epoch]).permutation(able)
@@ -216,7 +216,7 @@ def steps(users: Users, plan: Plan, epoch: int, rank: int, ranks: int, hard: Flo
             yield step(users.chosen(own), plan, rng, below)
 
 
-def step(users: Users, plan: Plan, rng: np.random.Generator, below: Float) -> Step:
+def step(users: Users, plan: TrainingPlan, rng: np.random.Generator, below: Float) -> TrainingStep:
     """below: the cumulative chances of the hard items."""
     rows = users.taken
     hidden = to_hide(rng.random(len(rows.columns)), rows.indptr, plan.hide)
@@ -227,10 +227,12 @@ def step(users: Users, plan: Plan, rng: np.random.Generator, below: Float) -> St
     owners = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
     shown = without(Rows(rows.indptr, place, rows.strengths), hidden)
     offered, asked, wanted, of = map(torch.from_numpy, (items, owners[hidden], place[hidden], owners[~hidden]))
-    return Step(towers.bags(shown), towers.bags(users.features), offered, asked, wanted, of, int(hidden.sum()))
+    return TrainingStep(towers.bags(shown), towers.bags(users.features), offered, asked, wanted, of, int(hidden.sum()))
 
 
-def learn(model: nn.Module, optimizer: torch.optim.Optimizer, step: Step, content: Rows, correction: Tensor) -> int:
+def learn(
+    model: nn.Module, optimizer: torch.optim.Optimizer, step: TrainingStep, content: Rows, correction: Tensor
+) -> int:
     scores = model(step.bags, step.features, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
     scores = scores - correction[step.items]
     scores[step.shown, step.bags.columns] = -torch.inf

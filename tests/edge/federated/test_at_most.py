@@ -8,14 +8,14 @@ import pytest
 
 from headrace.edge.federated import provisioning
 from headrace.edge.federated.channel import Told
-from headrace.edge.federated.coordinator import Coordinator, Wish, first_version
+from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.edge.federated.provisioning import Population
 from headrace.infra.errors import Refusal
 from headrace.schemas import topics
 from tests.edge.federated import federation as made
 
 pytest.importorskip("tenseal")
-WISH = Wish(made.MODEL, 4, clip=1.0, quorum=3, epsilon=8.0, at_most=2)
+WISH = RoundsWish(made.MODEL, 4, clip=1.0, quorum=3, epsilon=8.0, at_most=2)
 NOW_MS = 1_769_817_600_000
 LATE_MS = NOW_MS + WISH.deadline_ms + WISH.grace_ms
 
@@ -40,7 +40,7 @@ def version(number: int) -> list[Told]:
 class Run:
     """From its start until it is done or killed; the nodes, Flink and the key holder do what they are told to."""
 
-    def __init__(self, kafka: list[Told], population: Population, wish: Wish = WISH) -> None:
+    def __init__(self, kafka: list[Told], population: Population, wish: RoundsWish = WISH) -> None:
         self.kafka, self.coordinator = kafka, Coordinator(wish, population)
         for told in kafka:
             self.coordinator.rounds.hear(told)

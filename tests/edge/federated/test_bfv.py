@@ -17,7 +17,7 @@ from headrace.edge.federated import bfv
 from headrace.edge.federated.bfv import Adder, Decryptor, Encryptor
 from headrace.udfs.federated import ciphertext, frame, packing
 from headrace.udfs.federated.ciphertext import BODY_BYTES
-from headrace.udfs.federated.frame import Fault, Frame
+from headrace.udfs.federated.frame import Frame, FrameFault
 from headrace.udfs.federated.packing import MODULUS, SLOTS
 from tests.udfs.federated.test_frame import KEY, mutated
 
@@ -128,7 +128,7 @@ def test_a_hostile_node_with_a_valid_key_can_change_numbers_and_nothing_else(sta
     for value in hostile_frames(start, MUTATIONS):
         assert frame.is_authentic(value, KEY)
         read = frame.parse(value, b"1/0")
-        if isinstance(read, Fault):
+        if isinstance(read, FrameFault):
             found[read.reason] += 1
         elif why := ciphertext.fault(read.body):
             found[why.split(",")[0]] += 1

@@ -7,12 +7,12 @@ import pytest
 
 from headrace.edge.federated import provisioning
 from headrace.edge.federated.channel import Told
-from headrace.edge.federated.coordinator import Coordinator, Wish, first_version
+from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.schemas import topics
 from tests.edge.federated import federation as made
 
 pytest.importorskip("tenseal")
-WISH = Wish(made.MODEL, 3, clip=1.0, quorum=3, epsilon=8.0)
+WISH = RoundsWish(made.MODEL, 3, clip=1.0, quorum=3, epsilon=8.0)
 START, NOW_MS = np.zeros(made.LENGTH, np.float32), 1_769_817_600_000
 
 
@@ -22,7 +22,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 
 
 def opened(
-    population: provisioning.Population, wish: Wish, now_ms: int, after: Sequence[dict[str, object]] = ()
+    population: provisioning.Population, wish: RoundsWish, now_ms: int, after: Sequence[dict[str, object]] = ()
 ) -> dict[str, object]:
     """The next round of a coordinator that finds none in Kafka, or some that were aborted."""
     coordinator = Coordinator(wish, population)

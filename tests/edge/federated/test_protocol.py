@@ -11,7 +11,7 @@ import pytest
 from headrace.edge.federated import ledger as ledgers
 from headrace.edge.federated import provisioning
 from headrace.edge.federated.channel import Told
-from headrace.edge.federated.coordinator import Coordinator, Wish, first_version
+from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.edge.federated.key_holder import KeyHolder, of_home
 from headrace.edge.federated.layers import Arrays
 from headrace.edge.federated.node import Node
@@ -25,7 +25,7 @@ from headrace.udfs.federated import accountant, rounds
 from tests.edge.federated import federation as made
 
 pytest.importorskip("tenseal")
-WISH = Wish(made.MODEL, 2, clip=1.0, quorum=3, epsilon=8.0)
+WISH = RoundsWish(made.MODEL, 2, clip=1.0, quorum=3, epsilon=8.0)
 NOW_MS = 1_769_817_600_000
 Record = dict[str, Any]
 
@@ -41,14 +41,14 @@ def nodes(population: Population) -> list[Node]:
     return made.nodes(population)
 
 
-def begun(population: Population, wish: Wish = WISH) -> Coordinator:
+def begun(population: Population, wish: RoundsWish = WISH) -> Coordinator:
     coordinator = Coordinator(wish, population)
     for told in first_version(made.MODEL, np.zeros(made.LENGTH, np.float32), made.LAYERS):
         coordinator.rounds.hear(told)
     return coordinator
 
 
-def opened(population: Population, wish: Wish = WISH) -> tuple[Coordinator, Record]:
+def opened(population: Population, wish: RoundsWish = WISH) -> tuple[Coordinator, Record]:
     coordinator = begun(population, wish)
     (told,) = coordinator.next(NOW_MS)
     coordinator.rounds.hear(told)
@@ -75,7 +75,7 @@ def test_an_opened_sum_is_that_of_the_nodes(population: Population, nodes: list[
     Contract.of("aggregate").check(told)
     assert (told["status"], told["nodes"]) == ("opened", 5)
     total = rounds.join([told["values"]], "<i8")[0]
-    mean = rounds.mean_update([rounds.Opened(total, 5)], round_["scale"], round_["round"])[0]
+    mean = rounds.mean_update([rounds.BucketSum(total, 5)], round_["scale"], round_["round"])[0]
     expected = np.mean([made.update_of(n) for n in range(5)], axis=0)
     noise = round_["node_sigma"] * 5**0.5 / (round_["scale"] * 5)
     assert np.abs(mean - expected).max() < 6 * noise
@@ -106,7 +106,7 @@ def test_without_a_budget_there_may_be_no_noise(population: Population) -> None:
     _, (told,) = judged(round_, made.sums(round_, frames_of(nodes, round_), free.nodes))
     Contract.of("aggregate").check(told)
     assert told["epsilon"] is None
-    mean = rounds.mean_update([rounds.Opened(rounds.join([told["values"]], "<i8")[0], 5)], round_["scale"], 1)[0]
+    mean = rounds.mean_update([rounds.BucketSum(rounds.join([told["values"]], "<i8")[0], 5)], round_["scale"], 1)[0]
     assert np.abs(mean - np.mean([made.update_of(n) for n in range(5)], axis=0)).max() < 1e-5
     careful = made.made(population.nodes[0], 0, population)  # its own copy of the population has a budget
     assert careful.frames(round_ | {"round": 2}, np.zeros(made.LENGTH, np.float32), NOW_MS) == []

@@ -7,14 +7,14 @@ import pytest
 
 from headrace.edge.federated import bfv, key_holder, provisioning
 from headrace.edge.federated.channel import Told
-from headrace.edge.federated.coordinator import Coordinator, Wish, first_version
+from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.infra import federated_files
 from headrace.infra.errors import HeadraceError
 from headrace.schemas import topics
 from tests.edge.federated import federation as made
 
 pytest.importorskip("tenseal")
-WISH = Wish(made.MODEL, 2, clip=1.0, quorum=3, epsilon=8.0)
+WISH = RoundsWish(made.MODEL, 2, clip=1.0, quorum=3, epsilon=8.0)
 NOW_MS = 1_769_817_600_000
 
 

@@ -12,7 +12,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "AGAIN_S", 0)
 
 
-def look(answers: Iterator[tuple[bool, str] | Exception]) -> watch.Finding:
+def look(answers: Iterator[tuple[bool, str] | Exception]) -> watch.WatchFinding:
     def asked() -> tuple[bool, str]:
         answer = next(answers)
         if isinstance(answer, Exception):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headrace.infra.versions import redis_view, store
-from headrace.infra.versions.store import Contents, Follower, Manifest, ModelError
+from headrace.infra.versions.store import Contents, Manifest, ModelError, VersionFollower
 from headrace.schemas import redis_keys
 
 HOUR_MS = 3_600_000
@@ -177,7 +177,7 @@ def test_a_damaged_pointer_says_where() -> None:
 
 
 def test_a_follower_loads_only_when_the_pointer_moves() -> None:
-    follower = Follower()
+    follower = VersionFollower()
     assert follower.model() is None
     for version, seed in (("v1", 1), ("v2", 2)):
         keep(version, kept=contents(seed))
@@ -200,7 +200,7 @@ def test_a_follower_loads_only_when_the_pointer_moves() -> None:
 def test_a_follower_does_not_read_a_pointer_that_did_not_move() -> None:
     keep("v1")
     store.publish("v1", 1)
-    follower, path = Follower(), store.root() / "current.json"
+    follower, path = VersionFollower(), store.root() / "current.json"
     held, before = follower.model(), path.stat()
     path.write_text("not to be read")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -208,7 +208,7 @@ def test_a_follower_does_not_read_a_pointer_that_did_not_move() -> None:
 
 
 def test_a_follower_keeps_what_it_has_when_the_new_version_does_not_load() -> None:
-    follower = Follower()
+    follower = VersionFollower()
     for version in ("v1", "v2"):
         keep(version)
     store.publish("v1", 1)

@@ -23,6 +23,7 @@ from headrace.jobs.batch import two_tower
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.training import model_folder, tower_training
 from headrace.jobs.batch.training.local import Training
+from headrace.jobs.batch.training.scorer import Scorer
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Rows
@@ -52,7 +53,7 @@ def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
     return frame(rows).assign(category=[("even", "odd")[item % 2] for _, item in cells], price=10.0)
 
 
-def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> model_folder.Scorer:
+def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> Scorer:
     with NIGHT.writing("two_tower") as draft:
         two_tower.build(spark.createDataFrame(events, FIELDS), HOW, s, NIGHT, "days:1", draft)
     return model_folder.load(NIGHT.folder / "two_tower")

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from headrace.udfs.bandit import ope
-from headrace.udfs.bandit.ope import Estimate, Log
+from headrace.udfs.bandit.ope import DecisionLog, Estimate
 
 Array = NDArray[np.float64]
-Estimator = Callable[[Log], Estimate]
+Estimator = Callable[[DecisionLog], Estimate]
 INFINITE = float("inf")
 
 
@@ -20,7 +20,7 @@ def column(*values: float) -> Array:
     return np.array(values)
 
 
-BY_HAND = Log(  # weights .5, 2, 2, 0
+BY_HAND = DecisionLog(  # weights .5, 2, 2, 0
     reward=column(1, 0, 2, 0),
     propensity=column(0.5, 0.25, 0.5, 1),
     target=column(0.25, 0.5, 1, 0),
@@ -48,13 +48,13 @@ class World(NamedTuple):
     def value(self) -> float:
         return float((self.often[:, None] * self.pi * self.reward).sum())
 
-    def log(self, rng: np.random.Generator, n: int, model: Array, wrong: bool = False) -> Log:
+    def log(self, rng: np.random.Generator, n: int, model: Array, wrong: bool = False) -> DecisionLog:
         """n decisions with Bernoulli rewards; if wrong, the propensity is said to be 1 / arms."""
         x = rng.choice(len(self.often), size=n, p=self.often)
         arm = (rng.random((n, 1)) > self.mu[x].cumsum(axis=1)).sum(axis=1)
         reward = (rng.random(n) < self.reward[x, arm]).astype(float)
         propensity = np.full(n, 1 / self.mu.shape[1]) if wrong else self.mu[x, arm]
-        return Log.of_arms(arm, reward, propensity, self.pi[x], model[x])
+        return DecisionLog.of_arms(arm, reward, propensity, self.pi[x], model[x])
 
 
 def world(seed: int, contexts: int = 3, arms: int = 4) -> World:
@@ -100,7 +100,7 @@ def test_estimators_equal_loops_over_their_papers_formulas() -> None:
         want["switch"] += (model + (w * error if w <= tau else 0)) / n
         want["os"] += (model + lambda_ / (w * w + lambda_) * w * error) / n
     want["snips"] /= weights
-    log = Log.of_arms(arm, reward, mu[np.arange(n), arm], pi, q)
+    log = DecisionLog.of_arms(arm, reward, mu[np.arange(n), arm], pi, q)
     estimators = (ope.ips, ope.snips, ope.dm, ope.dr, switch_at(tau), shrunk_by(lambda_))
     assert [each(log).value for each in estimators] == pytest.approx(list(want.values()))
     w = pi[np.arange(n), arm] / mu[np.arange(n), arm]
@@ -108,13 +108,13 @@ def test_estimators_equal_loops_over_their_papers_formulas() -> None:
 
 
 @pytest.fixture(params=range(5))
-def log(request: pytest.FixtureRequest) -> Log:
+def log(request: pytest.FixtureRequest) -> DecisionLog:
     made = world(request.param)
     rng = np.random.default_rng(request.param)
     return made.log(rng, 300, rng.normal(size=(3, 4)))
 
 
-def test_where_the_estimators_must_agree(log: Log) -> None:
+def test_where_the_estimators_must_agree(log: DecisionLog) -> None:
     perfect = replace(log, predicted=log.reward)
     blank = replace(log, predicted=np.zeros(300), expected=np.zeros(300))
     same_policy = replace(log, target=log.propensity)
@@ -129,14 +129,14 @@ def test_where_the_estimators_must_agree(log: Log) -> None:
         assert estimator(same_policy).value == pytest.approx(log.reward.mean())
 
 
-def test_snips_stays_within_the_rewards_and_moves_with_them(log: Log) -> None:
+def test_snips_stays_within_the_rewards_and_moves_with_them(log: DecisionLog) -> None:
     shifted = replace(log, reward=log.reward + 7)
     assert ope.snips(shifted).value == pytest.approx(ope.snips(log).value + 7)
     assert abs(ope.ips(shifted).value - ope.ips(log).value - 7) > 1e-3
     assert log.reward.min() <= ope.snips(log).value <= log.reward.max()
 
 
-def test_no_shrunk_weight_exceeds_half_the_root_of_lambda(log: Log) -> None:
+def test_no_shrunk_weight_exceeds_half_the_root_of_lambda(log: DecisionLog) -> None:
     lambda_ = 0.5
     only_weights = replace(log, reward=np.ones(300), predicted=np.zeros(300), expected=np.zeros(300))
     assert ope.dr_os(only_weights, lambda_).numerator.max() <= np.sqrt(lambda_) / 2 + 1e-12
@@ -148,7 +148,7 @@ def test_ips_and_dr_are_unbiased_over_every_context_and_arm(seed: int) -> None:
     contexts, arms = made.reward.shape
     x, arm = np.divmod(np.arange(contexts * arms), arms)
     model = np.random.default_rng(seed).normal(size=(contexts, arms))  # as wrong as can be
-    log = Log.of_arms(arm, made.reward[x, arm], made.mu[x, arm], made.pi[x], model[x])
+    log = DecisionLog.of_arms(arm, made.reward[x, arm], made.mu[x, arm], made.pi[x], model[x])
     chance = made.often[x] * made.mu[x, arm]
     assert float(chance @ ope.ips(log).numerator) == pytest.approx(made.value())
     assert float(chance @ ope.dr(log).numerator) == pytest.approx(made.value())
@@ -201,7 +201,7 @@ ARM, HALVES = np.array([0, 1]), np.full((2, 2), 0.5)
 )
 def test_bad_matrices_are_refused(arm: NDArray[np.int64], policy: Array, model: Array | None, message: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
-        Log.of_arms(arm, np.ones(2), np.ones(2), policy, model)
+        DecisionLog.of_arms(arm, np.ones(2), np.ones(2), policy, model)
     assert str(refused.value) == message
 
 
@@ -230,7 +230,7 @@ def test_bad_matrices_are_refused(arm: NDArray[np.int64], policy: Array, model: 
         ),
     ],
 )
-def test_bad_questions_are_refused(call: Callable[[Log, np.random.Generator], Any], message: str) -> None:
+def test_bad_questions_are_refused(call: Callable[[DecisionLog, np.random.Generator], Any], message: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         call(BY_HAND, np.random.default_rng(1))
     assert str(refused.value) == message

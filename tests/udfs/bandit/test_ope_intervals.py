@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headrace.udfs.bandit import ope
-from headrace.udfs.bandit.ope import Estimate, Log
+from headrace.udfs.bandit.ope import DecisionLog, Estimate
 from tests.udfs.bandit.test_ope import BY_HAND, INFINITE, Estimator, World, column, world
 
 BEST = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])  # arm of each context
@@ -70,7 +70,7 @@ def test_standard_errors_by_hand() -> None:
     )
     residuals = 0.5 * (1 - 1), 2 * (0 - 1), 2 * (2 - 1), 0
     assert ope.snips(BY_HAND).standard_error == pytest.approx(np.sqrt(sum(r * r for r in residuals) * 4 / 3) / 4.5)
-    alone = Log(column(1), column(1), column(1))
+    alone = DecisionLog(column(1), column(1), column(1))
     assert ope.ips(alone).standard_error == INFINITE
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from headrace.schemas import enum
 from headrace.udfs.bandit import reward
-from headrace.udfs.bandit.reward import Feedback, Rule
+from headrace.udfs.bandit.reward import Feedback, RewardRule
 
-RULE = Rule()
+RULE = RewardRule()
 WORTH = {"click": 1, "view": 0.5, "like": 2, "share": 3, "purchase": 10, "dislike": -1, "block": -5}
 EDGES_MS = [-1, 0, 9_999, 10_000, 10_001, 299_999, 300_000, 300_001]
 EVENTS = st.builds(
@@ -96,7 +96,7 @@ def test_columns_give_the_same(events: list[Feedback], absent: Any) -> None:
 
 
 def test_another_rule() -> None:
-    rule = Rule({"click": 2.0, "ignore": -0.25}, fast_ms=0, fast_factor=3.0, first_factor=1.0, reward_delay_ms=5)
+    rule = RewardRule({"click": 2.0, "ignore": -0.25}, fast_ms=0, fast_factor=3.0, first_factor=1.0, reward_delay_ms=5)
     assert [reward.impression([Feedback("click", t, 0)], rule) for t in (0, 1, 5, 6)] == [6, 2, 2, 0]
     assert reward.impression([Feedback("purchase", 0, 0), Feedback("ignore", 0, 0)], rule) == -0.25
 
@@ -124,4 +124,4 @@ def test_the_table_lists_every_reward() -> None:
 )
 def test_a_rule_must_make_sense(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Rule(**rule)
+        RewardRule(**rule)

@@ -8,9 +8,9 @@ import pytest
 
 from headrace.udfs.covisitation import lists
 from headrace.udfs.covisitation.counts import ByBucket
-from headrace.udfs.covisitation.lists import Other, Rules
+from headrace.udfs.covisitation.lists import ListRules, Other
 
-RULES = Rules(n=2, half_life=2.0, horizon=5, shrink=1.0)
+RULES = ListRules(n=2, half_life=2.0, horizon=5, shrink=1.0)
 VIEWED, BOUGHT, TOUCHED = range(3)
 
 

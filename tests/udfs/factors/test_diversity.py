@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headrace.udfs.factors.diversity import UNGROUPED, Groups, Rule, mmr, unit
+from headrace.udfs.factors.diversity import UNGROUPED, DiversityRule, Groups, mmr, unit
 from headrace.udfs.factors.top_n import NONE
 
 
 def obvious(
-    items: list[int], scores: list[float], Y: NDArray[np.float64], n: int, rule: Rule, groups: Groups | None
+    items: list[int], scores: list[float], Y: NDArray[np.float64], n: int, rule: DiversityRule, groups: Groups | None
 ) -> list[int]:
     """One user, by the text of the paper and of the module's two additions."""
 
@@ -36,9 +36,9 @@ def obvious(
     return taken + [NONE] * (n - len(taken))
 
 
-@pytest.mark.parametrize("rule", [Rule(), Rule(1.0, 1.0), Rule(0.0, 0.5), Rule(0.4, 0.2)])
+@pytest.mark.parametrize("rule", [DiversityRule(*each) for each in [(), (1.0, 1.0), (0.0, 0.5), (0.4, 0.2)]])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_it_is_the_obvious_loop(rule: Rule, grouped: bool) -> None:
+def test_it_is_the_obvious_loop(rule: DiversityRule, grouped: bool) -> None:
     rng = np.random.default_rng(1)
     m, f, users, c = 60, 3, 40, 15
     Y = rng.normal(size=(m, f))
@@ -58,16 +58,18 @@ def test_by_hand() -> None:
     """The best; then not its twin, nor what is much alike, but the one that points elsewhere."""
     units = unit(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
     items, scores = np.array([[0, 1, 2, 3]]), np.array([[1.0, 0.9, 0.5, 0.0]])
-    assert mmr(items, scores, units, 4, Rule(0.7, 0.8)).tolist() == [[0, 2, 3, 1]]  # .7 x .5 - .3 x .71 > 0 - 0
-    assert mmr(items, scores, units, 4, Rule(0.4, 0.8)).tolist() == [[0, 3, 2, 1]]
-    assert mmr(items, scores, units, 4, Rule(1.0, 1.0)).tolist() == [[0, 1, 2, 3]]
+    # .7 x .5 - .3 x .71 > 0 - 0
+    assert mmr(items, scores, units, 4, DiversityRule(0.7, 0.8)).tolist() == [[0, 2, 3, 1]]
+    assert mmr(items, scores, units, 4, DiversityRule(0.4, 0.8)).tolist() == [[0, 3, 2, 1]]
+    assert mmr(items, scores, units, 4, DiversityRule(1.0, 1.0)).tolist() == [[0, 1, 2, 3]]
 
 
 def test_nothing_to_take_is_nothing_taken() -> None:
     units = unit(np.ones((2, 2)))
-    nobody = mmr(np.full((2, 3), NONE), np.full((2, 3), -np.inf), units, 2, Rule())
+    nobody = mmr(np.full((2, 3), NONE), np.full((2, 3), -np.inf), units, 2, DiversityRule())
     assert nobody.tolist() == [[NONE, NONE], [NONE, NONE]]
-    closed = mmr(np.array([[0, 1]]), np.array([[2.0, 1.0]]), units, 2, Rule(), Groups(np.array([0, 0]), np.array([0])))
+    groups = Groups(np.array([0, 0]), np.array([0]))
+    closed = mmr(np.array([[0, 1]]), np.array([[2.0, 1.0]]), units, 2, DiversityRule(), groups)
     assert closed.tolist() == [[NONE, NONE]]
 
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from headrace.udfs.factors import nightly_lists
 from headrace.udfs.factors.als import Int, Real, Rows
-from headrace.udfs.factors.diversity import Rule
-from headrace.udfs.factors.nightly_lists import Catalogue, Wish
+from headrace.udfs.factors.diversity import DiversityRule
+from headrace.udfs.factors.nightly_lists import Catalogue, ListWish
 from headrace.udfs.factors.top_n import Excluded
 
 ITEMS, USERS, FACTORS = 70, 30, 5
 LEFT_OUT = [f"i{n:02}" for n in range(0, ITEMS, 7)]
-BY_SCORE = Wish(n=10, candidates=10, rule=Rule(1.0, 1.0))
+BY_SCORE = ListWish(n=10, candidates=10, rule=DiversityRule(1.0, 1.0))
 
 
 def catalogue(search: bool, left_out: list[str] = LEFT_OUT) -> Catalogue:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.udfs.federated import frame
-from headrace.udfs.federated.frame import Fault, Frame
+from headrace.udfs.federated.frame import Frame, FrameFault
 
 KEY = bytes(range(32))
 SENT = Frame(7, 2, 9, "node-0042", b"key00001", b"params01", bytes(range(256)) * 4)
@@ -67,7 +67,7 @@ def test_what_is_encoded_is_read_again(sent: Frame) -> None:
 )
 def test_each_refusal_has_its_reason(reason: str, value: bytes, key: bytes | None) -> None:
     found = frame.parse(value, key)
-    assert isinstance(found, Fault)
+    assert isinstance(found, FrameFault)
     assert found.reason == reason
 
 
