@@ -31,7 +31,7 @@ POLICIES: dict[str, type[Any]] = {
     "hybrid_thompson": HybridThompson,
 }
 HYBRID = (HybridLinUCB, HybridThompson)
-SETTINGS = {  # of [bandit], by policy
+SETTINGS = {  # settings of section [bandit], by policy
     "linucb": ("alpha",),
     "thompson": ("v",),
     "hybrid_linucb": ("alpha",),
@@ -46,9 +46,10 @@ class RecommendationError(ValueError):
 def policy(
     name: str, *, d: int = SHOPPER.d, own: Sequence[int] = (), shared: Sequence[int] = (), **settings: Any
 ) -> Policy:
-    """A policy with its settings (docs/bandit.md). What a hybrid one holds in common is fitted when it chooses.
+    """Makes a policy by its name, with its settings (docs/bandit.md). Raises ValueError for an unknown name.
 
-    Of hybrid ones alone: the length d of contexts, and own and shared, places in them; empty means all.
+    d, own and shared are for hybrid policies alone: the length of contexts, and indices in them; empty means all. The
+    common part of a hybrid policy is fitted when it chooses.
     """
     if extensions.is_reference(name):
         return _extension(name)
@@ -56,8 +57,8 @@ def policy(
         raise ValueError(f"policy must be one of {', '.join(POLICIES)} or module:NAME, got {name!r}")
     if POLICIES[name] in HYBRID:
         settings["common"] = hybrid_linucb.fit({}, d, 1.0, own, shared)
-    made: Policy = POLICIES[name](**settings)
-    return made
+    new: Policy = POLICIES[name](**settings)
+    return new
 
 
 def _extension(reference: str) -> Policy:
@@ -70,12 +71,12 @@ def _extension(reference: str) -> Policy:
 
 
 def encoder(rules: "Bandit") -> Encoder:
-    """That of section [bandit] of infra/config/settings.toml, which the learner goes by."""
+    """The encoder of section [bandit] of infra/config/settings.toml, which the learner also uses."""
     return extensions.resolve_kind("bandit.encoder", rules.encoder, Encoder)
 
 
 def chooser(rules: "Bandit") -> Chooser:
-    """As section [bandit] says."""
+    """The chooser of section [bandit]: its policy, exploration and ridge."""
     settings = {name: getattr(rules, name) for name in SETTINGS.get(rules.policy, ())}
     return Chooser(
         policy(rules.policy, d=encoder(rules).d, **settings),
@@ -93,15 +94,18 @@ def short_name(policy: str) -> str:
 
 
 def name_of(policy: Policy) -> str:
-    """The name under which its arms stand in Redis and in impressions, unless another is given."""
-    found = next((name for name, kind in POLICIES.items() if type(policy) is kind), None)
-    if found is None:
+    """The name of a policy in Redis and in impressions, unless another is given.
+
+    Raises ValueError for a policy of another class.
+    """
+    name = next((name for name, kind in POLICIES.items() if type(policy) is kind), None)
+    if name is None:
         raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {type(policy).__name__}")
-    return found
+    return name
 
 
 class Posteriors:
-    """Of the arms of the policy called `name`, as of at most `fresh_s` ago."""
+    """The posteriors of the arms of the policy called `name`, at most `fresh_s` old."""
 
     def __init__(self, redis: "Redis | RedisCluster", chooser: Chooser, name: str, d: int, fresh_s: float) -> None:
         self._redis, self._chooser, self._d, self._fresh_s = redis, chooser, d, fresh_s
@@ -111,7 +115,10 @@ class Posteriors:
         self._fitted: tuple[Chooser, float] | None = None
 
     def of(self, arms: Sequence[str]) -> tuple[Chooser, dict[str, Posterior]]:
-        """The chooser, and the posteriors of those arms that have one."""
+        """The chooser, and the posteriors of those arms that have one.
+
+        Raises RecommendationError if Redis holds something else.
+        """
         now_s = time.monotonic()
         if isinstance(self._chooser.policy, HYBRID):
             return self._fit(now_s), self._arms
@@ -123,7 +130,7 @@ class Posteriors:
         return self._chooser, {arm: self._arms[arm] for arm in arms if arm in self._arms}
 
     def _fit(self, now_s: float) -> Chooser:
-        """Every arm has a part in what is common."""
+        """The chooser with its common part fitted to every arm of the policy."""
         if self._fitted is None or self._fitted[1] <= now_s - self._fresh_s:
             everything: Any = self._redis.hgetall(self._key)
             self._arms = {}
@@ -135,17 +142,17 @@ class Posteriors:
         return self._fitted[0]
 
     def _keep(self, packed: dict[str, bytes | None]) -> None:
-        """An arm that is gone has the prior again."""
+        """Replaces the posteriors of these arms. An arm that is gone from Redis has the prior again."""
         for arm in packed:
             self._arms.pop(arm, None)
-        found = {arm: value for arm, value in packed.items() if value is not None}
-        if not found:
+        present = {arm: value for arm, value in packed.items() if value is not None}
+        if not present:
             return
         try:
-            every = unpack_posterior(list(found.values()))
+            every = unpack_posterior(list(present.values()))
         except ValueError as error:
             raise RecommendationError(f"Redis key {self._key}: {error}") from None
         if (d := every.theta.shape[1]) != self._d:
             raise RecommendationError(f"Redis key {self._key}: contexts must have {self._d} values, got arms of {d}")
-        for at, arm in enumerate(found):
+        for at, arm in enumerate(present):
             self._arms[arm] = Posterior(every.theta[at], every.A_inv[at], every.n[at])

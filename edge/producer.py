@@ -10,7 +10,11 @@ KNOCK_S = 2.0
 
 
 def connect(config: dict[str, Any]) -> KafkaProducer:
-    """A failed KafkaProducer(...) leaves its sockets to the garbage collector: an outage would use up the limit."""
+    """Makes a producer. Raises KafkaError or OSError if no broker answers.
+
+    A failed KafkaProducer(...) would leave its sockets to the garbage collector, and an outage would use up the limit
+    of open files. So this closes them.
+    """
     clients: list[KafkaNetClient] = []
 
     def client(**settings: Any) -> KafkaNetClient:
@@ -27,7 +31,7 @@ def connect(config: dict[str, Any]) -> KafkaProducer:
 
 
 def _knock(servers: str | list[str]) -> None:
-    """OSError unless a broker's port is open."""
+    """Raises OSError unless the port of a broker is open."""
     refused: OSError | None = None
     for server in servers.split(",") if isinstance(servers, str) else servers:
         host, _, port = server.rpartition(":")

@@ -1,4 +1,4 @@
-"""The read SDK: a user's list from Redis, ranked by a bandit if you wish, and its impressions sent.
+"""The read SDK: it reads a user's list from Redis, ranks it by a bandit if you wish, and sends its impressions.
 
     >>> with Tracker.connect() as tracker:                                       # doctest: +SKIP
     ...     recommendations = Recommendations.connect(tracker, bandit=True)
@@ -7,10 +7,10 @@
     ...     [entry.item for entry in shown.items], shown.source, shown.stale
     (['lamp-7', 'bulb-2', 'shade-1', 'lamp-3', 'plug-9'], 'live', False)
 
-The version that serves is asked for once a second; then one round trip gets its lists: `live`, `recs`, those popular at
-the caller's `environment` (location, age, device), `popular`. The first that is there is taken (docs/redis.md). A
-chooser costs a second round trip, for the arms not read within the last second. Single-key commands only, so a
-redis.RedisCluster serves as well.
+The SDK asks once a second which version serves. Then one round trip gets its lists: `live`, `recs`, those popular in
+the caller's `environment` (location, age, device), `popular`. The first that exists is taken (docs/redis.md). A chooser
+costs a second round trip, for the arms that were not read within the last second. All commands have a single key, so a
+redis.RedisCluster works too.
 """
 
 import time
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from redis import Redis, RedisCluster
 
 RANKED = "ranked"  # the policy of an impression without a chooser: the list as it is
-SOURCES = ("live", "recs", "place", "popular")  # the first that is there is taken
+SOURCES = ("live", "recs", "place", "popular")  # the first that exists is taken
 FRESH_S = 1.0
 NOTHING: Fields = {}
 
@@ -49,7 +49,7 @@ class ServedVersion(msgspec.Struct, frozen=True):
 class Shown(NamedTuple):
     user_id: str
     items: tuple[Entry, ...]  # best first
-    propensities: tuple[float, ...]  # of each item at its place, given those above; 1 without a chooser
+    propensities: tuple[float, ...]  # of each item in its position, given those above; 1 without a chooser
     source: str  # live, recs, place, popular, or none
     version: str  # empty if none is published
     as_of_ms: int  # live: the broker's time of the event that caused the list
@@ -74,9 +74,9 @@ class _Answer(NamedTuple):
 
 
 class Recommendations:
-    """`redis` must not decode responses. `catalogue`: fields of items that contexts are made of, such as category.
+    """`redis` must not decode responses. `catalogue`: fields of items, such as category, of which contexts are made.
 
-    `name`: of the policy, in impressions and in the key of its arms; two ways of choosing need two names.
+    `name` is the name of the policy in impressions and in the key of its arms. Two ways of choosing need two names.
     """
 
     def __init__(
@@ -106,8 +106,9 @@ class Recommendations:
 
     @classmethod
     def connect(cls, tracker: Tracker | None = None, *, bandit: bool = False, **options: Any) -> Self:
-        """By the settings of this machine (infra/config/settings.toml). bandit: lists are ranked by the policy of
-        [bandit].
+        """Recommendations with the settings of this machine (infra/config/settings.toml).
+
+        With `bandit`, the policy of section [bandit] ranks the lists.
         """
         from headrace.infra.settings import load
 
@@ -127,9 +128,10 @@ class Recommendations:
         environment: Fields = NOTHING,
         rng: np.random.Generator | None = None,
     ) -> Shown:
-        """At most n items. With a tracker each is sent as an impression.
+        """At most n items. With a tracker, each is sent as an impression.
 
-        environment: such as device; for contexts, and for what to show to whom nothing is known of.
+        environment: fields such as device, for contexts, and for the list of a user who has none of their own.
+        Raises ValueError for an empty user_id or n < 1, and RecommendationError if Redis holds something else.
         """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
@@ -147,7 +149,7 @@ class Recommendations:
         return self._sent(asked, shown, contexts) if self._tracker else shown
 
     def version(self) -> str:
-        """The version that serves, as of at most a second ago; empty if none is published."""
+        """The version that serves, at most a second old. Empty if none is published."""
         if time.monotonic() >= self._ask_at_s:
             key = redis_keys.model_current()
             served = _decoded(key, self._redis.get(key), ServedVersion)
@@ -155,9 +157,10 @@ class Recommendations:
         return self._version
 
     def _ask(self, version: str, user_id: str, environment: Fields) -> _Answer:
-        known = [(field, str(environment[field])) for field in redis_keys.PLACES if environment.get(field)]
+        """Reads every list that could be shown, and the session, in one round trip."""
+        places = [(field, str(environment[field])) for field in redis_keys.PLACES if environment.get(field)]
         asked = [("live", redis_keys.live(version, user_id)), ("recs", redis_keys.recs(version, user_id))]
-        asked += [("place", redis_keys.popular_by(version, *place)) for place in known]
+        asked += [("place", redis_keys.popular_by(version, *place)) for place in places]
         asked.append(("popular", redis_keys.popular(version)))
         pipeline = self._redis.pipeline(transaction=False)
         for _, key in asked:
@@ -165,8 +168,8 @@ class Recommendations:
         pipeline.hgetall(redis_keys.session(user_id))
         *values, session = pipeline.execute()
         lists = [(source, _decoded(key, value, Listed)) for (source, key), value in zip(asked, values, strict=True)]
-        found = (each for each in lists if each[0] in self._sources and each[1] and each[1].items)
-        source, listed = next(found, ("none", None))
+        usable = (each for each in lists if each[0] in self._sources and each[1] and each[1].items)
+        source, listed = next(usable, ("none", None))
         fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in session.items()}
         return _Answer(source, listed, fields, lists[-1][1])
 
@@ -194,11 +197,11 @@ class Recommendations:
         return {"category": self._catalogue.get(newest, NOTHING).get("category")} | session
 
     def _items(self, items: Sequence[str], answer: _Answer) -> list[Fields]:
-        """What is known of each item; its popularity is its users over those of the most popular one."""
+        """The fields of each item. Its popularity is its users over those of the most popular item."""
         popular = {entry.item: entry.score for entry in answer.popular.items} if answer.popular else {}
         most = max(popular.values(), default=0.0) or 1.0
-        known = self._catalogue
-        return [{"popularity": popular.get(item, 0.0) / most} | dict(known.get(item, NOTHING)) for item in items]
+        fields = self._catalogue
+        return [{"popularity": popular.get(item, 0.0) / most} | dict(fields.get(item, NOTHING)) for item in items]
 
     def _sent(self, asked: _Asked, shown: Shown, contexts: Floats) -> Shown:
         assert self._tracker

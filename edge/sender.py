@@ -1,10 +1,10 @@
 """The thread that carries spooled events to Kafka, in order, for as long as it takes.
 
-One window of the spool is under way at a time, and each partition's share of it is exactly one Kafka batch, sent only
-by `flush`. So whatever fails, an event never overtakes an earlier one of its user: a batch fails as a whole, and
-nothing that follows it has left yet. Waiting for each window costs nothing at full speed (40 k events/s, as when
-pipelined: the Python client is the slow part), while kafka-python's default batches of 16 KiB cost 40 %. No
-compression: on one machine gzip costs 20 %, lz4 gains nothing.
+One window of the spool is under way at a time. Each partition's share of it is exactly one Kafka batch, sent only by
+`flush`. So an event never overtakes an earlier one of its user, whatever fails: a batch fails as a whole, and nothing
+after it has left yet. To wait for each window costs nothing at full speed (40 k events/s, as when pipelined, because
+the Python client is the slow part), while kafka-python's default batches of 16 KiB cost 40 %. There is no compression:
+on one machine gzip costs 20 % and lz4 gains nothing.
 """
 
 import atexit
@@ -59,11 +59,12 @@ _key = msgspec.json.Decoder(_Key).decode
 
 
 def frame(topic: str, value: bytes) -> bytes:
-    """A line of the spool. JSON holds no raw newline, a topic's name no space."""
+    """A line of the spool. It can be read again, since JSON holds no raw newline and a topic's name no space."""
     return b"%b %b" % (topic.encode(), value)
 
 
 def message(line: bytes) -> Message:
+    """Reads a line of the spool. Raises DecodeError or UnicodeDecodeError if it is damaged."""
     topic, _, value = line.partition(b" ")
     return Message(topic.decode(), _key(value).user_id.encode(), value)
 
@@ -85,11 +86,12 @@ class Shipper(threading.Thread):
             self._work.set()
 
     def wait(self, done: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Waits until `done`, which is asked again after each window. False if the timeout came first."""
         with self._progress:
             return self._progress.wait_for(done, timeout_s)
 
     def stop(self) -> None:
-        """Ends after the window under way, or within a few seconds if the broker is away."""
+        """Ends the thread after the window under way, or within a few seconds if the broker is away."""
         self._stopping.set()
         self.wake()
         self.join()
@@ -106,7 +108,7 @@ class Shipper(threading.Thread):
         self._disconnect()
 
     def _drain(self, journal: Journal) -> bool:
-        """True once nothing is left in it, False if stopped before."""
+        """Sends a journal. True once nothing is left in it, False if the thread was stopped before."""
         while not self._stopping.is_set():
             lines = journal.window(WINDOW_BYTES)
             if not lines:
@@ -130,7 +132,7 @@ class Shipper(threading.Thread):
         return messages
 
     def _attempt(self, messages: list[Message]) -> list[Message]:
-        """Sends, and gives back what Kafka has not taken, in order."""
+        """Sends messages, and returns those that Kafka has not taken, in order."""
         futures: list[Any] = []
         cause: object = None
         try:
@@ -167,7 +169,7 @@ class Shipper(threading.Thread):
         return self._producer
 
     def _disconnect(self) -> None:
-        """A producer that failed is not used again: its successor starts with no batch of its own to deliver late."""
+        """Closes the producer. A failed one is not used again, because it could deliver an old batch late."""
         if self._producer is None:
             return
         sender = self._producer._sender

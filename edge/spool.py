@@ -1,12 +1,12 @@
-"""The spool: what a process has promised to send, in order, on disk, and how far it has been sent.
+"""The spool: the events that a process has promised to send, in order, on disk, and how far they have been sent.
 
-    {root}/{start_ns}-{pid}/lock          held (flock) while the process lives; the kernel lets go of it when it dies
+    {root}/{start_ns}-{pid}/lock          held (flock) while the process lives; the kernel releases it when it dies
     {root}/{start_ns}-{pid}/00000001.log  a line with the offset of the first unsent byte, a line per event, zeros
 
-Segments are memory-mapped files of fixed size, their disk space reserved. A line copied into the mapping belongs to the
-kernel: killing the process loses nothing; only `sync` makes it outlive a power cut. (The first version called write()
-per event: each call lets go of Python's lock, and beside a busy sending thread it took 50 us to get it back. The copy
-takes 1 us.)
+Segments are memory-mapped files of fixed size, whose disk space is reserved. A line that was copied into the mapping
+belongs to the kernel: killing the process loses nothing. Only `sync` makes it survive a power cut. (The first version
+called write() per event. Each call released Python's lock, and beside a busy sending thread it took 50 us to get it
+back. The copy takes 1 us.)
 """
 
 import fcntl
@@ -24,6 +24,8 @@ SEGMENT_BYTES = 8 << 20
 
 
 class Segment:
+    """One file of a journal."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
         fd = os.open(path, os.O_RDWR)
@@ -36,16 +38,17 @@ class Segment:
 
     @classmethod
     def create(cls, path: Path) -> "Segment":
+        """Makes an empty segment and reserves its disk space. Raises OSError if the disk is full."""
         draft = path.with_suffix(".new")
         fd = os.open(draft, os.O_RDWR | os.O_CREAT, 0o600)
-        os.posix_fallocate(fd, 0, SEGMENT_BYTES)  # a full disk says so here, not as a SIGBUS in the mapping
+        os.posix_fallocate(fd, 0, SEGMENT_BYTES)  # a full disk fails here, not with a SIGBUS in the mapping
         os.pwrite(fd, b"%020d\n" % HEADER_BYTES, 0)
         os.close(fd)
         draft.rename(path)
         return cls(path)
 
     def append(self, line: bytes) -> bool:
-        """False if it does not fit. The newline comes last: until then the line does not count."""
+        """Appends a line; False if it does not fit. The newline is written last: until then the line does not count."""
         start, end = self.end, self.end + len(line)
         if end >= len(self._map):
             return False
@@ -55,6 +58,7 @@ class Segment:
         return True
 
     def window(self, max_bytes: int) -> list[bytes]:
+        """The next unsent lines, of at most max_bytes but at least one."""
         start, end = self.start, self.end
         self._window_bytes = 0
         if start == end:
@@ -71,12 +75,12 @@ class Segment:
 
     def sync(self) -> None:
         fd = os.open(self.path, os.O_RDONLY)
-        os.fsync(fd)  # of mapped pages too
+        os.fsync(fd)  # it includes mapped pages
         os.close(fd)
 
 
 class Journal:
-    """One process's events. One thread (or a lock) appends; one other thread reads and marks as sent."""
+    """The events of one process. One thread (or a lock) appends; one other thread reads, and marks as sent."""
 
     def __init__(self, folder: Path, lock: int, writable: bool = False) -> None:
         self._folder, self._lock, self._writable = folder, lock, writable
@@ -88,6 +92,7 @@ class Journal:
 
     @classmethod
     def create(cls, root: Path) -> "Journal":
+        """The new journal of this process."""
         folder = root / f"{time.time_ns():020d}-{os.getpid()}"
         with _alone(root):
             folder.mkdir()
@@ -97,7 +102,7 @@ class Journal:
 
     @classmethod
     def orphans(cls, root: Path) -> list["Journal"]:
-        """The journals of processes that are gone, oldest first; each now belongs to the caller."""
+        """The journals of dead processes, oldest first. Each belongs to the caller from now on."""
         with _alone(root):
             claimed = [(path.parent, _claim(path.parent)) for path in sorted(root.glob("[0-9]*-[0-9]*/lock"))]
         return [cls(folder, lock) for folder, lock in claimed if lock is not None]
@@ -107,7 +112,7 @@ class Journal:
         return self._in_bytes - self._out_bytes
 
     def append(self, line: bytes) -> None:
-        """One event, without a newline in it."""
+        """Appends one event, without a newline in it. Raises ValueError if it is longer than a segment."""
         if not (self._segments and self._segments[-1].append(line)):
             self._number += 1
             segment = Segment.create(self._folder / f"{self._number:08d}.log")
@@ -118,14 +123,15 @@ class Journal:
         self.appended += 1
 
     def sync(self) -> None:
-        """Everything appended so far outlives a power cut. Any thread may call it."""
+        """Makes everything appended so far survive a power cut. Any thread may call it."""
         for segment in list(self._segments)[-2:]:
             segment.sync()
 
     def window(self, max_bytes: int) -> list[bytes]:
         """The next unsent events; the same ones again until `mark_sent`."""
         while self._segments:
-            sealed = len(self._segments) > 1 or not self._writable  # asked before reading: sealed, it grows no more
+            # Ask this before reading: a sealed segment grows no more.
+            sealed = len(self._segments) > 1 or not self._writable
             lines = self._segments[0].window(max_bytes)
             if lines or not sealed:
                 return lines
@@ -137,7 +143,7 @@ class Journal:
         self.sent += events
 
     def close(self) -> None:
-        """Leaves what is unsent to the next process; an empty journal leaves nothing behind."""
+        """Leaves unsent events to the next process, and removes an empty journal."""
         if self._lock < 0:
             return
         if not self.unsent_bytes:
@@ -149,7 +155,7 @@ class Journal:
 
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    """One process at a time looks for folders or makes one, so nobody takes a folder before its maker has locked it."""
+    """Lets one process at a time look for folders or make one: so nobody takes a folder before its maker locks it."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

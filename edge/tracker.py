@@ -1,4 +1,4 @@
-"""The event SDK: checks an event, gives it an id and a session, and sees it to Kafka whatever happens.
+"""The event SDK: it checks an event, gives it an id and a session, and brings it to Kafka whatever happens.
 
     >>> with Tracker.connect() as tracker:                                       # doctest: +SKIP
     ...     tracker.track("ann", "lamp-7", "view", category="lamps", price=19.9)
@@ -7,11 +7,13 @@
     '0b5c63eeb2d94c9dae6c6a1a3a2f5f0e-1'
 
 `track` returns once the event is in the spool on disk (edge/spool.py); a thread carries it on (edge/sender.py). So a
-slow or absent broker does not hold up a page, and what `track` has returned for survives a SIGKILL: the next tracker on
-the same spool sends it, before anything of its own. Each event arrives at least once, under one event_id, in order per
-user. Twice: at most the window under way (256 KiB) when the process or the broker was killed. Lost: what a power cut of
-this machine takes before Kafka has it; with `sync=True` nothing, at the price of one fsync per event.
-Make the tracker after forking. One user's events should come from one process, or else pass `session_id` yourself.
+slow or absent broker does not hold up a page. An event for which `track` has returned survives a SIGKILL: the next
+tracker on the same spool sends it, before anything of its own. Each event arrives at least once, under one event_id, in
+order per user. At most the window under way (256 KiB) arrives twice, when the process or the broker was killed. A power
+cut of this machine loses the events that Kafka does not have yet; with `sync=True` it loses none, at the price of one
+fsync per event.
+
+Make the tracker after forking. One user's events should come from one process; otherwise pass `session_id` yourself.
 """
 
 import atexit
@@ -31,10 +33,10 @@ from headrace.udfs.contract import Contract, ContractError
 
 
 class Limits(NamedTuple):
-    linger_s: float = 0.005  # wait for company before sending
-    buffer_bytes: int = 8 << 20  # unsent, with Kafka answering: beyond it track() waits ...
+    linger_s: float = 0.005  # the sender waits so long for more events
+    buffer_bytes: int = 8 << 20  # with more unsent bytes, and Kafka answering, track() waits ...
     block_s: float = 1.0  # ... this long at most, then spools on
-    spool_bytes: int = 4 << 30  # unsent: beyond it track() raises SpoolFull
+    spool_bytes: int = 4 << 30  # with more unsent bytes, track() raises SpoolFull
     close_s: float = 10.0  # close() waits this long for Kafka; the rest stays in the spool
 
 
@@ -46,22 +48,23 @@ class SpoolFull(OSError):
 
 
 class Counters(NamedTuple):
-    sent: int  # events of this process that Kafka has
-    spooled: int  # events of this process that only the spool has
+    sent: int  # events of this process that are in Kafka
+    spooled: int  # events of this process that are in the spool alone
     rejected: int  # records that broke the contract
-    recovered: int  # events of earlier processes that Kafka has now
+    recovered: int  # events of earlier processes that are in Kafka now
 
 
 class Sessions:
-    """The running session of each user: (session_id, position) of the next event."""
+    """The running session of each user."""
 
-    REMEMBERED = 500_000  # users, some 150 MB; the one silent for longest is forgotten first
+    REMEMBERED = 500_000  # users, some 150 MB; the user who was silent for longest is forgotten first
 
     def __init__(self, gap_ms: int) -> None:
         self._gap_ms = gap_ms
         self._users: OrderedDict[str, tuple[bytes, int, int]] = OrderedDict()
 
     def next(self, user_id: str, ts_ms: int) -> tuple[bytes, int]:
+        """(session_id, position) of the user's next event. A new session begins after a gap."""
         session_id, position, last_ms = self._users.pop(user_id, (b"", 0, 0))
         if not session_id or ts_ms - last_ms > self._gap_ms:
             session_id, position, last_ms = uuid.uuid4().hex.encode(), 0, ts_ms
@@ -83,7 +86,7 @@ class Tracker:
         sync: bool = False,
         limits: Limits = DEFAULT,
     ):
-        """`gap_ms=None`: sessions are not this tracker's business."""
+        """With `gap_ms=None` the tracker gives no sessions."""
         self._limits, self._sync, self._pid = limits, sync, os.getpid()
         self._sessions = Sessions(gap_ms) if gap_ms is not None else None
         self._click, self._impression = Contract.of("click"), Contract.of("impression")
@@ -99,7 +102,7 @@ class Tracker:
 
     @classmethod
     def connect(cls, **options: Any) -> Self:
-        """A tracker by the settings of this machine (infra/config/settings.toml)."""
+        """A tracker with the settings of this machine (infra/config/settings.toml)."""
         from headrace.infra import paths
         from headrace.infra.settings import load
 
@@ -107,8 +110,12 @@ class Tracker:
         return cls(settings.kafka.client(), paths.home() / "spool", **({"gap_ms": settings.session.gap_ms} | options))
 
     def track(self, user_id: str, item_id: str, action: str, *, ts_ms: int | None = None, **fields: Any) -> str:
-        """Takes an event and returns its event_id. `fields`: the optional ones of schemas/click.avsc."""
-        # One random number per tracker and a count: urandom per event is a system call, see edge/spool.py.
+        """Takes an event and returns its event_id. `fields`: the optional fields of schemas/click.avsc.
+
+        Raises ContractError if the event breaks its contract, SpoolFull if Kafka has been away for too long, and
+        RuntimeError if the tracker is closed.
+        """
+        # An id is one random number per tracker and a count: urandom per event is a system call, see edge/spool.py.
         record = {
             "event_id": f"{self._id}-{next(self._count)}",
             "user_id": user_id,
@@ -122,12 +129,15 @@ class Tracker:
         return str(record["event_id"])
 
     def impression(self, *, ts_ms: int | None = None, **fields: Any) -> None:
-        """Takes one shown item: the fields of schemas/impression.avsc, `ts_ms` being now if absent."""
+        """Takes one shown item: the fields of schemas/impression.avsc. An absent `ts_ms` is now.
+
+        Raises what `track` raises.
+        """
         value = self._checked(self._impression, fields | {"ts_ms": _now_ms() if ts_ms is None else ts_ms})
         self._spool(topics.IMPRESSIONS, value)
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Waits until Kafka has every event taken so far; False if the timeout came first."""
+        """Waits until every event taken so far is in Kafka. False if the timeout came first."""
         target = self._journal.appended
         return self._shipper.wait(lambda: self._journal.sent >= target, timeout_s)
 
@@ -137,7 +147,7 @@ class Tracker:
         return Counters(journal.sent, journal.appended - journal.sent, self._rejected, recovered)
 
     def close(self) -> None:
-        """Sends what it can within `close_s`; the rest stays in the spool for the next tracker."""
+        """Sends what it can within `close_s`. The rest stays in the spool for the next tracker."""
         with self._lock:
             if self._closed or os.getpid() != self._pid:
                 return
@@ -169,7 +179,7 @@ class Tracker:
             if self._closed or os.getpid() != self._pid:
                 raise RuntimeError("the tracker is closed" if self._closed else "the tracker was made before a fork")
             if sessions:
-                # Appended to the checked bytes: a refused record must not use up a position.
+                # The session is appended to the checked bytes: a refused record must not use up a position.
                 value = b'%b,"session_id":"%b","session_position":%d}' % (value[:-1], *sessions.next(user_id, ts_ms))
             self._journal.append(frame(topic, value))
             if self._sync:

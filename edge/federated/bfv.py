@@ -1,14 +1,14 @@
 """The one place that knows the homomorphic encryption: BFV (Fan, Vercauteren 2012), by TenSEAL on Microsoft SEAL.
 
-Degree 4096, coefficient modulus of 60 + 49 bits: 109 bits is what 128-bit security allows at this degree (Albrecht et
-al. 2018, homomorphicencryption.org, table 1). SEAL encrypts under both primes and drops the second, and most of the
-noise with it: what is left is the rounding of that division, of variance (1 + 2/3 x 4096) / 12 a coefficient. A sum
-opens exactly while its noise stays below q / 2t = 2^14: 10.8 standard deviations for NODES_MAX ciphertexts, a chance
-of 2^-70.
+The degree is 4096 and the coefficient modulus has 60 + 49 bits; 128-bit security allows 109 bits at this degree
+(Albrecht et al. 2018, homomorphicencryption.org, table 1). SEAL encrypts under both primes, then drops the second one
+and most of the noise with it. The noise that is left is the rounding of that division, of variance (1 + 2/3 x 4096) /
+12 per coefficient. A sum opens exactly while its noise stays below q / 2t = 2^14. For NODES_MAX ciphertexts that is
+10.8 standard deviations, a chance of 2^-70.
 
-TenSEAL may crash the process on hostile bytes, and inflates what is compressed. So a body is the ciphertext's two
-polynomials and nothing else (udfs/federated/ciphertext.py, which also sums them); what SEAL and TenSEAL write around
-them, always the same, is made here.
+TenSEAL may crash the process on hostile bytes, and it inflates compressed ones. So a body is the ciphertext's two
+polynomials and nothing else (udfs/federated/ciphertext.py, which also sums them). SEAL and TenSEAL always write the
+same bytes around them, and this module makes these bytes.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from headrace.udfs.federated.packing import MODULUS, SLOTS, Layout
 Int = NDArray[np.int64]
 
 COEFFICIENT_BITS = (60, 49)
-NODES_MAX = 10_000  # of a sum: beyond, its noise could spoil what opens (docs/privacy.md)
+NODES_MAX = 10_000  # the noise of a sum of more nodes could spoil its result (docs/privacy.md)
 # SEAL's hash of t, q and degree.
 _LEVEL = bytes.fromhex("3dde650951477bb756c1f4750ff713acd21141fbb84f1f96d34185f6679751b6")
 
@@ -43,7 +43,7 @@ def _varint(number: int) -> bytes:
 
 
 def _header(content_bytes: int) -> bytes:
-    """Of SEAL 4: magic, its own length, version, no compression, length of all."""
+    """The header of SEAL 4: magic, its own length, version, no compression, length of all."""
     return bytes.fromhex("5ea1100403000000") + struct.pack("<Q", 16 + content_bytes)
 
 
@@ -55,14 +55,14 @@ _NO_KEYS = {"save_secret_key": False, "save_galois_keys": False, "save_relin_key
 
 
 def generate() -> tuple[bytes, bytes]:
-    """(public, secret): what a node encrypts with, and what only the key holder has."""
+    """A new pair of keys, (public, secret). Nodes encrypt with the public one; only the key holder has the secret."""
     context = _context()
     secret = context.serialize(**{**_NO_KEYS, "save_public_key": False, "save_secret_key": True})
     return context.serialize(**{**_NO_KEYS, "save_public_key": True}), secret
 
 
 def without_keys() -> bytes:
-    """The parameters alone, as TenSEAL's context: all that it takes to add."""
+    """The parameters alone, as a context of TenSEAL. They are enough to add ciphertexts."""
     context = _context()
     context.make_context_public()
     serialized: bytes = context.serialize(**_NO_KEYS, save_public_key=False)
@@ -70,11 +70,12 @@ def without_keys() -> bytes:
 
 
 def parameters(layout: Layout) -> bytes:
-    """8 bytes that differ for what cannot be added: other parameters, or numbers packed in another way."""
+    """A fingerprint of 8 bytes. It differs if ciphertexts cannot be added: other parameters, or another packing."""
     return hashlib.sha256(repr((SLOTS, COEFFICIENT_BITS, MODULUS, tuple(layout))).encode()).digest()[:8]
 
 
 def key_id(public: bytes) -> bytes:
+    """The id of a public key, 8 bytes."""
     return hashlib.sha256(public).digest()[:8]
 
 
@@ -83,7 +84,10 @@ class Encryptor:
         self._context = tenseal.context_from(public)
 
     def encrypt(self, slots: Int) -> bytes:
-        """(SLOTS,) integers in (-t/2, t/2) -> the body of a ciphertext."""
+        """Encrypts (SLOTS,) integers in (-t/2, t/2) into the body of a ciphertext.
+
+        Raises ValueError for another shape.
+        """
         if slots.shape != (SLOTS,):
             raise ValueError(f"slots must have the shape ({SLOTS},), got {slots.shape}")
         return _body(tenseal.bfv_vector(self._context, slots.tolist()))
@@ -94,12 +98,12 @@ class Decryptor:
         self._context = tenseal.context_from(secret)
 
     def decrypt(self, body: bytes) -> Int:
-        """The (SLOTS,) integers modulo t, in (-t/2, t/2)."""
+        """The (SLOTS,) integers modulo t, in (-t/2, t/2). Raises ValueError if the body is no ciphertext."""
         return np.array(_load(self._context, body).decrypt(), np.int64)
 
 
 class Adder:
-    """Sums with TenSEAL, as everybody else does; what `headrace.udfs.federated.ciphertext.add` is compared with."""
+    """Sums with TenSEAL, as everybody else does. Tests compare `headrace.udfs.federated.ciphertext.add` with it."""
 
     def __init__(self) -> None:
         self._context = tenseal.context_from(without_keys())

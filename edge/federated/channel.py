@@ -1,7 +1,7 @@
-"""Kafka as the processes of a federated round see it: records followed from the beginning, and records written at once.
+"""Kafka for the processes of a federated round: they follow records from the beginning, and write in transactions.
 
-Who follows sees committed records alone, each partition in order. Who writes does so in transactions under a name of
-its own: of two processes with one name, the older one is refused by the broker.
+A follower sees committed records alone, each partition in order. A writer has a name of its own. If two processes have
+one name, the broker refuses the older one.
 """
 
 import logging
@@ -32,6 +32,8 @@ class Told(NamedTuple):
 
 
 class TopicFollower:
+    """Reads some topics from their beginning."""
+
     def __init__(self, kafka: Kafka, names: Sequence[str]) -> None:
         self._consumer = KafkaConsumer(
             **kafka.client(),
@@ -48,8 +50,8 @@ class TopicFollower:
         self._consumer.seek_to_beginning()
 
     def poll(self, timeout_ms: int) -> list[Told]:
-        """What has come, waiting so long for the first; a record that breaks its schema is told and left out."""
-        found: list[Told] = []
+        """The new records, after at most timeout_ms. It logs and leaves out a record that breaks its schema."""
+        heard: list[Told] = []
         for part, fetched in self._consumer.poll(timeout_ms).items():
             contract = Contract.of(SCHEMAS[part.topic])
             columns, faults = contract.columns([each.value for each in fetched])
@@ -57,22 +59,24 @@ class TopicFollower:
                 if fault:
                     log.warning("a record of %s is refused: %s", part.topic, fault.detail)
                 else:
-                    found.append(Told(part.topic, dict(zip(contract.fields, row, strict=True))))
-        return found
+                    heard.append(Told(part.topic, dict(zip(contract.fields, row, strict=True))))
+        return heard
 
     def catch_up(self) -> list[Told]:
-        """Everything there is by now."""
+        """All records that are in the topics now."""
         ends = self._consumer.end_offsets(list(self._consumer.assignment()))
-        found: list[Told] = []
+        heard: list[Told] = []
         while any(self._consumer.position(part) < end for part, end in ends.items()):
-            found += self.poll(500)
-        return found
+            heard += self.poll(500)
+        return heard
 
     def close(self) -> None:
         self._consumer.close()
 
 
 class Writer:
+    """Writes records in transactions under a name of its own."""
+
     def __init__(self, kafka: Kafka, name: str) -> None:
         self._producer = KafkaProducer(
             **kafka.client(), acks="all", max_request_size=2 * MAX_BYTES, transactional_id=f"headrace-{name}"
@@ -80,7 +84,7 @@ class Writer:
         self._producer.init_transactions()
 
     def write(self, records: Iterable[Told]) -> None:
-        """All of them or none; they are there on return."""
+        """Writes all records or none; they are in Kafka on return. Raises ContractError if one breaks its schema."""
         self._producer.begin_transaction()
         for topic, record in records:
             self._producer.send(topic, key=key(topic, record), value=Contract.of(SCHEMAS[topic]).check(record))
@@ -91,7 +95,7 @@ class Writer:
 
 
 def key(topic: str, record: dict[str, Any]) -> bytes:
-    """As Flink's sinks write it, so that compaction and partitions do not depend on who wrote."""
+    """The key of a record, as Flink's sinks write it: so compaction and partitions do not depend on the writer."""
     if topic in (topics.GLOBAL_MODEL, topics.AGGREGATES):
         return b'{"model":"%s","part":%d}' % (record["model"].encode(), record["part"])
     return b'{"round":%d}' % record["round"]

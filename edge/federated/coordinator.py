@@ -1,8 +1,8 @@
 """Opens rounds, invites nodes, names the cohort, and says when a round is over; docs/federated.md has the protocol.
 
-All it knows is in Kafka: `Rounds` is a function of the topics, and what to do next is a function of `Rounds`, the wish
-and the time. So a coordinator that was killed goes on where the records end. Only which rounds
-`RoundsWish.at_most` counts is its own: those that end while it runs.
+All its knowledge is in Kafka: `Rounds` is a function of the topics, and the next step is a function of `Rounds`, the
+wish and the time. So a coordinator that was killed goes on where the records end. Only the rounds that
+`RoundsWish.at_most` counts are its own: those that end while it runs.
 """
 
 import random
@@ -27,27 +27,27 @@ from headrace.udfs.federated.mechanisms import Mechanism
 from headrace.udfs.federated.plan import RoundPlan, plan
 
 EVERYTHING = [topics.ROUNDS, topics.RECEIPTS, topics.COHORTS, topics.AGGREGATES, topics.GLOBAL_MODEL]
-QUORUM = 0.8  # of those invited, where the wish does not say
-ATTEMPTS = 16  # cohorts tried in a round that a node has spoilt
-TELL_S = 5.0  # at least between two lines of progress
+QUORUM = 0.8  # share of the invited nodes, if the wish names no quorum
+ATTEMPTS = 16  # cohorts that are tried in a round that a node has spoilt
+TELL_S = 5.0  # the least time between two lines of progress
 
 
 class RoundsWish(NamedTuple):
     """What the operator wants of a model's rounds."""
 
     model: str
-    rounds: int  # in all, those that are over already with them
+    rounds: int  # in all, including those that are over
     clip: float
-    quorum: int  # least nodes of a cohort, or of each bucket; 0: k of a bucket, QUORUM of those invited
+    quorum: int  # least nodes of a cohort, or of each bucket; 0: k per bucket, QUORUM of the invited nodes otherwise
     rule: str = "fedavg"
-    rate: float | None = None  # length of the rule's step; None: that of the rule
+    rate: float | None = None  # length of the rule's step; None: the rule's own
     sample: int = 0  # nodes invited to a round; 0: all
     buckets: bool = False  # as many as the quorum allows, for a robust rule
     deadline_ms: int = 60_000
-    grace_ms: int = 30_000  # receipts come so long after their frames: some checkpoints of Flink
-    epsilon: float | None = None  # to be spent by all the rounds; None: no noise
-    inflation: float = 1.1  # by how much rounding may raise the noise: see udfs/federated/plan.py
-    at_most: int = 0  # rounds of this run, one that is open at its start with them; 0: all that are left
+    grace_ms: int = 30_000  # how long receipts may come after their frames: some checkpoints of Flink
+    epsilon: float | None = None  # budget of all the rounds together; None: no noise
+    inflation: float = 1.1  # the largest factor by which rounding may raise the noise: see udfs/federated/plan.py
+    at_most: int = 0  # rounds of this run, including one that is open at its start; 0: all that are left
     first: int = 1  # no new round has a lower number
 
 
@@ -60,7 +60,7 @@ class Coordinator:
         self._before: set[int] = set()
 
     def begin(self) -> None:
-        """The rounds that have ended by now are not of this run."""
+        """Begins a run. The rounds that have ended before are not part of it."""
         self._before = self._ended()
 
     def is_done(self) -> bool:
@@ -70,23 +70,23 @@ class Coordinator:
         return is_enough or self.rounds.over(self.wish.model) >= self.wish.rounds
 
     def failure(self) -> str:
-        """Why a round of this run has no result. Without at_most there is none: it is tried until it has one."""
+        """Why a round of this run has no result. Empty without at_most: then rounds are tried until they have one."""
         aborted = [each for each in self._tried() if each["status"] == "aborted"] if self.wish.at_most else []
         return f"round {aborted[0]['round']} was aborted: {aborted[0]['reason']}" if aborted else ""
 
     def standing(self) -> str:
-        """What the rounds wait for, in a line."""
-        of, known = f"{self.rounds.over(self.wish.model)} of {self.wish.rounds} rounds are over", self.rounds
-        round_ = known.current(self.wish.model)
+        """One line about what the rounds wait for."""
+        over, log = f"{self.rounds.over(self.wish.model)} of {self.wish.rounds} rounds are over", self.rounds
+        round_ = log.current(self.wish.model)
         if round_ is None:
-            return of
+            return over
         number = round_["round"]
-        if number in known.opened:
-            return f"{of}; round {number} is opened, Flink has yet to fold it"
-        if cohorts := known.cohorts[number]:
+        if number in log.opened:
+            return f"{over}; round {number} is opened, Flink has yet to fold it"
+        if cohorts := log.cohorts[number]:
             count = sum(len(record["nodes"]) for record in cohorts[max(cohorts)])
-            return f"{of}; round {number} has a cohort of {count}: Flink has yet to sum it, the key holder to open it"
-        return f"{of}; round {number} has {len(known.receipts[number])} of {len(round_['invited'])} nodes"
+            return f"{over}; round {number} has a cohort of {count}: Flink has yet to sum it, the key holder to open it"
+        return f"{over}; round {number} has {len(log.receipts[number])} of {len(round_['invited'])} nodes"
 
     def _tried(self) -> list[Record]:
         return [self.rounds.rounds[number] for number in sorted(self._ended() - self._before)]
@@ -95,7 +95,7 @@ class Coordinator:
         return {number for number in self.rounds.of(self.wish.model) if self.rounds.rounds[number]["status"] != "open"}
 
     def next(self, now_ms: int) -> list[Told]:
-        """What is to be said now; Refusal if the budget does not allow the next round."""
+        """The records to write now. Raises Refusal if the budget does not allow the next round."""
         round_ = self.rounds.current(self.wish.model)
         if round_ is None:
             return [] if self.is_done() else [Told(topics.ROUNDS, self._opened(now_ms))]
@@ -139,11 +139,11 @@ class Coordinator:
     def _planned(self, length: int, nodes: int) -> RoundPlan:
         wish = self.wish
         budget = None if wish.epsilon is None else Budget(wish.epsilon, self._population.delta)
-        found = self._plans.get((wish, length, nodes))
-        if found is None:
-            found = plan(length, wish.clip, nodes, self._quorum(nodes), budget, wish.rounds, wish.inflation)
-            self._plans[wish, length, nodes] = found
-        return found
+        planned = self._plans.get((wish, length, nodes))
+        if planned is None:
+            planned = plan(length, wish.clip, nodes, self._quorum(nodes), budget, wish.rounds, wish.inflation)
+            self._plans[wish, length, nodes] = planned
+        return planned
 
     def _quorum(self, nodes: int) -> int:
         k = self._population.k
@@ -170,7 +170,7 @@ class Coordinator:
         return _cohorts(round_, 0, ready)
 
     def _another(self, round_: Record, attempt: int, reason: str) -> list[Told]:
-        """A node has spoilt the sum: leave out a share of the first cohort at a time until the rest opens."""
+        """Another cohort, if a node has spoilt the sum: it leaves out one share of the first cohort after another."""
         first = sorted({node for record in self.rounds.cohorts[round_["round"]][0] for node in record["nodes"]})
         least = max(round_["quorum"], self._population.k) * round_["buckets"]
         share = min(len(first) - least, -(-len(first) // ATTEMPTS))
@@ -193,32 +193,29 @@ def _ended(round_: Record, status: str, reason: str | None = None) -> Told:
 
 
 def first_version(model: str, parameters: NDArray[np.float32], layers: str | None) -> list[Told]:
-    """Version 0 of a global model."""
+    """The records of version 0 of a global model."""
     parts = rounds.split(parameters, "<f4")
-    common = {
-        "model": model,
-        "version": 0,
-        "round": 0,
-        "parts": len(parts),
-        "length": len(parameters),
-        "layers": layers,
-    }
+    common: Record = {"model": model, "version": 0, "round": 0, "parts": len(parts), "length": len(parameters)}
+    common["layers"] = layers
     return [Told(topics.GLOBAL_MODEL, common | {"part": n, "parameters": part}) for n, part in enumerate(parts)]
 
 
 def initial(model: str, path: Path) -> list[Told]:
-    """Version 0 from a file of arrays: .npz by name, .npy for item factors."""
+    """The records of version 0 from a file of arrays: .npz by name, .npy for item factors.
+
+    Raises HeadraceError if the file is missing.
+    """
     if not path.is_file():
         raise HeadraceError(f"--initial must name an existing file, got {str(path)!r}")
-    found = np.load(path)
-    arrays = dict(found) if path.suffix == ".npz" else {"item_factors": found}
+    content = np.load(path)
+    arrays = dict(content) if path.suffix == ".npz" else {"item_factors": content}
     layers = [(name, str(array.dtype), array.shape) for name, array in arrays.items()]
     flat = np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float32)
     return first_version(model, flat, msgspec.json.encode(layers).decode())
 
 
 class RunningCoordinator:
-    """A coordinator at Kafka: `step` it until `is_done`."""
+    """A coordinator connected to Kafka. Call `step` until `coordinator.is_done()`."""
 
     def __init__(
         self, kafka: Kafka, wish: RoundsWish, population: Population, initial: list[Told] | None = None
@@ -249,15 +246,18 @@ class RunningCoordinator:
 
 
 def serve(kafka: Kafka, wish: RoundsWish, population: Population, initial: list[Told] | None) -> int:
-    """Rounds that are over, of all; HeadraceError if one of this run has no result. Tells how far they are."""
+    """Runs rounds and prints their progress. Returns how many are over in all.
+
+    Raises HeadraceError if a round of this run has no result.
+    """
     running = RunningCoordinator(kafka, wish, population, initial)
-    told, next_s = "", 0.0
+    printed, next_s = "", 0.0
     try:
         while not running.coordinator.is_done():
             running.step()
-            if time.monotonic() >= next_s and (standing := running.coordinator.standing()) != told:
+            if time.monotonic() >= next_s and (standing := running.coordinator.standing()) != printed:
                 print(standing, flush=True)
-                told, next_s = standing, time.monotonic() + TELL_S
+                printed, next_s = standing, time.monotonic() + TELL_S
     finally:
         running.close()
     if why := running.coordinator.failure():

@@ -1,9 +1,9 @@
 """The default ClientApp: federated collaborative filtering (Ammad-ud-din et al. 2019, arXiv:1901.09888).
 
-The users' vectors are solved on the node and stay there; what is answered is the global item factors, one step down the
-gradient of these users' loss. An ordinary Flower app: `flwr run` could run it as well.
+The app solves the users' vectors on the node, where they stay. It answers with the global item factors, one step down
+the gradient of these users' loss. It is an ordinary Flower app, which `flwr run` could also run.
 
-    node_config   data: see edge/federated/local_data; items: a JSON array of item ids, the rows of the model
+    node_config   data: see edge/federated/local_data.py; items: a JSON array of item ids, the rows of the model
     run_config    alpha, reg, unobserved, nu: of headrace.udfs.factors.als.ials; rate: length of the step
 """
 
@@ -32,8 +32,7 @@ def train(message: Message, context: Context) -> Message:
     rows = read(str(context.node_config["data"]), {item: row for row, item in enumerate(items)})
     Y = message.content["arrays"][FACTORS].numpy()
     if len(Y) != len(items):
-        message_ = f"items must name the {len(Y)} rows of the model, got {len(items)}"
-        raise ValueError(message_)
+        raise ValueError(f"items must name the {len(Y)} rows of the model, got {len(items)}")
     after = (Y + rate * descent(Y, rows, als.ials(**settings))).astype(np.float32)
     content = {
         "arrays": ArrayRecord({FACTORS: Array(after)}),

@@ -1,7 +1,7 @@
-"""The only process with the secret key: opens one cohort a round, ever, or says why not (docs/federated.md).
+"""The only process with the secret key: it opens at most one cohort of a round, or says why not (docs/federated.md).
 
-It reads `rounds` and `sums`, never `gradients`, and believes neither the coordinator nor Flink: how few nodes may be
-opened, the budget and the nodes' keys are its own. A sum proves by its tag that it holds each claimed node once.
+It reads `rounds` and `sums`, never `gradients`, and trusts neither the coordinator nor Flink: the least number of
+nodes, the budget and the nodes' keys are its own. A sum proves by its tag that it holds each claimed node once.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ from headrace.udfs.federated import accountant, packing, rounds
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum, Disjoint
 
 log = logging.getLogger(__name__)
-ATTEMPTS_MAX = 32  # cohorts of a round whose tags are tried: each says one bit of who spoilt it
+ATTEMPTS_MAX = 32  # cohorts of a round whose tags are tried: each answer reveals one bit about who spoilt the sum
 EVERYTHING = [topics.ROUNDS, topics.SUMS, topics.AGGREGATES]
 Record = dict[str, Any]
 Claim = dict[tuple[int, int], Record]  # by (bucket, chunk): the sums of one attempt
 
 
 class SumRefused(Exception):
-    """One line: the rule and what broke it."""
+    """A sum that may not be opened. Its text is one line: the rule, and what broke it."""
 
 
 class OpenedSums(NamedTuple):
@@ -41,7 +41,7 @@ class OpenedSums(NamedTuple):
 
 
 class KeyHolder:
-    """Decides; reads and writes nothing but its ledger."""
+    """Decides what is opened. It reads and writes nothing but its ledger."""
 
     def __init__(
         self, population: Population, tags: dict[str, bytes], secrets: dict[str, bytes], ledger: Ledger
@@ -68,7 +68,7 @@ class KeyHolder:
             self._claims.pop((record["round"], record["attempt"]), None)
 
     def answers(self, now_ms: int) -> Iterable[list[Record]]:
-        """The records of each attempt that is complete and has no answer yet."""
+        """Yields the records that answer an attempt, for each attempt that is complete and has no answer yet."""
         for name in sorted(self._claims.keys() - self._answered):
             claim, round_ = self._claims[name], self._rounds.get(name[0])
             if round_ is None or not _is_complete(claim):
@@ -83,7 +83,7 @@ class KeyHolder:
             yield records
 
     def open(self, round_: Record, claim: Claim, now_ms: int) -> OpenedSums:
-        """The sums, once they are charged; or SumRefused, and nothing is charged."""
+        """Opens the sums of a claim, after they are charged. Raises SumRefused, and then nothing is charged."""
         cohorts = self._cohorts(round_, claim)
         digest = _digest(claim)
         before = self._ledger.openings.get(round_["round"])
@@ -137,7 +137,7 @@ class KeyHolder:
             raise SumRefused(f"budget: {why}")
 
     def _total(self, round_: Record, claim: Claim, bucket: int, nodes: list[str]) -> Any:
-        """The integers of a bucket, if its tags are those of exactly these nodes."""
+        """The integers of a bucket, (length,). Raises SumRefused unless its tags are those of exactly these nodes."""
         number, layout = round_["round"], rounds.layout(round_)
         if self._failed.get(number, 0) >= ATTEMPTS_MAX:
             raise SumRefused(f"attempts: must be <= {ATTEMPTS_MAX} cohorts with a wrong tag")
@@ -164,18 +164,18 @@ class KeyHolder:
         return Opening(round_["round"], attempt, self._population.name, digest, parts, nodes, epsilon, now_ms)
 
     def _published(self, round_: Record, attempt: int, opened: OpenedSums) -> list[Record]:
-        told = self._common(round_, attempt) | {"status": "opened", "epsilon": opened.opening.epsilon}
-        told["parts"] = rounds.parts(round_["length"])
+        common = self._common(round_, attempt) | {"status": "opened", "epsilon": opened.opening.epsilon}
+        common["parts"] = rounds.parts(round_["length"])
         return [
-            told | {"bucket": bucket, "nodes": each.nodes, "part": part, "values": values}
+            common | {"bucket": bucket, "nodes": each.nodes, "part": part, "values": values}
             for bucket, each in enumerate(opened.buckets)
             for part, values in enumerate(rounds.split(each.total, "<i8"))
         ]
 
     def _refused(self, round_: Record, attempt: int, reason: str) -> Record:
         spent = _bounded(accountant.epsilon(self._ledger.spent(self._population.name), self._population.delta))
-        told = {"status": "refused", "epsilon": spent, "bucket": 0, "nodes": 0, "part": 0, "parts": 0, "reason": reason}
-        return self._common(round_, attempt) | told
+        own = {"status": "refused", "epsilon": spent, "bucket": 0, "nodes": 0, "part": 0, "parts": 0, "reason": reason}
+        return self._common(round_, attempt) | own
 
     def _common(self, round_: Record, attempt: int) -> Record:
         names = ("round", "buckets", "model", "version", "rule", "scale")
@@ -187,7 +187,7 @@ def _bounded(epsilon: float) -> float | None:
 
 
 def _is_complete(claim: Claim) -> bool:
-    """By its own words."""
+    """Whether the claim has as many sums as it says."""
     first = next(iter(claim.values()))
     return bool(len(claim) >= first["buckets"] * first["chunks"])
 
@@ -204,6 +204,7 @@ def _digest(claim: Claim) -> str:
 
 
 def of_home() -> KeyHolder:
+    """The key holder whose files are in the home. Raises HeadraceError if there is no population."""
     folder = federated_files.holder()
     secrets = {path.stem: path.read_bytes() for path in folder.glob("*.secret")}
     tags = federated_files.Keys(folder / federated_files.TAGS).current()
@@ -211,7 +212,7 @@ def of_home() -> KeyHolder:
 
 
 def serve(kafka: Kafka, poll_ms: int = 200) -> None:
-    """For ever."""
+    """Answers sums without an end."""
     holder, writer, follower = of_home(), Writer(kafka, "key-holder"), TopicFollower(kafka, EVERYTHING)
     for told in follower.catch_up():
         holder.hear(told)

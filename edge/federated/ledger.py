@@ -1,7 +1,7 @@
-"""What was opened, for ever: a line of JSON an opening, synced to disk before its result leaves the key holder.
+"""What was ever opened: one line of JSON per opening, synced to disk before its result leaves the key holder.
 
-A crash before the line was whole has charged nothing and published nothing. A crash after it has charged once: the
-holder finds the line, opens the same sums again, and only those, and publishes what it would have published.
+A crash before the line is whole charges nothing and publishes nothing. A crash after it has charged once: the holder
+finds the line, opens the same sums again, and only those, and publishes what it would have published.
 """
 
 import os
@@ -20,7 +20,7 @@ class Opening(msgspec.Struct, frozen=True):
     digest: str  # of the cohort and the ciphertexts
     parts: list[DiscreteGaussianSum]
     nodes: int
-    epsilon: float | None  # of the population, this opening with it; None: without bound
+    epsilon: float | None  # spent by the population, including this opening; None: without bound
     at_ms: int
 
     def mechanism(self) -> Mechanism:
@@ -40,10 +40,11 @@ class Ledger:
             self._remember(msgspec.json.decode(line, type=Opening))
 
     def spent(self, population: str) -> list[Mechanism]:
+        """The mechanisms of all openings of a population."""
         return [each.mechanism() for each in self.openings.values() if each.population == population]
 
     def charge(self, opening: Opening) -> None:
-        """On disk when it returns."""
+        """Writes an opening; it is on disk on return. Raises ValueError if its round was charged before."""
         if opening.round in self.openings:
             raise ValueError(f"round must be charged once, got {opening.round} again")
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

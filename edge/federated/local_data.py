@@ -1,9 +1,9 @@
 """A node's own interactions, from a file or a database that never leaves it.
 
-    shop.csv       with a header that names user_id and item_id; lines of clicks, in any order
+    shop.csv       a header that names user_id and item_id, then lines of clicks in any order
     shop.db        SQLite with a table `events` that has these columns; or `shop.db?table=purchases`
 
-Items that the global model does not know are left out. Many clicks of a user on an item count as one.
+Items that the global model does not have are left out. Many clicks of a user on an item count as one.
 """
 
 import csv
@@ -22,7 +22,10 @@ Pair = tuple[str, str]  # user, item
 
 
 def read(place: str, items: dict[str, int]) -> Rows:
-    """items: their rows in the model."""
+    """The interactions, one row per user. items: the row of each item in the model.
+
+    Raises HeadraceError if the file is missing or has other columns.
+    """
     name, _, table = place.partition("?table=")
     path = Path(name)
     if not path.is_file():
@@ -49,6 +52,7 @@ def _database(path: Path, table: str) -> Iterator[Pair]:
 
 
 def rows(pairs: Iterable[tuple[str, int]]) -> Rows:
+    """One sparse row per user, in the order of their ids, with strength 1 for each item."""
     distinct = sorted(set(pairs))
     users = np.array([user for user, _ in distinct], dtype=object)
     starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.empty(0, np.int64)

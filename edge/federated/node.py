@@ -1,9 +1,9 @@
-"""A node: trains on data that stays with it, and sends what is left of its update after clip, noise and encryption.
+"""A node trains on data that stays with it, and sends its update after clip, noise and encryption.
 
     train > clip > rotate > scale > round at random > its share of noise > pack > encrypt > MAC > seal on disk > send
 
-It trusts nobody with its users: the population's budget and the public key are its own copies, and a round whose terms
-would spend more than the budget, were it opened, gets nothing from it.
+It trusts nobody with its users. It has its own copies of the population's budget and the public key. It sends nothing
+to a round that would spend more than the budget if it were opened.
 """
 
 import logging
@@ -34,11 +34,11 @@ Record = dict[str, Any]
 
 
 class RoundRefused(Exception):
-    """Why this node sends nothing to a round: the rule and what broke it."""
+    """Why this node sends nothing to a round. Its text is the rule, and what broke it."""
 
 
 class Node:
-    """One node; `hear` what Kafka says, `frames` to send now."""
+    """One node: `frames` returns what it sends to a round."""
 
     def __init__(self, name: str, population: Population, train: Train, folder: Path) -> None:
         self.name, self._population, self._train = name, population, train
@@ -49,7 +49,7 @@ class Node:
         self._refused: set[int] = set()
 
     def frames(self, round_: Record, model: NDArray[np.float32], now_ms: int) -> list[bytes]:
-        """Of an open round, the same however often it is asked; none if it takes no part or has sent them."""
+        """The frames to send to an open round, the same in each call. Empty if it takes no part or has sent them."""
         number = round_["round"]
         if not self._is_taken(round_):
             if number in self._refused or self.name not in round_["invited"] or now_ms > round_["deadline_ms"]:
@@ -74,7 +74,7 @@ class Node:
         before = shaped(model, layers or [("parameters", "float32", [round_["length"]])])
         try:
             after = self._train(before, round_["round"])
-        except Exception as error:  # of an app that we did not write; the node goes on with the next round
+        except Exception as error:  # the app is not ours, it may raise anything; the node goes on with the next round
             raise RoundRefused(f"app: {describe(error)}") from error
         update = flat(after) - flat(before)
         frames = self.encrypted(round_, layout, update)
@@ -83,6 +83,7 @@ class Node:
         self._taken[taken.round] = taken
 
     def encrypted(self, round_: Record, layout: packing.Layout, update: NDArray[np.float64]) -> list[bytes]:
+        """The frames of an update (length,), one per chunk, after everything that protects it."""
         number = round_["round"]
         values = self.protected(round_, update)
         tags = np.array([packing.tag(self._tag, number, chunk) for chunk in range(round_["chunks"])], np.int64)
@@ -121,7 +122,7 @@ class Node:
 
 
 class Listener:
-    """What a node knows of rounds and the model."""
+    """What a node knows about rounds and the model."""
 
     def __init__(self) -> None:
         self.rounds: dict[int, Record] = {}
@@ -141,7 +142,7 @@ class Listener:
         return {number for number, record in self.rounds.items() if record["status"] != "open"}
 
     def current(self) -> tuple[Record, NDArray[np.float32]] | None:
-        """The open round and the model that it begins from, when both are here."""
+        """The open round and the model from which it begins, (length,). None until both have arrived."""
         newest = self.rounds.get(max(self.rounds, default=0))
         if newest is None or newest["status"] != "open":
             return None
@@ -152,7 +153,7 @@ class Listener:
 
 
 class RunningNodes:
-    """Some nodes of one process at Kafka; on a device it is one."""
+    """The nodes of one process, connected to Kafka. A device has one."""
 
     def __init__(self, kafka: Kafka, nodes: list[Node]) -> None:
         self._nodes, self._listener = nodes, Listener()
@@ -161,7 +162,7 @@ class RunningNodes:
         self._hear(self._follower.catch_up())
 
     def step(self, timeout_ms: int = 200) -> int:
-        """Frames sent."""
+        """Takes part in the open round, and returns how many frames were sent."""
         self._hear(self._follower.poll(timeout_ms))
         current = self._listener.current()
         if current is None:
@@ -195,7 +196,7 @@ class RunningNodes:
 
 
 def serve(kafka: Kafka, node: Node) -> None:
-    """For ever."""
+    """Takes part in rounds without an end."""
     running = RunningNodes(kafka, [node])
     while True:
         running.step()

@@ -1,9 +1,9 @@
-"""What a node has drawn noise for: sealed on disk before the first byte leaves, sent as it is after any crash.
+"""The frames for which a node has drawn noise: sealed on disk before any byte leaves, sent unchanged after a crash.
 
     {node}/sealed/{round}/      the frames of a round, named by chunk; `sent` beside them once Kafka has them all
-    {node}/taken.jsonl          a line a round that was sealed: what it may have cost this node's users
+    {node}/taken.jsonl          one line per sealed round: what it may have cost this node's users
 
-A round is sealed once. Had it been sealed twice, with fresh noise, whoever saw both could average the noise away.
+A round is sealed once. If it were sealed twice, with fresh noise, anybody who saw both could average the noise away.
 """
 
 import os
@@ -18,14 +18,14 @@ from headrace.infra import durable
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum
 
 SENT = "sent"
-UNKNOWN_MS = 0  # in lines of before this was kept
+UNKNOWN_MS = 0  # in lines of older versions, which did not keep opened_ms
 
 
 class Taken(msgspec.Struct, frozen=True):
     round: int
     population: str
     mechanism: DiscreteGaussianSum
-    opened_ms: int = UNKNOWN_MS  # tells the round from another of its number, after Kafka was lost
+    opened_ms: int = UNKNOWN_MS  # distinguishes the round from another of the same number, after Kafka was lost
 
 
 class Sealed(NamedTuple):
@@ -37,16 +37,19 @@ class Folder:
     def __init__(self, node: Path) -> None:
         self._sealed, self._log = node / "sealed", node / "taken.jsonl"
         self._sealed.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for draft in self._sealed.glob(".draft-*"):  # of a crash before anything was sealed
+        for draft in self._sealed.glob(".draft-*"):  # left by a crash before the round was sealed
             shutil.rmtree(draft)
 
     def taken(self) -> list[Taken]:
-        """Rounds that were sealed; a line that a crash cut short belongs to none."""
+        """The rounds that were sealed. A line that a crash cut short does not count."""
         lines = self._log.read_bytes().split(b"\n")[:-1] if self._log.is_file() else []
         return [msgspec.json.decode(line, type=Taken) for line in lines if line]
 
     def seal(self, taken: Taken, frames: list[bytes]) -> None:
-        """On disk when it returns: first that the round is taken, then its frames."""
+        """Writes that the round is taken, then its frames; both are on disk on return.
+
+        Raises ValueError if the round was sealed before.
+        """
         if any(each.round == taken.round for each in self.taken()):
             raise ValueError(f"round must be sealed once, got {taken.round} again")
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=self._sealed))
@@ -62,6 +65,7 @@ class Folder:
         durable.write(self._log, whole + msgspec.json.encode(taken) + b"\n")
 
     def of(self, number: int) -> Sealed | None:
+        """The frames of a round, in the order of chunks. None if it is not sealed here."""
         folder = self._sealed / str(number)
         if not folder.is_dir():
             return None
@@ -72,7 +76,7 @@ class Folder:
         durable.write(self._sealed / str(number) / SENT, b"")
 
     def forget(self, ended: set[int]) -> None:
-        """Frames of rounds that are over."""
+        """Removes the frames of rounds that are over."""
         for name in os.listdir(self._sealed):
             if name.isdigit() and int(name) in ended:
                 shutil.rmtree(self._sealed / name)

@@ -1,7 +1,7 @@
-"""Keys and ids for a population of nodes, made once by whoever sets it up, then handed to their owners.
+"""Keys and ids for a population of nodes. Whoever sets it up makes them once, then hands them to their owners.
 
-Each node shares one key with Flink, which authenticates its frames, and another with the key holder, which tells whose
-updates a sum holds. Provisioning again adds nodes and leaves what is there as it is.
+Each node shares one key with Flink, which authenticates its frames. It shares another with the key holder, who checks
+by it whose updates a sum holds. To provision again adds nodes and changes no earlier one.
 """
 
 import math
@@ -20,12 +20,12 @@ POPULATION = "population.json"
 
 
 class Population(msgspec.Struct, frozen=True):
-    """What everybody may know. The key holder and each node keep copies of their own, and go by those."""
+    """What everybody may know. The key holder and each node keep copies of their own, and trust these alone."""
 
     name: str
     nodes: list[str]
     k: int  # no sum of fewer nodes is opened
-    epsilon: float | None  # that may ever be spent; None: without bound, so that rounds without noise are opened, too
+    epsilon: float | None  # the whole budget; None: no bound, so that rounds without noise are opened too
     delta: float
     key_id: str  # of the newest public key
 
@@ -34,6 +34,7 @@ class Population(msgspec.Struct, frozen=True):
 
 
 def read(folder: Any) -> Population:
+    """The population in a folder. Raises HeadraceError if there is none."""
     path = folder / POPULATION
     if not path.is_file():
         raise HeadraceError(f"no population in {path}: `headrace federated provision N` makes one")
@@ -41,7 +42,10 @@ def read(folder: Any) -> Population:
 
 
 def provision(count: int, name: str, k: int, epsilon: float, delta: float) -> Population:
-    """`count` nodes in all."""
+    """Makes the keys of a population of `count` nodes in all, and writes them to the folders of their owners.
+
+    Raises HeadraceError unless 2 <= k <= count, epsilon > 0 and 0 < delta < 1.
+    """
     if not 2 <= k <= count:
         raise HeadraceError(f"k must be from 2 to the {count} nodes, got {k}")
     if not (epsilon > 0 and 0 < delta < 1):
@@ -50,8 +54,8 @@ def provision(count: int, name: str, k: int, epsilon: float, delta: float) -> Po
     keys = {node: _keys(node) for node in nodes}
     _write(federated_files.aggregator() / federated_files.MACS, {node: each["mac"] for node, each in keys.items()})
     _write(federated_files.holder() / federated_files.TAGS, {node: each["tag"] for node, each in keys.items()})
-    known = federated_files.holder() / POPULATION
-    key_id = read(federated_files.holder()).key_id if known.is_file() else _new_key()
+    before = federated_files.holder() / POPULATION
+    key_id = read(federated_files.holder()).key_id if before.is_file() else _new_key()
     population = Population(name, nodes, k, epsilon if math.isfinite(epsilon) else None, delta, key_id)
     _announce(population)
     return population
@@ -65,7 +69,7 @@ def _keys(node: str) -> dict[str, str]:
 
 
 def rotate() -> str:
-    """A new pair of keys for the rounds to come; the one before stays for the round that is open. The new key's id."""
+    """Makes a new pair of keys for future rounds, and returns its id. The pair before stays for the open round."""
     population = read(federated_files.holder())
     for path in federated_files.holder().glob("*.secret"):
         if path.stem != population.key_id:

@@ -1,4 +1,4 @@
-"""What the topics say of the rounds: all that a coordinator knows."""
+"""What the topics say about the rounds, which is all that a coordinator knows."""
 
 import math
 from collections import defaultdict
@@ -14,6 +14,8 @@ Record = dict[str, Any]
 
 
 class Rounds:
+    """The state of all rounds and models, from the records in the order of their topics."""
+
     def __init__(self) -> None:
         self.rounds: dict[int, Record] = {}
         self.receipts: dict[int, dict[str, int]] = defaultdict(dict)
@@ -55,19 +57,20 @@ class Rounds:
             self.models[model] = record
 
     def current(self, model: str) -> Record | None:
-        """The round that is open."""
+        """The open round of a model, if there is one."""
         newest = max(self.of(model), default=0)
         return self.rounds[newest] if newest and self.rounds[newest]["status"] == "open" else None
 
     def of(self, model: str) -> Iterator[int]:
+        """The numbers of a model's rounds."""
         return (number for number, record in self.rounds.items() if record["model"] == model)
 
     def over(self, model: str) -> int:
-        """Rounds with a result."""
+        """How many rounds of a model have a result."""
         return sum(self.rounds[number]["status"] == "closed" for number in self.of(model))
 
     def spent(self, population: str) -> list[Mechanism]:
-        """Of each round that was opened, or may be yet."""
+        """The mechanism of each round of a population that was opened, or may still be."""
         counted = [
             record
             for number, record in self.rounds.items()
@@ -77,5 +80,6 @@ class Rounds:
 
 
 def charge(round_: Record) -> Mechanism:
+    """What a round costs if its sums are opened."""
     part = rounds.mechanism(round_)
     return part if round_["buckets"] == 1 else Disjoint((part,) * round_["buckets"])

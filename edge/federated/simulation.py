@@ -1,7 +1,7 @@
 """`headrace federated simulate`: a population on one machine, through the real Kafka, job and key holder.
 
-The key holder is a process of its own, as it must be; the coordinator runs here, and so do all nodes, one after
-another, each with a few made-up users who like the items of one of four tastes.
+The key holder is a process of its own, as it must be. The coordinator runs here, and so do all nodes, one after
+another. Each node has a few made-up users, who like the items of one of four tastes.
 """
 
 import shutil
@@ -63,8 +63,8 @@ def run(settings: Settings, size: Size, k: int, epsilon: float, delta: float, co
 def _watch(
     running: coordinator.RunningCoordinator, nodes: node.RunningNodes, population: Population, console: Console
 ) -> None:
-    """Until all rounds are over, with what has been spent of the budget."""
-    wish, known = running.coordinator.wish, running.coordinator.rounds
+    """Runs until all rounds are over, and shows their progress and the spent budget."""
+    wish, log = running.coordinator.wish, running.coordinator.rounds
     columns = TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, console=console) as progress:
         rounds_bar = progress.add_task("rounds that are over", total=wish.rounds)
@@ -74,28 +74,29 @@ def _watch(
         while not running.coordinator.is_done():
             running.step()
             nodes.step()
-            round_ = known.current(wish.model)
-            if known.over(wish.model) > over:
-                over = known.over(wish.model)
+            round_ = log.current(wish.model)
+            if log.over(wish.model) > over:
+                over = log.over(wish.model)
                 progress.console.print(
-                    f"round {over} of {wish.rounds}: epsilon {known.epsilon:.2f} of {population.epsilon:g}"
+                    f"round {over} of {wish.rounds}: epsilon {log.epsilon:.2f} of {population.epsilon:g}"
                 )
-            progress.update(rounds_bar, completed=known.over(wish.model))
-            progress.update(nodes_bar, completed=len(known.receipts[round_["round"]]) if round_ else 0)
-            progress.update(spent_bar, completed=round(known.epsilon, 2))
-    failed = [
-        record["reason"] for record in known.rounds.values() if record["model"] == wish.model and record["reason"]
-    ]
-    console.print(f"{known.over(wish.model)} rounds; epsilon {known.epsilon:.2f} of {population.epsilon:g} is spent")
-    for reason in failed:
+            progress.update(rounds_bar, completed=log.over(wish.model))
+            progress.update(nodes_bar, completed=len(log.receipts[round_["round"]]) if round_ else 0)
+            progress.update(spent_bar, completed=round(log.epsilon, 2))
+    reasons = [record["reason"] for record in log.rounds.values() if record["model"] == wish.model and record["reason"]]
+    console.print(f"{log.over(wish.model)} rounds; epsilon {log.epsilon:.2f} of {population.epsilon:g} is spent")
+    for reason in reasons:
         console.print(f"a round was aborted: {reason}")
 
 
 def _population(nodes: int, k: int, epsilon: float, delta: float) -> Population:
-    """A new one each time, so that each has a budget, and nothing left of the one before."""
-    known = federated_files.holder() / provisioning.POPULATION
+    """A new population for each simulation, with a budget of its own. It removes the one before.
+
+    Raises HeadraceError if the home holds a population that no simulation made.
+    """
+    before = federated_files.holder() / provisioning.POPULATION
     if federated_files.root().exists():
-        if not (known.is_file() and provisioning.read(federated_files.holder()).name.startswith("simulation-")):
+        if not (before.is_file() and provisioning.read(federated_files.holder()).name.startswith("simulation-")):
             raise HeadraceError(f"{federated_files.root()} is not of a simulation: simulate with another HEADRACE_HOME")
         shutil.rmtree(federated_files.root())
     return provisioning.provision(nodes, f"simulation-{int(time.time())}", k, epsilon, delta)
@@ -121,6 +122,7 @@ def _node(name: str, number: int, population: Population, items: list[str]) -> n
 
 
 def likes(number: int, items: int) -> Iterator[tuple[str, int]]:
+    """Yields (user, index of an item that the user likes) for the users of node `number`."""
     rng = np.random.default_rng(number)
     for user in range(USERS):
         taste = int(rng.integers(TASTES))
@@ -131,6 +133,7 @@ def likes(number: int, items: int) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def key_holder() -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs a key holder in a process of its own while the block lasts."""
     log = paths.logs() / "key-holder.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

@@ -1,13 +1,13 @@
-"""Simulated shoppers in front of the read SDK: they are shown lists and click by their hidden tastes
-(edge/shoppers/simulator).
+"""Simulated shoppers in front of the read SDK: they see lists, and click by their hidden tastes.
 
     >>> loop = ClosedLoop(shop, arms(shop, redis, tracker, chooser), tracker, seed=1)   # doctest: +SKIP
     >>> seen = loop.step()                                                              # doctest: +SKIP
     >>> seen.arm, seen.clicked, round(seen.expected, 2), round(seen.best, 2)            # doctest: +SKIP
     ('popular', ('item-7',), 0.18, 0.71)
 
-The arm of each slate is drawn anew, so all arms meet the same shoppers in the same seconds and no arm's click rate is
-helped by who came when. Clicks go through the tracker with the slate's impression_id, as a shop's would.
+edge/shoppers/simulator.py makes the shoppers. The arm of each slate is drawn again. So all arms meet the same shoppers
+in the same seconds, and no arm's click rate depends on who came when. Clicks go through the tracker with the slate's
+impression_id, like those of a real shop.
 """
 
 from collections import deque
@@ -31,24 +31,25 @@ Z_95 = 1.96
 
 
 class Outcome(NamedTuple):
-    """One slate. The last three are click rates, of its items alone."""
+    """One slate, and what its shopper did. The last three are click rates of its items."""
 
     arm: str
     shown: Shown
     clicked: tuple[str, ...]
     rate: float
     expected: float  # by the shopper's hidden probabilities: the rate without the luck of the draw
-    best: float  # of the slate that the shopper would most likely click
+    best: float  # the expected rate of the best slate for this shopper
 
 
 class Rate(NamedTuple):
-    """The mean of what slates showed. Slates are drawn apart from each other, the items of one slate are not."""
+    """The mean rate of slates. Slates are drawn independently, the items of one slate are not."""
 
     slates: int = 0
     total: float = 0.0
     squares: float = 0.0
 
     def seen(self, rate: float) -> Self:
+        """With one more slate of this rate."""
         return self._replace(slates=self.slates + 1, total=self.total + rate, squares=self.squares + rate * rate)
 
     def merge(self, other: Self) -> Self:
@@ -62,7 +63,7 @@ class Rate(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """Of the 95 % interval around the mean; 1 while fewer than two slates are known."""
+        """Half the width of the 95 % interval around the mean. 1 while there are fewer than two slates."""
         if self.slates < 2:
             return 1.0
         variance = max(self.squares - self.total * self.mean, 0.0) / (self.slates - 1)
@@ -70,7 +71,7 @@ class Rate(NamedTuple):
 
 
 def arms(shop: Shop, redis: "Redis", tracker: Tracker, chooser: Chooser, **options: Any) -> dict[str, Recommendations]:
-    """A bandit, the popular list as it is, and chance: three ways to show items of one list, by name."""
+    """Three ways to show items of one list, by name: a bandit, the popular list as it is, and chance."""
     options |= {"catalogue": {item.item_id: {"category": item.category} for item in shop.items}}
     options |= {"sources": ("popular",), "candidates": len(shop.items)}
     chance = Chooser(policy("uniform"), exploration=0.0, new_exposure=0.0)
@@ -82,7 +83,10 @@ def arms(shop: Shop, redis: "Redis", tracker: Tracker, chooser: Chooser, **optio
 
 
 class ClosedLoop:
-    """So many shoppers are `inside` at a time. Each is shown `visit` slates, then who has been away longest comes."""
+    """Shows slates to shoppers: `inside` of them at a time, `visit` slates to each.
+
+    After a visit, the shopper who has been away longest comes in.
+    """
 
     def __init__(
         self,
@@ -91,7 +95,7 @@ class ClosedLoop:
         tracker: Tracker,
         *,
         seed: int,
-        prefix: str = "",  # of user ids: shoppers of another run are not these
+        prefix: str = "",  # of user ids, so that the shoppers of two runs differ
         inside: int = 60,
         visit: int = 8,
         slate: int = 5,
@@ -128,7 +132,7 @@ class ClosedLoop:
         return Outcome(name, shown, clicked, rate, expected, float(best.mean()))
 
     def _chances(self, shopper: Shopper, shown: Shown) -> Vector:
-        """Of a click on each item shown; an item that this shop does not have, of another version, gets none."""
+        """The probability of a click on each shown item. An item of another version, which the shop lacks, gets 0."""
         items = [self._items.get(entry.item) for entry in shown.items]
         return np.array([shopper.click_probability(item) if item else 0.0 for item in items])
 

@@ -1,4 +1,4 @@
-"""Progress of a stream: a rich bar with rate and time left on a terminal, a plain line every few seconds elsewhere."""
+"""Shows the progress of a stream: on a terminal a rich bar with rate and time left, elsewhere a line now and then."""
 
 import sys
 import threading
@@ -23,7 +23,7 @@ BAR_EVERY_S, LINE_EVERY_S = 0.2, 5.0
 
 
 class Meter:
-    """Counts in `done`, a plain attribute: updating a bar per event would cost more than sending it."""
+    """A counter with a display. The caller adds to `done`, a plain attribute: a bar update costs more than an event."""
 
     def __init__(self, what: str, total: int | None, stream: TextIO | None = None) -> None:
         self.done = 0
@@ -59,8 +59,8 @@ class Meter:
 
     def _line(self) -> str:
         rate = self.done / self.seconds
-        of = f" of {self._total:,}, {(self._total - self.done) / rate:,.0f} s left" if self._total and rate else ""
-        return f"{self._what}: {self.done:,}{of}, {rate:,.0f} events/s"
+        rest = f" of {self._total:,}, {(self._total - self.done) / rate:,.0f} s left" if self._total and rate else ""
+        return f"{self._what}: {self.done:,}{rest}, {rate:,.0f} events/s"
 
     def _until_over(self, every_s: float, show: Callable[[], None]) -> None:
         while not self._over.wait(every_s):

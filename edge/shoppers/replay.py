@@ -1,12 +1,13 @@
-"""Clicks -> topic `clicks`, as fast as possible or in time with their own clock.
+"""Sends clicks to the topic `clicks`, as fast as possible or at the pace of their own clock.
 
     >>> clicks = open_dataset("movielens", Path("ml-100k"))                  # doctest: +SKIP
     >>> replay(clicks, bulk_producer(settings.kafka.client()), limit=1000)   # doctest: +SKIP
     ReplayReport(sent=1000, seconds=0.2, left_out={})
 
-It goes past the tracker: records of a file have ids and times of their own and can be read again after a crash, so they
-need no spool and no sessions. A click costs 36-46 us of CPU, 22 of them in kafka-python's send (42 k/s alone). What
-matters are batches of 256 KiB (with the default 16 KiB: 24 k/s) and a linger long enough to fill them.
+A replay does not use the tracker. Records of a file have ids and times of their own and can be read again after a
+crash, so they need no spool and no sessions. A click costs 36-46 us of CPU, 22 of them in kafka-python's send (42 k/s
+alone). It matters that batches are 256 KiB (with the default 16 KiB: 24 k/s) and that linger is long enough to fill
+them.
 """
 
 import time
@@ -33,7 +34,7 @@ BULK: dict[str, Any] = {
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
-FLUSH_EVERY = 20_000  # records; the client itself puts no bound on what it buffers
+FLUSH_EVERY = 20_000  # records; the client itself does not bound its buffer
 AHEAD_S = 0.002  # sleeping for less costs more than it gains
 
 _check = Contract.of("click").check
@@ -46,7 +47,10 @@ class ReplayReport(NamedTuple):
 
 
 def bulk_producer(client: dict[str, Any], linger_ms: int = 100) -> KafkaProducer:
-    """KafkaError or OSError if the brokers do not answer or the topic is missing. In real time, linger less."""
+    """A producer for many records. For a replay in real time, linger less.
+
+    Raises KafkaError or OSError if the brokers do not answer or the topic is missing.
+    """
     producer = connect(BULK | client | {"linger_ms": linger_ms})
     if not producer.partitions_for(topics.CLICKS):
         raise UnknownTopicOrPartitionError(topics.CLICKS)
@@ -61,7 +65,10 @@ def replay(
     limit: int | None = None,
     shift_to_now: bool = False,
 ) -> ReplayReport:
-    """`speedup` 60 plays an hour in a minute, None knows no clock. `shift_to_now`: the newest click is now."""
+    """Sends the first `limit` clicks. A `speedup` of 60 plays an hour in a minute; without one, it waits for nothing.
+
+    With `shift_to_now` the newest click happens now. Raises ValueError unless speedup > 0.
+    """
     if speedup is not None and speedup <= 0:
         raise ValueError(f"speedup must be > 0, got {speedup}")
     total = clicks.rows if limit is None else min(limit, clicks.rows)
@@ -75,13 +82,14 @@ def replay(
 
 
 def shifted(records: Iterable[Click], by_ms: int) -> Iterator[Click]:
+    """Yields the records with later times."""
     for record in records:
         record["ts_ms"] += by_ms
         yield record
 
 
 def paced(records: Iterable[Click], speedup: float, retime: bool = False) -> Iterator[Click]:
-    """Yields each record at its time; with `retime` its ts_ms is that moment, so gaps shrink by the speed-up."""
+    """Yields each record at its time. With `retime` its ts_ms becomes that moment, so gaps shrink by the speed-up."""
     begin_s = first_ms = None
     for record in records:
         if begin_s is None or first_ms is None:
@@ -96,7 +104,10 @@ def paced(records: Iterable[Click], speedup: float, retime: bool = False) -> Ite
 
 
 def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> ReplayReport:
-    """Sends what keeps the contract, counts what does not, until the end or Ctrl-C; KafkaError if Kafka refuses one."""
+    """Sends records until the end or Ctrl-C. It leaves out those that break the contract, and counts them.
+
+    Raises KafkaError if Kafka refuses a record.
+    """
     failures: list[KafkaError] = []
     left_out: Counter[str] = Counter()
     try:
@@ -111,7 +122,7 @@ def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> 
             if meter.done % FLUSH_EVERY == 0:
                 _flush(producer, failures)
     except KeyboardInterrupt:
-        pass  # what was taken is sent and reported
+        pass  # the records so far are sent and reported
     _flush(producer, failures)
     return ReplayReport(meter.done, meter.seconds, dict(left_out))
 

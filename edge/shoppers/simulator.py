@@ -5,8 +5,9 @@
     >>> first["user_id"], first["action"]
     ('shopper-82', 'view')
 
-Items and shoppers are vectors of one latent space; items of a category lie together. A shopper clicks an item with a
-probability that grows with the dot product: a recommender that learns tastes earns clicks, and how many is known.
+Items and shoppers are vectors of one latent space; items of a category are close together. A shopper clicks an item
+with a probability that grows with the dot product. So a recommender that learns tastes earns clicks, and their expected
+number is known.
 """
 
 import heapq
@@ -28,7 +29,7 @@ DIMENSIONS = 8
 CATEGORIES = ("lamps", "chairs", "tables", "rugs", "mugs", "plants", "posters", "clocks", "shelves", "blankets")
 DEVICES = ("phone", "desktop", "tablet")
 LOCATIONS = ("NL", "DE", "FR", "GB", "US")
-CLICK_LOGIT = -2.5  # of an item that means nothing to the shopper
+CLICK_LOGIT = -2.5  # of an item to which the shopper is indifferent
 DISLIKED = 0.03  # items less likely than this to be clicked may be disliked
 SEARCHES = 0.3  # share of sessions that begin with a search
 VIEWS_MEAN = 6.0  # items in a session
@@ -52,11 +53,11 @@ class Shopper(NamedTuple):
     location: str
 
     def click_probability(self, item: Item) -> float:
-        """That the shopper clicks the item when it is shown."""
+        """The probability that the shopper clicks the item when it is shown."""
         return float(self.click_probabilities(item.vector))
 
     def click_probabilities(self, vectors: Vector) -> Vector:
-        """Item vectors (..., DIMENSIONS) -> (...,)."""
+        """The same for item vectors: (..., DIMENSIONS) -> (...,)."""
         probabilities: Vector = 1.0 / (1.0 + np.exp(-CLICK_LOGIT - vectors @ self.taste))
         return probabilities
 
@@ -83,7 +84,10 @@ class Shop:
         return Shopper(f"shopper-{n}", self._tastes[n], self._devices[n], self._locations[n])
 
     def clicks(self, start_ms: int, rate: float) -> Iterator[Click]:
-        """Endless clicks, `rate` a second, in time order. Few shoppers at a high rate hurry."""
+        """Yields clicks without an end, `rate` per second, in time order. Few shoppers at a high rate hurry.
+
+        Raises ValueError unless rate > 0.
+        """
         _positive("rate", rate)
         return self._clicks(start_ms, rate)
 
@@ -104,7 +108,10 @@ class Shop:
     def _visitors(
         self, outside: deque[int], visits: Iterator[int], rng: np.random.Generator
     ) -> Iterator[tuple[Click, float]]:
-        """One shopper after another, each for one session; those who have waited longest come first."""
+        """Yields (click, pause in s) of one shopper after another, each for one session.
+
+        The shopper who has waited longest comes first.
+        """
         while True:
             user = outside.popleft()
             session: Click = {"user_id": f"shopper-{user}", "session_id": f"visit-{self._seed}-{next(visits)}"}
@@ -115,7 +122,7 @@ class Shop:
             outside.append(user)
 
     def _visit(self, shopper: Shopper, rng: np.random.Generator) -> list[Click]:
-        """One session: perhaps a search, then one item after another of the category of the day."""
+        """One session: perhaps a search, then items of one category, one after another."""
         appeal = np.exp(self._centres[: len(self._shelves)] @ shopper.taste)
         category = int(np.searchsorted(np.cumsum(appeal), rng.random() * appeal.sum()))
         page = {"device": shopper.device, "location": shopper.location}
@@ -134,7 +141,7 @@ class Shop:
 
 
 def _reactions(p: float, chance: list[float]) -> Iterator[Click]:
-    """To an item that would be clicked with probability p; `chance` is uniform (4,)."""
+    """Yields what a shopper does with an item that they click with probability p; `chance` is uniform (4,)."""
     yield {"action": "view"}
     if chance[0] >= p:
         if p < DISLIKED and chance[1] < 0.2:
@@ -148,11 +155,12 @@ def _reactions(p: float, chance: list[float]) -> Iterator[Click]:
 
 
 def in_real_time(shop: Shop, rate: float) -> Iterator[Click]:
+    """Yields each click at its time, from now on."""
     return paced(shop.clicks(_now_ms(), rate), speedup=1, retime=True)
 
 
 def in_the_past(shop: Shop, events: int) -> Iterator[Click]:
-    """Clicks of the last days or weeks, shoppers coming twice a day; that many of them end before now."""
+    """Yields clicks of the last days or weeks, in which shoppers came twice a day. `events` of them are before now."""
     rate = shop.users * CLICKS_PER_DAY / DAY_S
     return shop.clicks(_now_ms() - int(1000 * (1.1 * events / rate + DAY_S)), rate)
 
