@@ -3,7 +3,7 @@
 How a schema may change (`violations` checks it, tests hold each schema against its published versions):
 * a field is never removed or renamed, and never changes its type, unit or meaning;
 * a new field is optional: a union with null, default null;
-* a limit (length, range, enum symbol) may be widened, never narrowed.
+* a limit (length, range, enum symbols) may be widened, never narrowed.
 """
 
 import json
@@ -23,28 +23,28 @@ def load(name: str) -> Schema:
 
 
 def violations(old: Schema, new: Schema) -> list[str]:
-    """What in `new` breaks the rules above, one line each; empty if it may follow `old`."""
+    """One line for each rule above that `new` breaks. Empty if `new` may follow `old`."""
     before, after = ({f["name"]: f for f in schema["fields"]} for schema in (old, new))
-    found = [f"{name} is gone" for name in before if name not in after]
+    broken = [f"{name} is gone" for name in before if name not in after]
     for name, field in after.items():
         if name in before:
-            found += [f"{name}: {what}" for what in _narrowed(before[name], field)]
+            broken += [f"{name}: {what}" for what in _narrowed(before[name], field)]
         elif field["type"][0] != "null" or field.get("default", 0) is not None:
-            found.append(f"{name} is new and not optional")
-    return found
+            broken.append(f"{name} is new and not optional")
+    return broken
 
 
 def _narrowed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if symbols(old["type"]):
-        found = [f"symbol {gone} is gone" for gone in symbols(old["type"]) if gone not in symbols(new["type"])]
+        broken = [f"symbol {gone} is gone" for gone in symbols(old["type"]) if gone not in symbols(new["type"])]
     else:
-        found = [] if old["type"] == new["type"] else [f"type was {old['type']}, is {new['type']}"]
-    found += [f"{k} rose" for k in LOWER if k in new and (k not in old or new[k] > old[k])]
-    return found + [f"{k} fell" for k in UPPER if k in new and (k not in old or new[k] < old[k])]
+        broken = [] if old["type"] == new["type"] else [f"type was {old['type']}, is {new['type']}"]
+    broken += [f"{k} rose" for k in LOWER if k in new and (k not in old or new[k] > old[k])]
+    return broken + [f"{k} fell" for k in UPPER if k in new and (k not in old or new[k] < old[k])]
 
 
 def symbols(avro_type: Any) -> list[str]:
-    """The symbols of an enum type, in order; empty for any other type."""
+    """The symbols of an enum type, in order. Empty for any other type."""
     return list(avro_type["symbols"]) if isinstance(avro_type, dict) and avro_type["type"] == "enum" else []
 
 

@@ -1,11 +1,11 @@
 """The list that readers find in Redis: {"version", "as_of_ms", "items": [{"item", "score", "reason"}, ...]}.
 
-The best item comes first. schemas/redis_keys.py says under which keys; docs/redis.md what each of them holds.
+The best item comes first. schemas/redis_keys.py names the keys of lists; docs/redis.md says what each list holds.
 """
 
 import msgspec
 
-DECIMALS = 7  # of a score: what machines could round differently lies beyond
+DECIMALS = 7  # of a score: machines could round differently only beyond these
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -15,7 +15,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    version: str  # empty: of no version
+    version: str  # empty: the list belongs to no version
     as_of_ms: int
     items: list[Entry]
 
@@ -28,5 +28,5 @@ def encode(listed: Listed) -> bytes:
 
 
 def decode(value: bytes | str) -> Listed:
-    """Raises msgspec.DecodeError or UnicodeDecodeError if the value is no list."""
+    """Reads a list. Raises msgspec.DecodeError or UnicodeDecodeError if the value is none."""
     return _decoder.decode(value)

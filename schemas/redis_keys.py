@@ -18,7 +18,7 @@
 schemas/lists.py says what a list is. `field` is `category` or one of PLACES.
 """
 
-PLACES = ("location", "age", "device")  # what a reader may know of a stranger, most telling first
+PLACES = ("location", "age", "device")  # what a reader may know about a stranger, the most informative first
 SESSION_TTL_MS = 3_600_000
 LIVE_TTL_MS = 1_800_000
 TOGETHER_TTL_MS = 86_400_000

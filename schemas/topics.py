@@ -12,4 +12,4 @@ COHORTS = "cohorts"  # key round, schemas/cohort.avsc
 SUMS = "sums"  # key round, schemas/sum.avsc
 AGGREGATES = "aggregates"  # key model/part, schemas/aggregate.avsc
 GLOBAL_MODEL = "global_model"  # key model/part, schemas/global_model.avsc; the last value of a key counts
-DEAD_LETTERS = "dead_letters"  # key as the source; raw bytes; headers topic, partition, offset, reason, detail
+DEAD_LETTERS = "dead_letters"  # key of the source; raw bytes; headers topic, partition, offset, reason, detail

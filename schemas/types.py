@@ -1,4 +1,4 @@
-"""SQL types of the schemas, in the words that Flink and Spark share.
+"""SQL types of the schemas, in the dialect that Flink and Spark share.
 
 flink   f"CREATE TABLE sessions ({ddl('session')}) WITH (...)"
 spark   spark.read.schema(ddl("session"))
