@@ -66,7 +66,7 @@ def _scheduled(checkout: Checkout, night: str) -> airflow_runs.Run:
     headrace = [sys.executable, "-m", "headrace", "airflow"]
     environment = checkout.environment() | {"AIRFLOW_HOME": str(checkout.home / "airflow")}
     airflow = str(paths.python("airflow").with_name("airflow"))
-    subprocess.run(headrace, env=environment, cwd=checkout.folder, check=True)
+    subprocess.run([*headrace, "up"], env=environment, cwd=checkout.folder, check=True)
     try:
         for command in (["unpause"], ["trigger", "--conf", json.dumps({"date": night})]):
             subprocess.run(
@@ -74,7 +74,7 @@ def _scheduled(checkout: Checkout, night: str) -> airflow_runs.Run:
             )
         return _ended(checkout)
     finally:
-        subprocess.run([*headrace, "--stop"], env=environment, cwd=checkout.folder, check=True)
+        subprocess.run([*headrace, "down"], env=environment, cwd=checkout.folder, check=True)
 
 
 def _ended(checkout: Checkout) -> airflow_runs.Run:

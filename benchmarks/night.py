@@ -49,7 +49,7 @@ def main(only: str) -> Result:
 
 def _night(ratings: pa.Table, copies: int) -> airflow_runs.Run:
     """One run, from an empty home."""
-    stack.headrace("down", "--forget")
+    stack.headrace("down", "--forget", "--yes")
     for name in ("nights", "lake", "mlflow", "indexes"):
         shutil.rmtree(stack.HOME / name, ignore_errors=True)
     stack.up()

@@ -1,7 +1,8 @@
 """Recall@20 in time order: recommend from what the user has done so far, see what they take next, learn it, go on.
 
-A version is trained on the first half of a data set, as `headrace train` does. Over the second half, before each event
-(or each of at most ASKED, evenly spread) every way names 20 items that the user's history does not hold:
+A version is trained on the first half of a data set, as `headrace train --factors 64 --iterations 10 --unobserved 1`
+does. Over the second half, before each event (or each of at most ASKED, evenly spread) every way names 20 items that
+the user's history does not hold:
 
 live        what the job writes to Redis: headrace.udfs.factors.live_lists.lists on the user's last 50 events
 sequential  the same algorithm, one event after another, with a direct solve each: shares no code with udfs
@@ -40,7 +41,7 @@ from tests.oracles.collaborative import Acted, Version, strengths, weight
 DATASETS = ("movielens", "online-retail")
 ASKED = 50_000
 N, HISTORY, BATCH = 20, 50, 256
-HALF_LIFE_DAYS, DAY_MS = 90.0, 86_400_000  # as `headrace train` has it, with the factors and the objective
+HALF_LIFE_DAYS, DAY_MS = 90.0, 86_400_000  # as that command has it, with the factors and the objective
 HOW = Training(64, 10, als.ials(), HALF_LIFE_DAYS * DAY_MS, 5.0, HISTORY, seed=1)
 UNSEEN = ("search", "ignore")
 

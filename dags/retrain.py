@@ -1,22 +1,73 @@
 """`headrace retrain`: the night of a date at once, in this process, without a scheduler; 3 if it was refused.
 
-Airflow's database keeps the run like any other, so Airflow's page shows it.
+Each step that begins or ends is a line of JSON at the file descriptor --report (infra/launch/retrain.py). Airflow's
+database keeps the run like any other, so Airflow's page shows it.
 """
 
 import argparse
+import json
+import os
 import sys
-from datetime import date
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any, TextIO
 
 from headrace.dags.nightly_retrain import dag
+from headrace.dags.tasks import Refused
+from headrace.infra.errors import REFUSED
+
+CALLBACKS = {
+    "on_execute_callback": "running",
+    "on_retry_callback": "up_for_retry",
+    "on_success_callback": "success",
+    "on_failure_callback": "failed",
+    "on_skipped_callback": "skipped",
+}
 
 
-def main(conf: dict[str, Any]) -> int:
+class Reporter:
+    """What each task of the DAG reports as it begins and ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.states: dict[str, str] = {}  # the last of each task
+
+    def follow(self) -> None:
+        for task in dag.tasks:
+            for name, state in CALLBACKS.items():
+                setattr(task, name, [*getattr(task, name), self._callback(state)])
+
+    def _callback(self, state: str) -> Callable[[Any], None]:
+        def note(context: Any) -> None:
+            instance, error = context["task_instance"], context.get("exception")
+            became = "refused" if isinstance(error, Refused) else state
+            seconds = None if state == "running" else (datetime.now(UTC) - instance.start_date).total_seconds()
+            said = str(error).removeprefix("refused: ") if error else getattr(instance.task, "said", "")
+            self.tell(instance.task_id, became, seconds, said)
+
+        return note
+
+    def tell(self, step: str, state: str, seconds: float | None = None, said: str = "") -> None:
+        self.states[step] = state
+        report = {"step": step, "state": state, "seconds": seconds, "said": said}
+        print(json.dumps(report), file=self.stream, flush=True)
+
+
+def main(conf: dict[str, Any], stream: TextIO) -> int:
+    reporter = Reporter(stream)
+    reporter.follow()
     run = dag.test(run_conf=conf)
-    for instance in sorted(run.get_task_instances(), key=lambda each: str(each.end_date or "~")):
-        took = f"{instance.duration:8.1f} s" if instance.duration else " " * 10
-        print(f"{instance.task_id:<12} {took}  {instance.state}")
-    return 0 if run.state == "success" else 1
+    for instance in run.get_task_instances():
+        if instance.task_id not in reporter.states:  # it never began, since another ended badly or was skipped
+            reporter.tell(instance.task_id, str(instance.state))
+    return exit_status(set(reporter.states.values()))
+
+
+def exit_status(states: set[str]) -> int:
+    """A step that failed may go well at another try; one that refuses would say the same."""
+    if states <= {"success", "skipped"}:
+        return 0
+    return REFUSED if "refused" in states and "failed" not in states else 1
 
 
 if __name__ == "__main__":
@@ -24,5 +75,9 @@ if __name__ == "__main__":
     parser.add_argument("--date", type=date.fromisoformat)
     parser.add_argument("--models", type=lambda text: text.split(","))
     parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--report", type=int, default=1, help="file descriptor; 1: standard output")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    sys.exit(main({name: value.isoformat() if isinstance(value, date) else value for name, value in given.items()}))
+    with os.fdopen(given.pop("report"), "w") as report:
+        conf = {name: value.isoformat() if isinstance(value, date) else value for name, value in given.items()}
+        status = main(conf, report)
+    sys.exit(status)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+from headrace.dags.tasks import Refused
 from headrace.infra import paths
 from headrace.infra.errors import REFUSED
 from headrace.infra.launch import batch
@@ -35,7 +36,7 @@ class SparkJob(SparkSubmitOperator):
             super().execute(context)
         except AirflowException as error:
             if f"Error code is: {REFUSED}." in str(error):
-                raise AirflowFailException("refused: see the job's last line") from None
+                raise Refused("refused: see the job's last line") from None
             raise
 
 

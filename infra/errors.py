@@ -5,6 +5,7 @@ from textwrap import shorten
 
 TEXT_MAX = 300  # characters; Kafka's errors quote whole requests
 REFUSED = 3  # exit status: another try would say the same
+IS_IT_UP = "`headrace status` shows what runs, `headrace up` starts it"
 
 
 class HeadraceError(Exception):
@@ -23,17 +24,23 @@ def describe(error: Exception) -> str:
     """Any error that ends a command, as its one line; by the name of its library, since importing that takes long."""
     kind = type(error)
     library = kind.__module__.partition(".")[0]
-    text = shorten(" ".join(str(error).split()), TEXT_MAX, placeholder=" ...")
+    text = brief(error)
     if isinstance(error, HeadraceError):
         return str(error)
     if library == "redis" and kind.__name__ in ("AuthenticationError", "NoPermissionError"):
         return f"Redis refuses redis.username and redis.password: {text}"
     if library == "redis":
-        return f"Redis: {text}: is it up? `headrace status` tells"
+        return f"Redis: {text}: {IS_IT_UP}"
     if library == "kafka":
-        return f"Kafka: {text or kind.__name__}: is it up? `headrace status` tells"
+        return f"Kafka: {text or kind.__name__}: {IS_IT_UP}"
     if isinstance(error, OSError):
         return f"{error.filename}: {os.strerror(error.errno)}" if error.filename and error.errno else text
     if isinstance(error, ValueError):  # names field, rule and value
         return text
     return f"{kind.__name__}: {text} (HEADRACE_DEBUG=1 shows where)"
+
+
+def brief(error: object) -> str:
+    """What a library says, in one line that goes on after it."""
+    text = " ".join(str(error).split()).removesuffix(".")
+    return shorten(text, TEXT_MAX, placeholder=" ...")

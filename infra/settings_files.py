@@ -40,7 +40,7 @@ def sentence(problem: Any) -> str:
     """A pydantic error in our words: which setting, where it is set, the rule, the value."""
     location = [str(part) for part in problem["loc"]]
     name = ".".join(location)
-    where = f"in {_origin(location)}"
+    where = f"in {origin(location)}"
     match problem["type"]:
         case "extra_forbidden" if name in RENAMED:
             return f"setting {name} {where} is called {RENAMED[name]} since 0.2.0"
@@ -56,10 +56,13 @@ def sentence(problem: Any) -> str:
             return f"setting {name} {where}: {rule}, got {shown}"
 
 
-def _origin(location: list[str]) -> str:
-    variable = ENV_PREFIX + "__".join(location).upper()
-    if variable in os.environ:
-        return f"environment {variable}"
+def origin(location: list[str]) -> str:
+    """The variable or file that sets a setting: the first that has it."""
+    variables = {name.upper() for name in os.environ}
+    for depth in range(len(location), 1, -1):  # one variable may set a whole table
+        variable = ENV_PREFIX + "__".join(location[:depth]).upper()
+        if variable in variables:
+            return f"environment {variable}"
     return str(next((path for path in files() if _holds(path, location)), DEFAULTS))
 
 

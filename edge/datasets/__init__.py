@@ -1,17 +1,17 @@
-"""Real clicks from public files that the user brings: each loader yields records of schemas/click.avsc in time order.
+"""Real clicks from public files that you bring: each loader yields records of schemas/click.avsc in time order.
 
     >>> for click in open_dataset("movielens", Path("ml-100k")):     # doctest: +SKIP
     ...     print(click["user_id"], click["item_id"], click["rating"])
 
-Files are read in place, a slice at a time. The n-th row has the event_id `{dataset}:{n}`, so that a second replay is
-recognised.
+Files are read in place, a slice at a time. The n-th row has the event_id `{dataset}:{n}`, so that Flink recognises a
+second replay.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headrace.edge.datasets import movielens, online_retail, yoochoose
 from headrace.edge.datasets.columns import Click, Clicks, DatasetError
 from headrace.infra import extensions
 
@@ -24,12 +24,22 @@ class Dataset(NamedTuple):
     open: Callable[[Path], Clicks]
 
 
+def _ours(module: str) -> Callable[[Path], Clicks]:
+    """The loader of a module here. It imports pyarrow when a file is opened, so names and titles need no pyarrow."""
+
+    def open_clicks(path: Path) -> Clicks:
+        clicks: Clicks = import_module(f"headrace.edge.datasets.{module}").open_clicks(path)
+        return clicks
+
+    return open_clicks
+
+
 DATASETS = {
     "online-retail": Dataset(
-        "UCI Online Retail", ("online_retail.csv.xz", "online_retail.csv"), online_retail.open_clicks
+        "UCI Online Retail", ("online_retail.csv.xz", "online_retail.csv"), _ours("online_retail")
     ),
-    "yoochoose": Dataset("YooChoose clicks", ("yoochoose_17days.parquet", "yoochoose.parquet"), yoochoose.open_clicks),
-    "movielens": Dataset("MovieLens 100K", ("ml-100k/ml-100k.inter", "ml-100k.inter"), movielens.open_clicks),
+    "yoochoose": Dataset("YooChoose clicks", ("yoochoose_17days.parquet", "yoochoose.parquet"), _ours("yoochoose")),
+    "movielens": Dataset("MovieLens 100K", ("ml-100k/ml-100k.inter", "ml-100k.inter"), _ours("movielens")),
 }
 
 
@@ -62,4 +72,5 @@ def find(name: str, path: Path) -> Path:
 
 
 def open_dataset(name: str, path: Path) -> Clicks:
+    """The clicks of a data set. Raises DatasetError if the file is not the one that its loader reads."""
     return dataset(name).open(find(name, path))

@@ -1,103 +1,62 @@
-"""`headrace train`, `models`, `publish` and `rollback`."""
+"""`headrace models`, `publish`, `rollback`, `rewards` and `retire`: what serves, and what policies earn."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.infra.cli import names
+from headrace.infra.cli.output import Json, print_json, working
+from headrace.infra.cli.panel import panel
+
 if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
     from rich.console import Console
 
-    from headrace.infra.versions.store import Manifest, Pointer
-    from headrace.jobs.batch.training.local import Quality, Training
+    from headrace.infra.operate.rewards import Earned
+    from headrace.infra.versions.store import Pointer
 
-app = typer.Typer()
+app, command = panel("Models")
 
-DAY_MS = 86_400_000
-Version = Annotated[str, typer.Argument(help="As `headrace models` shows it.")]
-
-
-@app.command()
-def train(
-    dataset: Annotated[str, typer.Argument(help="online-retail, yoochoose or movielens.")],
-    path: Annotated[Path, typer.Argument(envvar="HEADRACE_DATA", help="Its file, or a folder that holds it.")] = Path(
-        "."
-    ),
-    factors: Annotated[int, typer.Option(min=1, help="Numbers per item.")] = 64,
-    iterations: Annotated[int, typer.Option(min=1)] = 10,
-    alpha: Annotated[float, typer.Option(help="Weight of what a user did against what they did not.")] = 1.0,
-    reg: Annotated[float, typer.Option(help="Regularisation, before it grows with the history.")] = 0.01,
-    unobserved: Annotated[float, typer.Option(help="Weight of each item a user did nothing with.")] = 1.0,
-    half_life_days: Annotated[float, typer.Option(max=1e6, help="Age at which an event counts half.")] = 90.0,
-    rating_max: Annotated[float, typer.Option(help="The best rating of this shop's scale.")] = 5.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first clicks.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    publish: Annotated[bool, typer.Option(help="Serve it at once.")] = True,
-) -> None:
-    """Train item factors on a data set that you have, say how good they are, and publish them as a new version."""
-    from itertools import islice
-
-    from rich.console import Console
-
-    from headrace.edge import datasets
-    from headrace.infra.settings import load
-    from headrace.jobs.batch.training import local
-    from headrace.udfs.factors import als
-
-    console, history = Console(), load().session.history
-    objective = als.ials(alpha, reg, unobserved)
-    how = local.Training(factors, iterations, objective, half_life_days * DAY_MS, rating_max, history, seed)
-    file = datasets.find(dataset, path)
-    log = local.read(islice(datasets.open_dataset(dataset, path), limit))
-    console.print(f"{len(log.events.users):,} events, {log.users:,} users, {len(log.items):,} items")
-    with _progress(console, "held out", iterations) as advance:
-        quality = local.measure(log, how, advance)
-    _show_quality(console, quality)
-    with _progress(console, "all events", iterations) as advance:
-        contents = local.train(log, how, advance)
-    lineage = {"dataset": dataset, "file": str(file), "events": len(log.events.users)}
-    written = _write(contents, log.users, how, lineage, quality)
-    console.print(f"version {written.version}")
-    if publish:
-        _publish(console, written.version)
+Version = Annotated[str, names.argument(names.versions, "As `headrace models` shows it.")]
 
 
-def _write(contents: Any, users: int, how: "Training", lineage: dict[str, Any], quality: "Quality") -> "Manifest":
-    from headrace.infra import durable
-    from headrace.infra.versions import store
-
-    created_ms = _now_ms()
-    return store.write(
-        contents,
-        version=store.name("als", created_ms, contents),
-        kind="als",
-        users=users,
-        parameters=how.parameters(),
-        lineage=lineage | {"sha256": durable.sha256(Path(lineage["file"]))},
-        metrics=quality._asdict(),
-        created_ms=created_ms,
-        commit=store.commit(),
-    )
-
-
-@app.command("models")
-def list_models() -> None:
+@command("models")
+def list_models(as_json: Json = False) -> None:
     """The versions that are kept; the one that serves is marked."""
     from rich.console import Console
-    from rich.table import Column, Table
 
     from headrace.infra.versions import store
 
     pointer = store.current()
+    found = [
+        {
+            "version": each.version,
+            "serves": _mark(pointer, each.version),
+            "kind": each.kind,
+            "created_ms": each.created_ms,
+            **each.dims,
+            "metrics": each.metrics,
+        }
+        for each in store.versions()
+    ]
+    if as_json:
+        print_json("models", found)
+    elif found:
+        _show_models(found)
+    else:
+        Console().print(f"none yet in {store.root()}; `headrace train` makes one")
+
+
+def _show_models(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
     whole = Column("version", no_wrap=True, min_width=30)  # to be copied
     table = Table("", whole, "items", "factors", "recall@20", box=None, pad_edge=False)
-    for each in store.versions():
-        mark = _mark(pointer, each.version)
-        recall = f"{each.metrics['recall']:.4f}" if "recall" in each.metrics else ""
-        table.add_row(mark, each.version, f"{each.dims['items']:,}", str(each.dims["factors"]), recall)
-    Console().print(table if table.row_count else f"none yet in {store.root()}; `headrace train` makes one")
+    for each in found:
+        recall = f"{each['metrics']['recall']:.4f}" if "recall" in each["metrics"] else ""
+        table.add_row(each["serves"], each["version"], f"{each['items']:,}", str(each["factors"]), recall)
+    Console().print(table)
 
 
 def _mark(pointer: "Pointer | None", version: str) -> str:
@@ -106,28 +65,28 @@ def _mark(pointer: "Pointer | None", version: str) -> str:
     return "previous" if pointer and version == pointer.previous else ""
 
 
-@app.command()
+@command()
 def publish(version: Version) -> None:
     """From now on this version serves."""
     from rich.console import Console
 
-    _publish(Console(), version)
+    serve(Console(), version)
 
 
-@app.command()
+@command()
 def rollback() -> None:
     """The version that served before serves again; a second rollback undoes the first."""
     from rich.console import Console
 
     from headrace.infra.versions import store
 
-    _project(Console(), store.rollback(_now_ms()), with_lists=False)
+    _project(Console(), store.rollback(now_ms()), with_lists=False)
 
 
-def _publish(console: "Console", version: str) -> None:
+def serve(console: "Console", version: str) -> None:
     from headrace.infra.versions import store
 
-    _project(console, store.publish(version, _now_ms()), with_lists=True)
+    _project(console, store.publish(version, now_ms()), with_lists=True)
 
 
 def _project(console: "Console", pointer: "Pointer", with_lists: bool) -> None:
@@ -141,33 +100,74 @@ def _project(console: "Console", pointer: "Pointer", with_lists: bool) -> None:
     console.print(f"{pointer.version} serves (before: {pointer.previous or 'none'})")
     settings = load()
     try:
-        publication.project(settings, with_lists)
-        publication.tidy(settings)
+        with working("writing what readers see to Redis"):
+            publication.project(settings, with_lists)
+            publication.tidy(settings)
     except (RedisError, OSError) as error:
         console.print(f"not yet shown in Redis: {describe(error)}; then `headrace publish {pointer.version}` again")
     if said := publication.move_aliases():
         console.print(f"MLflow's aliases did not follow: {said}")
 
 
-def _show_quality(console: "Console", quality: "Quality") -> None:
+@command()
+def rewards(
+    date: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only impressions of this day, UTC.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What each policy earned per impression, with its 95 % interval over slates."""
+    import numpy as np
+
+    from headrace.infra.operate import rewards as product_rewards
+    from headrace.infra.settings import load
+
+    records = product_rewards.last(load().kafka)
+    if date:
+        records = product_rewards.of_day(records, date.date())
+    earned = product_rewards.earned(records, np.random.default_rng(1))
+    if as_json:
+        print_json(rewards.__name__, earned)
+    elif earned:
+        _show_rewards(earned)
+    else:
+        print("no impression has come yet (topic rewards)")
+
+
+def _show_rewards(earned: "list[Earned]") -> None:
+    from rich.console import Console
     from rich.table import Table
 
-    table = Table(f"{quality.users:,} users", "recall@20", "NDCG@20", box=None, pad_edge=False)
-    table.add_row("this model", f"{quality.recall:.4f}", f"{quality.ndcg:.4f}")
-    table.add_row("popularity", f"{quality.popular_recall:.4f}", f"{quality.popular_ndcg:.4f}")
-    console.print(table)
+    table = Table("policy", "slates", "items shown", "reward", "95 %", box=None, pad_edge=False)
+    for each in earned:
+        interval = f"{each.low:.4f} - {each.high:.4f}"
+        table.add_row(each.policy, f"{each.slates:,}", f"{each.impressions:,}", f"{each.reward:.4f}", interval)
+    Console().print(table, highlight=False)
 
 
-@contextmanager
-def _progress(console: "Console", what: str, total: int) -> Iterator[Callable[[], None]]:
-    from rich.progress import Progress
+@command()
+def retire(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List them; delete nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete the bandit's arms of items that have left the catalogue (docs/bandit.md, "Retired items")."""
+    from headrace.infra.operate import retire as retirement
+    from headrace.infra.settings import load
 
-    with Progress(console=console) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+    settings = load()
+    gone = retirement.resting(settings, now_ms())
+    if not dry_run:
+        retirement.delete(settings, gone)
+    if as_json:
+        arms = [{"policy": arm.policy, "item": arm.item} for arm in gone]
+        print_json("retire", {"dry_run": dry_run, "arms": arms})
+        return
+    for arm in gone:
+        print(f"{arm.policy}  {arm.item}")
+    print(f"{len(gone)} arms {'would be ' if dry_run else ''}retired")
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
     import time
 
     return time.time_ns() // 1_000_000

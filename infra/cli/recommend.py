@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.infra.cli.output import Json, print_json
+from headrace.infra.cli.panel import OfAnId, panel
+
 if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
     from headrace.edge.recommendations import Shown
 
-app = typer.Typer()
+app, command = panel("Models")
 
 SOURCES = {
     "live": "from what the shopper did in the last half hour",
@@ -17,16 +20,14 @@ SOURCES = {
 }
 
 
-@app.command()
+@command(cls=OfAnId)
 def recommend(
     user: Annotated[str, typer.Argument(help="A user_id.")],
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Items at most.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Why each item is there, how old the list is.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """What the recommender would show a user now, as Redis has it."""
-    import json
-
     from headrace.edge.recommendations import Recommendations
     from headrace.infra.errors import HeadraceError
 
@@ -36,7 +37,7 @@ def recommend(
     if shown.source == "none":
         raise HeadraceError(f"version {shown.version} has no list in Redis: `headrace publish {shown.version}` again")
     if as_json:
-        print(json.dumps(_as_json(shown)))
+        print_json("recommend", _as_json(shown))
     else:
         _show(shown, explain)
 

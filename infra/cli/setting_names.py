@@ -7,12 +7,12 @@ from headrace.edge import policies
 from headrace.infra.errors import HeadraceError
 from headrace.infra.launch import batch, streaming
 from headrace.infra.settings import Settings, load
-from headrace.infra.stack.doctor import Finding, finding
+from headrace.infra.stack.doctor import DoctorFinding, finding
 from headrace.infra.versions import rules
 from headrace.jobs.batch.judging import limits
 
 
-def findings() -> list[Finding]:
+def findings() -> list[DoctorFinding]:
     """None while the settings themselves are wrong: the finding `settings` says so."""
     try:
         settings = load()

@@ -7,7 +7,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.infra.errors import HeadraceError
+from headrace.infra.errors import IS_IT_UP, HeadraceError, brief
 from headrace.infra.settings import Flink
 
 TIMEOUT_S = 5
@@ -38,7 +38,7 @@ def _call(flink: Flink, path: str, method: str = "GET", body: Any = None) -> Any
         raise HeadraceError(f"Flink at {flink.rest} answered {error.code} to {path}: {_reason(error)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise HeadraceError(f"no Flink at {flink.rest} ({reason}): is it up? `headrace up` starts one") from None
+        raise HeadraceError(f"no Flink at {flink.rest} ({brief(reason)}): {IS_IT_UP}") from None
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

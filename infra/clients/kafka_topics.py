@@ -3,9 +3,9 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from headrace.infra.errors import HeadraceError
+from headrace.infra.errors import IS_IT_UP, HeadraceError, brief
 from headrace.infra.settings import Kafka
 from headrace.schemas import topics
 
@@ -41,7 +41,7 @@ def admin(kafka: Kafka, timeout_ms: int = BOOTSTRAP_MS) -> Iterator[Any]:
 
 
 def unreachable(kafka: Kafka, error: Exception) -> HeadraceError:
-    return HeadraceError(f"no Kafka at {kafka.bootstrap} ({error}): is it up? `headrace up` starts one")
+    return HeadraceError(f"no Kafka at {kafka.bootstrap} ({brief(error)}): {IS_IT_UP}")
 
 
 def create(kafka: Kafka, replication: int = -1) -> list[str]:
@@ -101,7 +101,7 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
 
     with admin(kafka) as client:
         if name not in client.list_topics():
-            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace topics` makes it")
+            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace topics create` makes it")
         (topic,) = client.describe_topics([name])
         parts = [TopicPartition(name, each["partition_index"]) for each in topic["partitions"]]
         found = [
@@ -109,6 +109,20 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         ]
     return [{part: each[part].offset for part in parts} for each in found]
+
+
+class ListedTopic(NamedTuple):
+    name: str
+    partitions: int  # 0: it is missing
+    records: int  # offsets held: records, and markers of transactions
+
+
+def listed(kafka: Kafka) -> list[ListedTopic]:
+    """Each of our topics."""
+    held = sizes(kafka)
+    with admin(kafka) as client:
+        partitions = {each["name"]: len(each["partitions"]) for each in client.describe_topics(list(held))}
+    return [ListedTopic(name, partitions.get(name, 0), held.get(name, 0)) for name in names()]
 
 
 def sizes(kafka: Kafka) -> dict[str, int]:

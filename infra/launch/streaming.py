@@ -34,17 +34,23 @@ def script(job: str) -> Path:
 
 def submit(settings: Settings, submission: Submission) -> str:
     """The id of the job, once all its tasks run."""
+    check(settings, submission)
     file = script(submission.job)
-    if running := flink.alive(settings.flink, submission.job):
-        raise HeadraceError(
-            f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it"
-        )
     command = _command(settings, submission, file)
     jars.ensure()
     rendering.write_flink_client(settings)
     job_id = _run_client(command, submission.job)
     flink.wait_running(settings.flink, job_id, RUNNING_WAIT_S)
     return job_id
+
+
+def check(settings: Settings, submission: Submission) -> None:
+    """HeadraceError for a job that is unknown or runs already, and where Flink is away."""
+    script(submission.job)
+    if running := flink.alive(settings.flink, submission.job):
+        raise HeadraceError(
+            f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it"
+        )
 
 
 def _savepoint(path: str) -> str:

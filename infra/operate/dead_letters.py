@@ -66,7 +66,6 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
     """
     from kafka import KafkaProducer
 
-    fix = _filter(edit) if edit else lambda letter: letter.value
     with admin(kafka) as client:  # first, because it says what is wrong when Kafka is away
         producer = KafkaProducer(
             **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
@@ -75,14 +74,32 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
         done = _done(client)
     mended: list[Mended] = []
     try:
-        for letter in read(kafka, reason):
-            if letter.offset >= done[letter.reason, letter.partition]:
-                mended.append(Mended(letter, _topic(letter), fix(letter)))
-                if len(mended) % BATCH == 0:
-                    _send(producer, mended[-BATCH:])
+        for each in _mended(kafka, reason, edit, done):
+            mended.append(each)
+            if len(mended) % BATCH == 0:
+                _send(producer, mended[-BATCH:])
     finally:
         _send(producer, mended[len(mended) // BATCH * BATCH :])  # what was mended before an edit failed
         producer.close()
+    return _counted(mended)
+
+
+def preview(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int]:
+    """What `resend` would do now; it sends nothing."""
+    with admin(kafka) as client:
+        done = _done(client)
+    return _counted(list(_mended(kafka, reason, edit, done)))
+
+
+def _mended(kafka: Kafka, reason: str | None, edit: str | None, done: dict[tuple[str, int], int]) -> Iterator[Mended]:
+    """Every letter that was not sent before."""
+    fix = _filter(edit) if edit else lambda letter: letter.value
+    for letter in read(kafka, reason):
+        if letter.offset >= done[letter.reason, letter.partition]:
+            yield Mended(letter, _topic(letter), fix(letter))
+
+
+def _counted(mended: list[Mended]) -> tuple[int, int]:
     dropped = sum(each.value == b"" for each in mended)
     return len(mended) - dropped, dropped
 

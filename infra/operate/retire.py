@@ -21,18 +21,16 @@ class Arm(NamedTuple):
     key: bytes  # of its record
 
 
-def retire(settings: Settings, now_ms: int) -> list[Arm]:
-    """Who went: not in the version that serves, and without an impression or feedback for bandit.retire_ms."""
+def resting(settings: Settings, now_ms: int) -> list[Arm]:
+    """Who goes: not in the version that serves, and without an impression or feedback for bandit.retire_ms."""
     pointer = store.current()
     if not pointer:
         raise HeadraceError("no version is published, so nothing says which items are in the catalogue")
     catalogue = set(store.load(pointer.version).contents.items)
-    gone = [arm for arm in _resting(settings, now_ms) if arm.item not in catalogue]
-    _delete(settings, gone)
-    return gone
+    return [arm for arm in _old(settings, now_ms) if arm.item not in catalogue]
 
 
-def _resting(settings: Settings, now_ms: int) -> Iterator[Arm]:
+def _old(settings: Settings, now_ms: int) -> Iterator[Arm]:
     import msgspec
 
     newest: dict[bytes, bytes | None] = {r.key: r.value for r in kafka_topics.records(settings.kafka, STATISTICS)}
@@ -43,7 +41,7 @@ def _resting(settings: Settings, now_ms: int) -> Iterator[Arm]:
                 yield Arm(arm["policy"], arm["arm"], key)
 
 
-def _delete(settings: Settings, gone: list[Arm]) -> None:
+def delete(settings: Settings, gone: list[Arm]) -> None:
     """Redis first: what a crash leaves in the topic is found again."""
     from kafka import KafkaProducer
 

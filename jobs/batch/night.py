@@ -1,9 +1,10 @@
-"""One night: a folder a date, in which each step leaves its result whole or not at all.
+"""One night: a folder per date, in which each step leaves its result whole or not at all.
 
     {home}/nights/{date}/{step}/      such as 2026-01-31/als/
 
-A step writes a draft beside its place, synced and renamed. What is there already is left as it is, so a rerun of a
-night changes nothing; --again makes a step anew. A night of date D takes the events of all days up to and with D, UTC.
+A step writes a draft beside its place, syncs it and renames it. A result that is there is left as it is, so a rerun of
+a night changes nothing; --again repeats a step. A night of date D takes the events of all days up to and including D,
+UTC.
 """
 
 import argparse
@@ -28,7 +29,7 @@ DAY_MS = 86_400_000
 
 class Night(NamedTuple):
     date: date
-    again: bool = False  # make a step anew whose result is there
+    again: bool = False  # repeat a step whose result is there
 
     @property
     def folder(self) -> Path:
@@ -36,20 +37,20 @@ class Night(NamedTuple):
 
     @property
     def end_ms(self) -> int:
-        """The first millisecond after the night's events."""
+        """Returns the first millisecond after the night's events."""
         return int(datetime(self.date.year, self.date.month, self.date.day, tzinfo=UTC).timestamp() * 1000) + DAY_MS
 
     def is_done(self, step: str) -> bool:
         return not self.again and (self.folder / step).is_dir()
 
     def is_left(self, step: str, at: object = None) -> bool:
-        """Whether a step is done and so left as it is; then it says so. at: where its result is to be looked for."""
+        """Returns whether a step is done and so left as it is, and prints it. at: where the result is."""
         if done := self.is_done(step):
-            print(f"{step} of {self.date} is done: {at or self.folder / step}; --again makes it anew")
+            print(f"{step} of {self.date} is done: {at or self.folder / step}; --again repeats it")
         return done
 
     def result(self, step: str) -> Path:
-        """The folder of a step that is done; HeadraceError if it is not."""
+        """Returns the folder of a step that is done. Raises HeadraceError if it is not."""
         path = self.folder / step
         if not path.is_dir():
             raise HeadraceError(f"night {self.date} has no {step} in {path}: `headrace run {step} --date {self.date}`")
@@ -57,7 +58,7 @@ class Night(NamedTuple):
 
     @contextmanager
     def writing(self, step: str) -> Iterator[Path]:
-        """A folder to fill; it gets the step's name if all goes well. Of two at once, the last to end stands."""
+        """Yields a folder to fill, which gets the step's name if nothing raises. Of two at once the last one stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{step}-", dir=self.folder))
         try:
@@ -72,7 +73,7 @@ class Night(NamedTuple):
 
 
 def _replace(draft: Path, place: Path) -> None:
-    """A folder cannot be renamed over another: the old one steps aside first, and for a moment there is none."""
+    """Renames the draft to its place. A folder cannot replace another, so for a moment there is none."""
     if place.exists():
         aside = Path(tempfile.mkdtemp(prefix=".old-", dir=place.parent))
         os.rename(place, aside / place.name)
@@ -84,7 +85,7 @@ def _replace(draft: Path, place: Path) -> None:
 
 
 def sweep(before_s: float) -> list[Path]:
-    """Drafts of steps that were killed, in which nothing was written since then; they go."""
+    """Removes drafts of killed steps in which nothing was written since before_s, and returns them."""
     drafts = (path for path in (paths.home() / "nights").glob("*/.*-*") if path.is_dir())
     dead = [draft for draft in drafts if _written_s(draft) < before_s]
     for draft in dead:
@@ -100,22 +101,24 @@ def _written_s(draft: Path) -> float:
 
 
 def arguments(doc: str | None) -> argparse.ArgumentParser:
-    """The options that every step has; `of` reads them."""
+    """Returns a parser with the options that every step has; `of` reads them."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--date", type=date.fromisoformat, help="the night's last day, UTC (yesterday)", metavar="D")
-    parser.add_argument("--again", action="store_true", help="make the result anew")
+    parser.add_argument("--again", action="store_true", help="repeat a step whose result is there")
     return parser
 
 
 def of(options: argparse.Namespace) -> Night:
+    """Returns the night that the options name; yesterday's by default."""
     return Night(options.date or datetime.now(UTC).date() - timedelta(days=1), options.again)
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """The one place where what ends a job becomes a line on stderr and an exit status; HEADRACE_DEBUG=1 shows where.
+    """Runs a job. An error becomes a line on stderr and exit status 1, a refusal 3; HEADRACE_DEBUG=1 shows where.
 
-    1: it failed. 3: it refused, and said why. argparse's own is 2.
+    argparse ends with 2.
     """
+    parser.prog = f"headrace run {Path(main.__code__.co_filename).stem}"
     options = parser.parse_args()
     try:
         _importable(main)(options)
@@ -130,7 +133,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
 
 def _importable(main: Callable[[argparse.Namespace], None]) -> Callable[[argparse.Namespace], None]:
-    """The job's main by the name under which Spark's workers can import it: a program is `__main__` to itself alone."""
+    """Returns the job's main from a module that Spark's workers can import; `__main__` is another program there."""
     if main.__module__ != "__main__":
         return main
     job = import_module(f"headrace.jobs.batch.{Path(main.__code__.co_filename).stem}")

@@ -79,8 +79,10 @@ class Checkout:
 
     def retrain(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
         (self.home / "begun").unlink(missing_ok=True)
-        wished = {"AIRFLOW__RETRY_DELAY_S": 1} | settings
-        command = [sys.executable, "-m", "headrace", "retrain", *arguments]
+        return self.headrace("retrain", *arguments, **{"AIRFLOW__RETRY_DELAY_S": 1} | settings)
+
+    def headrace(self, *arguments: str, **wished: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "headrace", *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=self.environment(**wished), capture_output=True, text=True, timeout=300
         )
@@ -100,6 +102,10 @@ class Checkout:
 
 
 def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """task -> state, as `headrace retrain` printed them last."""
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return {line[0]: line[-1] for line in lines if line and line[0] in (*STEPS, "announce")}
+    """step -> state, as `headrace retrain` printed them last: a step that was tried again has a line a try."""
+    found = {}
+    for line in done.stdout.splitlines():
+        step, *words = line.split()
+        if step in (*STEPS, "announce"):
+            found[step] = words[2] if words[1:2] == ["s"] else words[0]  # its seconds stand before, if it began
+    return found

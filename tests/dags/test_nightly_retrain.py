@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from pathlib import Path
 
 import psutil
 import pytest
@@ -51,8 +52,9 @@ def test_a_refusing_gate_fails_the_run_at_once_and_tells_the_operator(checkout: 
     checkout.order("gate", "refuse once")
     with webhook() as (address, posted):
         done = checkout.retrain("--date", "2026-02-01", ALERTS__WEBHOOK=address)
-    assert done.returncode == 1
-    assert outcomes(done)["gate"] == "failed"
+    assert done.returncode == 3
+    assert outcomes(done)["gate"] == "refused"
+    assert "ndcg must be >= 0.1, got 0.05" in next(line for line in done.stdout.splitlines() if line[:4] == "gate")
     assert {outcomes(done)[step] for step in TASKS[6:]} == {"upstream_failed"}
     assert checkout.begun().count("gate") == 1
     assert not (checkout.home / "nights" / "2026-02-01" / "gate").exists()
@@ -64,8 +66,32 @@ def test_a_refusing_gate_fails_the_run_at_once_and_tells_the_operator(checkout: 
 def test_a_failed_check_stops_before_training(checkout: Checkout) -> None:
     checkout.order("check", "refuse once")
     done = checkout.retrain("--date", "2026-02-02")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert checkout.begun() == ["land", "check"]
+
+
+def test_a_step_that_fails_at_every_try_fails_the_night_and_json_says_so(checkout: Checkout) -> None:
+    checkout.order("check", "fail")
+    done = checkout.retrain("--date", "2026-02-04", "--json", AIRFLOW__RETRIES=1)
+    (checkout.home / "order-check").unlink()
+    assert done.returncode == 1
+    (line,) = done.stdout.splitlines()
+    data = json.loads(line)["data"]
+    assert (data["date"], data["refused"]) == ("2026-02-04", False)
+    assert [each["state"] for each in data["steps"] if each["step"] == "check"] == ["up_for_retry", "failed"]
+    assert "[DAG TEST]" in Path(data["log"]).read_text()
+    assert "[DAG TEST]" not in done.stderr
+
+
+def test_a_step_by_itself_says_what_became_of_it(checkout: Checkout) -> None:
+    done = checkout.headrace("run", "land", "--date", "2026-02-05")
+    assert (done.returncode, done.stderr[:16]) == (0, "land: done after")
+    checkout.order("check", "refuse once")
+    refused = checkout.headrace("run", "check", "--date", "2026-02-05")
+    assert refused.returncode == 3
+    assert refused.stdout == "ndcg must be >= 0.1, got 0.05\n"
+    assert refused.stderr.startswith("check: refused after")
+    assert "--date D" in checkout.headrace("run", "check", "-h").stdout
 
 
 def test_a_dry_run_of_one_model_trains_that_and_publishes_nothing(checkout: Checkout) -> None:

@@ -239,7 +239,7 @@ def test_the_command_shows_a_list_and_why(redis: Redis, redis_port: int) -> None
     assert "rug" not in why
     for said in ("lamp", "0.8765", "bulb", "live: ", "version v1, as of "):
         assert said in why
-    assert json.loads(recommend(redis_port, "ann", "--json", "--n", "1").stdout) == {
+    assert json.loads(recommend(redis_port, "ann", "--json", "--n", "1").stdout)["data"] == {
         "user": "ann", "source": "live", "version": "v1", "as_of_ms": listed["as_of_ms"], "stale": False,
         "items": [entry],
     }  # fmt: skip

@@ -57,7 +57,7 @@ def test_a_click_changes_the_list_of_who_clicked(running_stack: Stack, said: str
     assert int(clicks) > 5
     pointer = store.current()
     assert pointer
-    shown = json.loads(running_stack.run("recommend", "you", "--json"))
+    shown = json.loads(running_stack.run("recommend", "you", "--json"))["data"]
     assert (shown["source"], shown["version"]) == ("live", pointer.version)
     assert all(entry["reason"] for entry in shown["items"])
 

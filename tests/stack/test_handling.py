@@ -103,10 +103,12 @@ def test_dead_letters_are_counted_listed_and_sent_again_once(stack: Stack) -> No
     stack.submit()
     stack.send([*without_item[:40], *(plain(click) for click in clicks[40:]), *(Record(b"u", b"{") for _ in range(10))])
     stack.settle()
-    assert json.loads(stack.run("deadletters", "--count", "--json")) == {"missing": 40, "json": 10}
-    listed = stack.run("deadletters", "--reason", "missing", "--json", "-n", "1000").splitlines()
-    assert sorted(json.loads(line)["value"].encode() for line in listed) == sorted(map(item_left_out, clicks[:40]))
+    counted = json.loads(stack.run("deadletters", "--count", "--json"))["data"]
+    assert counted == {"counts": {"missing": 40, "json": 10}}
+    listed = json.loads(stack.run("deadletters", "--reason", "missing", "--json", "-n", "1000"))["data"]["letters"]
+    assert sorted(each["value"].encode() for each in listed) == sorted(map(item_left_out, clicks[:40]))
     resend = ("deadletters", "resend", "--reason", "missing", "--edit", """sed 's/^{/{"item_id": "mended", /'""")
+    assert "would send 40, drop 0" in stack.run(*resend, "--dry-run")
     assert "sent 40" in stack.run(*resend)
     assert "sent 0" in stack.run(*resend)
     stack.send(sweepers(now_ms + 2 * MINUTE_MS, stack.settings.kafka.partitions))

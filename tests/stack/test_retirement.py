@@ -32,6 +32,7 @@ def test_who_rested_outside_the_catalogue_goes(stack: Stack) -> None:
     stack.run("restore", "bandit")
     client, key = stack.settings.redis.client(), redis_keys.bandit(POLICY)
     before = client.hgetall(key)
+    assert stack.run("retire", "--dry-run") == f"{POLICY}  gone\n1 arms would be retired\n"
     assert stack.run("retire") == f"{POLICY}  gone\n1 arms retired\n"
     after = client.hgetall(key)
     assert after == {arm: value for arm, value in before.items() if arm != b"gone"}  # type: ignore[union-attr]

@@ -31,13 +31,6 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     assert [name for name in COMMANDS if f" {name} " not in shown] == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help(command: str) -> None:
-    done = headrace(command, "--help")
-    assert done.returncode == 0
-    assert "Usage" in done.stdout
-
-
 WRONG = {
     "unknown job": (["submit", "nope"], {}, "unknown job 'nope'; known: "),
     "unknown backend": (
@@ -92,8 +85,41 @@ def test_down_without_a_stack_does_nothing() -> None:
 def test_down_forget_deletes_what_was_written_and_not_what_was_built() -> None:
     for name in ("kafka", "redis", "flink", "zookeeper", "models", "logs", "env", "jars"):
         (paths.home() / name).mkdir(parents=True)
-    assert headrace("down", "--forget").returncode == 0
+    assert headrace("down", "--forget", "--yes").returncode == 0
     assert {"env", "jars"} <= {path.name for path in paths.home().iterdir()} <= {"env", "jars", "run"}
+
+
+def test_down_forget_where_nobody_can_be_asked_deletes_only_with_yes() -> None:
+    (kept := paths.home() / "models").mkdir(parents=True)
+    done = headrace("down", "--forget")
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("headrace: --forget deletes topics, Redis")
+    assert line.endswith("so add --yes")
+    assert kept.is_dir()
+
+
+def test_old_names_go_on_and_say_the_new_ones() -> None:
+    done = headrace("airflow", "--stop")
+    assert (done.returncode, done.stdout) == (0, "Airflow was not up\n")
+    assert done.stderr == "headrace: `headrace airflow --stop` is called `headrace airflow down` since 0.2.0\n"
+    away = headrace("topics", "--replication", "1", **NOWHERE)
+    assert (away.returncode, away.stderr.splitlines()[0]) == (
+        1,
+        "headrace: `headrace topics --replication` is called `headrace topics create --replication` since 0.2.0",
+    )
+
+
+@pytest.mark.parametrize(("command", "id_"), [("session", "-4x"), ("recommend", "-dash"), ("recommend", "---1")])
+def test_an_id_that_begins_with_a_dash_goes_after_two(command: str, id_: str) -> None:
+    done = headrace(command, id_, **NOWHERE)
+    assert done.returncode == 2
+    assert f"an id that begins with - goes after --: headrace {command} -- {id_})" in done.stderr
+    assert "Connection refused" in headrace(command, "--", id_, **NOWHERE).stderr
+
+
+def test_a_misspelt_option_is_no_id() -> None:
+    assert "goes after --" not in headrace("recommend", "u", "--explian").stderr
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:

@@ -39,13 +39,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Checkout, s
     checkout = Checkout.make(tmp_path_factory.mktemp("airflow"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = headrace(checkout, "airflow", AIRFLOW__PORT=port, AIRFLOW__RETRY_DELAY_S=1).split()
+        said = headrace(checkout, "airflow", "up", AIRFLOW__PORT=port, AIRFLOW__RETRY_DELAY_S=1).split()
         try:
             address = next(word.rstrip(",") for word in said if word.startswith("http://"))
             assert not address.endswith(f":{port}")
             yield checkout, address, said[said.index("password") + 1].rstrip(";")
         finally:
-            headrace(checkout, "airflow", "--stop")
+            headrace(checkout, "airflow", "down")
     assert [each for each in psutil.process_iter() if str(checkout.home) in environment_of(each)] == []
 
 
@@ -77,7 +77,7 @@ def test_the_password_lets_in_and_nobody_else_sees_a_report(page: tuple[Checkout
     assert ask(place, token_of(address, password)) == b"<h1>good</h1>"
     with pytest.raises(urllib.error.HTTPError, match="403"):
         ask(place, "wrong")
-    assert "runs already" in headrace(checkout, "airflow")
+    assert "runs already" in headrace(checkout, "airflow")  # the name of old for `airflow up`
 
 
 def test_switched_on_it_runs_last_night_alone_and_tries_what_was_killed_again(page: tuple[Checkout, str, str]) -> None:

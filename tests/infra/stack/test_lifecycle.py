@@ -53,7 +53,7 @@ def headrace(*arguments: str, check: bool = True) -> str:
 
 
 def status() -> dict[str, Any]:
-    return dict(json.loads(headrace("status", "--json", check=False)))
+    return dict(json.loads(headrace("status", "--json", check=False))["data"])
 
 
 def pids() -> dict[str, int]:
@@ -238,12 +238,13 @@ def test_dead_letters_are_counted_mended_and_resent_once(settings: Settings) -> 
     _letters(settings, ["json", "late", "json"])
     kafka = settings.kafka
     assert dead_letters.counts(kafka) == {"json": 2, "late": 1, "value": 1}
-    assert json.loads(headrace("deadletters", "--count", "--json", "--reason", "json")) == {"json": 2}
-    assert [
-        json.loads(line)["value"] for line in headrace("deadletters", "--json", "--reason", "late").splitlines()
-    ] == ["bad 1"]
+    counted = json.loads(headrace("deadletters", "--count", "--json", "--reason", "json"))["data"]
+    assert counted == {"counts": {"json": 2}}
+    late = json.loads(headrace("deadletters", "--json", "--reason", "late"))["data"]["letters"]
+    assert [letter["value"] for letter in late] == ["bad 1"]
     with pytest.raises(HeadraceError, match="--edit failed with 3 on the letter from clicks/0/0"):
         dead_letters.resend(kafka, "json", "exit 3")
+    assert dead_letters.preview(kafka, "json", "grep -v 0; true") == (1, 1)
     assert dead_letters.resend(kafka, "json", "sed s/bad/good/") == (2, 0)
     assert dead_letters.resend(kafka, None, "grep -v xxx; true") == (1, 1)
     assert dead_letters.resend(kafka, None, None) == (0, 0)

@@ -290,7 +290,7 @@ def test_without_redis_nothing_moves_and_a_rerun_goes_on(redis: Redis, monkeypat
             patch.setenv("HEADRACE_REDIS__PORT", "1")
             with pytest.raises(RedisError) as caught:
                 run(step)
-        assert "is it up?" in describe(caught.value)
+        assert "`headrace up` starts it" in describe(caught.value)
         assert store.current() is None
         made = {path: path.stat().st_mtime_ns for path in list_files.files(version)}
         run(step)

@@ -8,9 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from headrace.infra.cli import models as cli_models
+from headrace.infra.cli.main import app
 from headrace.infra.versions import store
-from headrace.infra.versions.store import ModelError
 from headrace.jobs.batch.training import local
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
@@ -31,7 +30,7 @@ def checkerboard(side: int = 40) -> list[dict[str, object]]:
 
 
 @pytest.fixture(autouse=True)
-def _no_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_redis(own_home: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_REDIS__PORT", "1")
 
 
@@ -154,7 +153,7 @@ def film_ratings(tmp_path: Path) -> Path:
 
 def test_the_commands(film_ratings: Path) -> None:
     run = CliRunner()
-    trained = run.invoke(cli_models.app, ["train", "movielens", str(film_ratings), "--factors", "2"])
+    trained = run.invoke(app, ["train", "movielens", str(film_ratings), "--factors", "2"])
     assert trained.exit_code == 0, trained.output
     assert "800 events, 40 users, 40 items" in trained.output
     assert "not yet shown in Redis" in trained.output
@@ -164,31 +163,52 @@ def test_the_commands(film_ratings: Path) -> None:
     assert manifest.dims == {"items": 40, "factors": 2, "users": 40}
     assert manifest.metrics["recall"] == 1.0
     assert manifest.lineage["file"] == str(film_ratings)
-    assert manifest.parameters["objective"] == {"alpha": 1.0, "reg": 0.01, "unobserved": 1.0, "target": 0.0, "nu": 1.0}
-    kept = run.invoke(cli_models.app, ["train", "movielens", str(film_ratings), "--factors", "3", "--no-publish"])
+    assert manifest.parameters["objective"] == {"alpha": 1.0, "reg": 0.01, "unobserved": 0.1, "target": 0.0, "nu": 1.0}
+    kept = run.invoke(app, ["train", "movielens", str(film_ratings), "--factors", "3", "--no-publish"])
     assert kept.exit_code == 0, kept.output
     assert store.current() == first
     (other,) = {each.version for each in store.versions()} - {first.version}
-    assert run.invoke(cli_models.app, ["publish", other]).exit_code == 0
-    assert run.invoke(cli_models.app, ["rollback"]).exit_code == 0
+    assert run.invoke(app, ["publish", other]).exit_code == 0
+    assert run.invoke(app, ["rollback"]).exit_code == 0
     again = store.current()
     assert again is not None
     assert (again.version, again.previous) == (first.version, other)
-    listed = run.invoke(cli_models.app, ["models"]).output
+    listed = run.invoke(app, ["models"]).output
     assert [line.split()[:2] for line in listed.splitlines()[1:]] == [["current", first.version], ["previous", other]]
 
 
 def test_parameters_of_a_version_are_those_of_its_training(film_ratings: Path) -> None:
     arguments = ["train", "movielens", str(film_ratings), "--factors", "2", "--seed", "4", "--half-life-days", "2"]
-    CliRunner().invoke(cli_models.app, arguments)
+    CliRunner().invoke(app, arguments)
     (manifest,) = store.versions()
-    expected = Training(2, 10, als.ials(), 2 * 86_400_000.0, 5.0, 50, 4)._asdict()
-    assert manifest.parameters == json.loads(json.dumps(expected | {"objective": als.ials()._asdict()}))
+    objective = als.ials(unobserved=0.1)  # of [night.als], as the 16 iterations
+    expected = Training(2, 16, objective, 2 * 86_400_000.0, 5.0, 50, 4)._asdict()
+    assert manifest.parameters == json.loads(json.dumps(expected | {"objective": objective._asdict()}))
+
+
+def test_what_no_option_says_is_as_the_settings_of_the_night(
+    film_ratings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FACTORS": "3", "ITERATIONS": "2", "NU": "0.5", "RATING_MAX": "10"}.items():
+        monkeypatch.setenv(f"HEADRACE_NIGHT__ALS__{name}", value)
+    done = CliRunner().invoke(app, ["train", "movielens", str(film_ratings), "--iterations", "1", "--json"])
+    answer = json.loads(done.stdout)
+    assert (answer["version"], answer["command"]) == (1, "train")
+    (manifest,) = store.versions()
+    assert answer["data"]["version"] == manifest.version
+    assert answer["data"]["quality"] == manifest.metrics
+    assert (manifest.dims["factors"], manifest.parameters["iterations"]) == (3, 1)
+    assert (manifest.parameters["objective"]["nu"], manifest.parameters["rating_max"]) == (0.5, 10.0)
 
 
 def test_what_is_wrong_is_said() -> None:
     run = CliRunner()
-    assert isinstance(run.invoke(cli_models.app, ["publish", "nope"]).exception, ModelError)
-    assert isinstance(run.invoke(cli_models.app, ["rollback"]).exception, ModelError)
-    assert "must be one of" in str(run.invoke(cli_models.app, ["train", "nope"]).exception)
-    assert "none yet" in run.invoke(cli_models.app, ["models"]).output
+    for arguments, said in {
+        ("publish", "nope"): "no version 'nope'",
+        ("rollback",): "nothing to roll back to",
+        ("train", "nope"): "must be one of",
+    }.items():
+        done = run.invoke(app, arguments)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert said in done.stderr
+    assert "none yet" in run.invoke(app, ["models"]).output

@@ -1,0 +1,136 @@
+"""`headrace submit`, `stop`, `savepoint`, `watch` and `restore`: the jobs that run."""
+
+from typing import Annotated
+
+import typer
+
+from headrace.infra.cli import names
+from headrace.infra.cli.output import Json, print_json, working
+from headrace.infra.cli.panel import panel
+from headrace.infra.errors import REFUSED, HeadraceError
+
+app, command = panel("Stream")
+Job = Annotated[str, names.argument(names.jobs, "Which: {jobs}.")]
+END_WAIT_S = 60
+
+
+@command(context_settings={"allow_interspersed_args": True})
+def submit(
+    job: Job,
+    parallelism: Annotated[int | None, typer.Option(min=1, help="Instead of flink.parallelism.")] = None,
+    state_backend: Annotated[
+        str | None, typer.Option(help="hashmap or rocksdb, instead of flink.state_backend.")
+    ] = None,
+    from_savepoint: Annotated[str | None, typer.Option(help="Begin from this savepoint or checkpoint.")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="For the job itself, after --.")] = None,
+) -> None:
+    """Run a job on the cluster at flink.rest; returns when all its tasks run."""
+    from headrace.infra import environments
+    from headrace.infra.launch import streaming
+    from headrace.infra.settings import load
+
+    if state_backend not in (None, "hashmap", "rocksdb"):
+        raise HeadraceError(f"--state-backend must be hashmap or rocksdb, got {state_backend!r}")
+    environments.enter("streaming")
+    settings = load()
+    wish = streaming.Submission(job, parallelism, state_backend, from_savepoint, tuple(arguments or ()))
+    streaming.check(settings, wish)
+    with working(f"submitting {job}, until all its tasks run"):
+        job_id = streaming.submit(settings, wish)
+    print(f"{job} runs as {job_id}")
+
+
+@command()
+def stop(
+    job: Job,
+    savepoint: Annotated[bool, typer.Option("--savepoint", help="Take a savepoint first, and print its path.")] = False,
+) -> None:
+    """End a running job. Its last checkpoint stays under $HEADRACE_HOME/flink/checkpoints."""
+    from headrace.infra.clients import flink
+    from headrace.infra.operate import revive
+    from headrace.infra.settings import load
+
+    settings = load().flink
+    running = flink.named(settings, job)
+    revive.forget(job)  # before it is gone: what is ended by hand is not to be brought back
+    if savepoint:
+        with working(f"taking a savepoint of {job}, then ending it"):
+            path = flink.savepoint(settings, running, END_WAIT_S, stop=True)
+        print(path)
+        return
+    with working(f"ending {job}"):
+        flink.cancel(settings, running, END_WAIT_S)
+    print(f"{job} ended")
+
+
+@command()
+def savepoint(job: Job) -> None:
+    """Take a savepoint of a running job and print its path."""
+    from headrace.infra.clients import flink
+    from headrace.infra.settings import load
+
+    settings = load().flink
+    running = flink.named(settings, job)
+    with working(f"taking a savepoint of {job}"):
+        path = flink.savepoint(settings, running, END_WAIT_S, stop=False)
+    print(path)
+
+
+@command()
+def watch(
+    revive: Annotated[
+        bool, typer.Option("--revive", help="Bring back jobs that failed or are gone, from their last checkpoint.")
+    ] = False,
+    savepoint: Annotated[
+        bool, typer.Option("--savepoint", help="Take a savepoint of each job, and drop the oldest.")
+    ] = False,
+    tell: Annotated[
+        bool, typer.Option("--tell", help="Send what is new since the last time to alerts.webhook.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look once whether the stream is well: each job of watch.jobs, dead letters, Redis. Exit 3 if not."""
+    from headrace.infra import environments, paths
+    from headrace.infra.clients import webhook
+    from headrace.infra.operate import revive as revival
+    from headrace.infra.operate import watch as product_watch
+    from headrace.infra.settings import load
+
+    if revive:
+        environments.enter("streaming")
+    settings = load()
+    found = revival.care(settings, revive, savepoint) + product_watch.findings(settings)
+    if as_json:
+        print_json("watch", found)
+    for each in () if as_json else found:
+        print(f"{'ok' if each.ok else 'TROUBLE':<8}{each.about:<18}{each.check:<12}{each.said}")
+    if tell:
+        news = {f"{each.about} {each.check}": each.said for each in found if not each.ok or each.check == "revived"}
+        webhook.send_news(settings.alerts, paths.home() / "watch" / "told", news)
+    raise typer.Exit(0 if all(each.ok for each in found) else REFUSED)
+
+
+@command()
+def restore(
+    job: Annotated[
+        str | None,
+        names.argument(names.jobs, "Whose Redis keys, of {jobs}; without it, those of every job that runs."),
+    ] = None,
+) -> None:
+    """Write every live key again from the log, after Redis lost it. Each job pauses and then goes on."""
+    from headrace.infra import environments
+    from headrace.infra.clients import kafka_topics
+    from headrace.infra.operate import restore as restoration
+    from headrace.infra.settings import load
+    from headrace.schemas.topics import CLICKS
+
+    environments.enter("streaming")
+    settings = load()
+    if gone := kafka_topics.bounds(settings.kafka)[0].get(CLICKS):
+        print(f"{gone:,} old clicks have left the topic (kafka.retention_h): what needs them comes back without")
+    if restoration.restore_serving(settings):
+        print("the version that serves is shown again")
+    for name in [job] if job else restoration.running(settings):
+        with working(f"replaying {name}"):
+            took_s = restoration.restore(settings, name)
+        print(f"{name}: Redis is as the log says, after {took_s:.0f} s")

@@ -1,0 +1,130 @@
+"""`headrace train`."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.infra.cli.data import DataPath, DataSet, enter_for
+from headrace.infra.cli.models import now_ms, serve
+from headrace.infra.cli.output import Json, print_json
+from headrace.infra.cli.panel import panel
+
+if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
+    from rich.console import Console
+
+    from headrace.infra.settings import Als
+    from headrace.infra.versions.store import Manifest
+    from headrace.jobs.batch.training.local import Quality, Training
+
+app, command = panel("Models")
+
+DAY_MS = 86_400_000
+
+
+def _setting(name: str, text: str, **limits: Any) -> Any:
+    return typer.Option(help=f"{text} Default: night.als.{name}.", **limits)
+
+
+@command()
+def train(
+    dataset: DataSet,
+    path: DataPath = Path("."),
+    factors: Annotated[int | None, _setting("factors", "Numbers an item.", min=1)] = None,
+    iterations: Annotated[int | None, _setting("iterations", "Of the training.", min=1)] = None,
+    alpha: Annotated[float | None, _setting("alpha", "Weight of what a user did against what they did not.")] = None,
+    reg: Annotated[float | None, _setting("reg", "Regularisation, before it grows with the history.")] = None,
+    unobserved: Annotated[float | None, _setting("unobserved", "Weight of each item a user did nothing with.")] = None,
+    half_life_days: Annotated[
+        float | None, _setting("half_life_days", "Age at which an event counts half.", max=1e6)
+    ] = None,
+    rating_max: Annotated[float | None, _setting("rating_max", "The best rating of this shop's scale.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first clicks.")] = None,
+    seed: Annotated[int | None, _setting("seed", "The same seed makes the same factors.", min=0)] = None,
+    publish: Annotated[bool, typer.Option(help="Serve it at once.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Train item factors on a data set that you have, say how good they are, and publish them as a new version.
+
+    It trains as the night's ALS does, with the settings of [night.als] where no option is given.
+    """
+    from itertools import islice
+
+    from rich.console import Console
+
+    from headrace.edge import datasets
+    from headrace.infra.settings import load
+    from headrace.jobs.batch.training import local
+
+    enter_for(dataset)
+    given = {"factors": factors, "iterations": iterations, "alpha": alpha, "reg": reg, "unobserved": unobserved}
+    given |= {"half_life_days": half_life_days, "rating_max": rating_max, "seed": seed}
+    settings = load()
+    how = _how(settings.night.als.model_copy(update=_only_given(given)), settings.session.history)
+    console = Console(stderr=as_json)  # stdout is for the JSON alone
+    file = datasets.find(dataset, path)
+    log = local.read(islice(datasets.open_dataset(dataset, path), limit))
+    console.print(f"{len(log.events.users):,} events, {log.users:,} users, {len(log.items):,} items")
+    with _progress(console, "held out", how.iterations) as advance:
+        quality = local.measure(log, how, advance)
+    _show_quality(console, quality)
+    with _progress(console, "all events", how.iterations) as advance:
+        contents = local.train(log, how, advance)
+    lineage = {"dataset": dataset, "file": str(file), "events": len(log.events.users)}
+    written = _write(contents, log.users, how, lineage, quality)
+    console.print(f"version {written.version}")
+    if publish:
+        serve(console, written.version)
+    if as_json:
+        print_json("train", {"version": written.version, "published": publish, **lineage, "quality": quality})
+
+
+def _only_given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _how(night: "Als", history: int) -> "Training":
+    from headrace.jobs.batch.training.local import Training
+    from headrace.udfs.factors import als
+
+    objective = als.ials(night.alpha, night.reg, night.unobserved, night.nu)
+    half_life_ms = night.half_life_days * DAY_MS
+    return Training(night.factors, night.iterations, objective, half_life_ms, night.rating_max, history, night.seed)
+
+
+def _write(contents: Any, users: int, how: "Training", lineage: dict[str, Any], quality: "Quality") -> "Manifest":
+    from headrace.infra import durable
+    from headrace.infra.versions import store
+
+    created_ms = now_ms()
+    return store.write(
+        contents,
+        version=store.name("als", created_ms, contents),
+        kind="als",
+        users=users,
+        parameters=how.parameters(),
+        lineage=lineage | {"sha256": durable.sha256(Path(lineage["file"]))},
+        metrics=quality._asdict(),
+        created_ms=created_ms,
+        commit=store.commit(),
+    )
+
+
+def _show_quality(console: "Console", quality: "Quality") -> None:
+    from rich.table import Table
+
+    table = Table(f"{quality.users:,} users", "recall@20", "NDCG@20", box=None, pad_edge=False)
+    table.add_row("this model", f"{quality.recall:.4f}", f"{quality.ndcg:.4f}")
+    table.add_row("popularity", f"{quality.popular_recall:.4f}", f"{quality.popular_ndcg:.4f}")
+    console.print(table)
+
+
+@contextmanager
+def _progress(console: "Console", what: str, total: int) -> Iterator[Callable[[], None]]:
+    from rich.progress import Progress
+
+    with Progress(console=console) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)
