@@ -1,4 +1,4 @@
-"""What every loader gives, and the errors that they share."""
+"""What every loader returns, and the errors that they share."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 Click = dict[str, Any]
-SLICE_ROWS = 10_000  # turned into Python objects at a time
+SLICE_ROWS = 10_000  # rows that become Python objects at a time
 
 
 class DatasetError(ValueError):
-    """The file is not the one the loader knows."""
+    """The file is not the one that the loader reads."""
 
 
 @dataclass(frozen=True)
 class Clicks:
-    """The clicks of a file in time order; iterating again begins again."""
+    """The clicks of a file in time order. Each iteration begins from the start."""
 
     rows: int
     ms_at: Callable[[int], int]  # event time of the n-th click, from 0
     slices: Callable[[], Iterator[list[Click]]]
-    made_up: str = ""  # what the file does not say and the loader invents
+    made_up: str = ""  # what the loader invents, because the file does not have it
 
     def __iter__(self) -> Iterator[Click]:
         for clicks in self.slices():
@@ -28,6 +28,7 @@ class Clicks:
 
 
 def require(path: Path, expected: Sequence[str], found: Sequence[str]) -> None:
+    """Raises DatasetError unless the file has the expected columns."""
     missing = [name for name in expected if name not in found]
     if missing:
         want, lack, have = (", ".join(names) for names in (expected, missing, found))

@@ -1,7 +1,7 @@
 """YooChoose (RecSys Challenge 2015): clicks of anonymous sessions in arrival order, with their day (CC BY-NC-ND 4.0).
 
-The file `sess,item,period` has no clock times. They are made up: the clicks of a day are spread evenly over its 24
-hours (UTC) in their order, and period 0 is 1 April 2014. The session stands for the user, as nobody is known by name.
+The file `sess,item,period` has no clock times, so the loader makes them up: it spreads the clicks of a day evenly over
+its 24 hours (UTC) in their order, and period 0 is 1 April 2014. The file names no users, so each session is a user.
 """
 
 from bisect import bisect_right
@@ -23,7 +23,7 @@ MADE_UP = "times within each day, and the date of day 0 (2014-04-01)"
 
 
 class Days:
-    """Row number -> made-up time, from how many clicks each day has."""
+    """The made-up time of each row, from the number of clicks of each day."""
 
     def __init__(self, counts: dict[int, int]) -> None:
         self._periods = list(counts)
