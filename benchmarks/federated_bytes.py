@@ -18,8 +18,7 @@ import tenseal
 from benchmarks.harness import Result, table
 from headrace.edge.federated import bfv
 from headrace.edge.federated.bfv import Decryptor, Encryptor
-from headrace.udfs.federated import ciphertext, frame, packing
-from headrace.udfs.federated import update as federated
+from headrace.udfs.federated import ciphertext, frame, packing, round_arithmetic
 from headrace.udfs.federated.accountant import Budget
 from headrace.udfs.federated.frame import Frame
 from headrace.udfs.federated.plan import RoundPlan, plan
@@ -86,7 +85,7 @@ def frame_bytes() -> int:
 
 def protect_seconds(planned: RoundPlan) -> float:
     update = np.random.default_rng(1).standard_normal(planned.done.dimension)
-    return seconds(lambda: federated.protect(update, planned.done, b"seed", os.urandom), 3)
+    return seconds(lambda: round_arithmetic.protect(update, planned.done, b"seed", os.urandom), 3)
 
 
 def chunk_seconds() -> Seconds:

@@ -22,7 +22,7 @@ from headrace.edge.federated.coordinator import QUORUM
 from headrace.infra import paths
 from headrace.infra.settings import Federated, load
 from headrace.udfs.factors import als
-from headrace.udfs.federated import rounds, update
+from headrace.udfs.federated import round_arithmetic, rounds
 from headrace.udfs.federated.accountant import Budget
 from headrace.udfs.federated.plan import plan
 
@@ -138,10 +138,10 @@ def learn(split: Split, epsilon: float | None, seed: int, terms: Federated) -> I
     done = plan(length, terms.clip, nodes, int(QUORUM * nodes), budget, terms.rounds).done
     noise = np.sqrt(nodes * (done.node_sigma**2 + 0.25)) / done.scale
     start = als.initial(split.items, FACTORS, rng).astype(np.float64)
-    state = update.new_state(start.ravel(), rule)
+    state = round_arithmetic.new_state(start.ravel(), rule)
     for number in range(1, terms.rounds + 1):
         total = clipped_sum(split, state.model.reshape(-1, FACTORS), terms.clip).ravel()
-        state = update.fold(state, (total + noise * rng.standard_normal(length)) / nodes, rule)
+        state = round_arithmetic.fold(state, (total + noise * rng.standard_normal(length)) / nodes, rule)
         if number in marks(terms.rounds):
             yield quality(split, state.model.reshape(-1, FACTORS))
 

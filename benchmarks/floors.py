@@ -95,11 +95,11 @@ def main() -> Any:
 
 
 def measure(case: Case, data: Path) -> dict[str, Any]:
-    from headrace.jobs.batch.judging import figures as evaluation
+    from headrace.jobs.batch.judging.figures import summary
 
     events, items = read(data / case.dataset, case.shuffled)
     lists, about, cosines = contest(events, newest(events.users, case.share), items, case.how)
-    found = evaluation.summary(lists, about, {"diversity": cosines}, ["als"])
+    found = summary(lists, about, {"diversity": cosines}, ["als"])
     shown = (*METRICS, "hit_rate", "capped_recall")
     every = found["models"] | found["baselines"]
     figures = {way: {name: round(each[name]["value"], 4) for name in shown} for way, each in every.items()}

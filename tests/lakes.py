@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headrace.jobs.batch.lake import rows as judged
+from headrace.jobs.batch.lake import landed_rows
 from headrace.jobs.batch.lake.tables import Lake, Snapshot, with_files
 
 FUTURE_MS = 300_000
@@ -21,7 +21,7 @@ def append(spark: Any, table: str, records: Iterable[dict[str, Any] | bytes], la
         (None, bytearray(record if isinstance(record, bytes) else json.dumps(record).encode()), 0, n, _ms(record))
         for n, record in enumerate(records)
     ]
-    rows = spark.createDataFrame(raw, RAW).mapInArrow(judged.judge(table, FUTURE_MS), judged.columns(table))
+    rows = spark.createDataFrame(raw, RAW).mapInArrow(landed_rows.judge(table, FUTURE_MS), landed_rows.columns(table))
     files = lake.write(rows.coalesce(1), "land")
     return lake.commit(lambda now: with_files(now, files))
 

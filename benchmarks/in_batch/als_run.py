@@ -16,7 +16,8 @@ import pandas as pd
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
 from benchmarks.in_batch.quality_run import SCHEMA, lake
-from headrace.jobs.batch import als as job
+from headrace.jobs.batch.als import item_ids
+from headrace.jobs.batch.als import iterations as each_iteration
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import blocks
 from headrace.jobs.batch.training.local import Training
@@ -39,12 +40,12 @@ def ours(spark: Any, given: Asked, factors: int, iterations: int, tolerance: flo
     events = spark.createDataFrame(lake(given), SCHEMA)
     how = Training(factors, iterations, als.hu(ALPHA, REG), float("inf"), 5.0, 50, seed=1)
     began = time.perf_counter()
-    items = job.item_ids(events)
+    items = item_ids(events)
     count = blocks.count(len(given.users), spark.sparkContext.defaultParallelism)
     strengths = blocks.matrix(events, items, how, count)
     prepared_s, took_s = time.perf_counter() - began, []
     start, began = als.initial(len(items), factors, np.random.default_rng(1)), time.perf_counter()
-    for fitted in job.iterations(strengths, start, how, tolerance):  # noqa: B007
+    for fitted in each_iteration(strengths, start, how, tolerance):  # noqa: B007
         took_s.append(time.perf_counter() - began)
         began = time.perf_counter()
     X, Y = (np.zeros((size, factors), np.float32) for size in given.size)

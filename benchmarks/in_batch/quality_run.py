@@ -13,8 +13,8 @@ import pandas as pd
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
 from headrace.infra.settings import load
-from headrace.jobs.batch import als as als_job
 from headrace.jobs.batch import two_tower
+from headrace.jobs.batch.als import build, training
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder
@@ -29,10 +29,10 @@ def main(kind: str, path: str, factors: str) -> None:
     spark = session("quality")
     events = spark.createDataFrame(lake(given), SCHEMA)
     night = Night(date(2000, 1, 1))
-    how = als_job.training(settings.night.als, settings.session.history)._replace(factors=int(factors))
+    how = training(settings.night.als, settings.session.history)._replace(factors=int(factors))
     with tempfile.TemporaryDirectory() as folder:
         if kind == "als":
-            contents, about = als_job.build(events, how, night, "ncf", settings.night.als.tolerance)
+            contents, about = build(events, how, night, "ncf", settings.night.als.tolerance)
             model_folder.write(Path(folder), contents, about)
         else:
             chosen = settings.night.two_tower.model_copy(update={"factors": int(factors)})

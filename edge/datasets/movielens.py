@@ -1,6 +1,6 @@
 """MovieLens 100K: ratings with their real times (GroupLens; non-commercial, no redistribution).
 
-Reads `ml-100k.inter`, and the first genre of each film from `ml-100k.item` beside it, if that is there.
+It reads `ml-100k.inter`. The category of a film is its first genre in `ml-100k.item`, if that file is beside it.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.edge.datasets.columns import Click, Clicks
-from headrace.edge.datasets.tables import in_time_order, milliseconds, read
+from headrace.edge.datasets.delimited_files import in_time_order, milliseconds, read
 
 RATINGS = {
     "user_id:token": pa.string(),

@@ -1,9 +1,9 @@
 """UCI Online Retail: a British gift shop's invoice lines, December 2010 to December 2011 (CC BY 4.0).
 
-Times are the shop's clock, read as UTC. A cancellation (an invoice whose number begins with C, or a negative quantity)
-is a refund. A line without a CustomerID belongs to an anonymous user, one per invoice. The file has no views: each line
-is a purchase or a refund. Two corrections of bad debt have a negative price: they break the contract, so a replay
-leaves them out and says so.
+Times are those of the shop's clock, read as UTC. A cancellation (an invoice whose number begins with C, or a negative
+quantity) is a refund. A line without a CustomerID belongs to an anonymous user, one per invoice. The file has no views:
+each line is a purchase or a refund. Two corrections of bad debt have a negative price. They break the contract, so a
+replay leaves them out and says so.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.edge.datasets.columns import Click, Clicks
-from headrace.edge.datasets.tables import in_time_order, read
+from headrace.edge.datasets.delimited_files import in_time_order, read
 
 COLUMNS = {
     "InvoiceNo": pa.string(),

@@ -26,8 +26,7 @@ from headrace.infra import federated_files
 from headrace.infra.errors import describe
 from headrace.infra.settings import Kafka
 from headrace.schemas import topics
-from headrace.udfs.federated import accountant, frame, packing, rounds
-from headrace.udfs.federated import update as federated
+from headrace.udfs.federated import accountant, frame, packing, round_arithmetic, rounds
 
 log = logging.getLogger(__name__)
 Record = dict[str, Any]
@@ -94,7 +93,7 @@ class Node:
         return [frame.encode(frame.Frame(*place, body), self._mac) for place, body in zip(places, bodies, strict=True)]
 
     def protected(self, round_: Record, update: NDArray[np.float64]) -> NDArray[np.int64]:
-        return federated.protect(update, rounds.mechanism(round_), rounds.seed(round_["round"]), os.urandom)
+        return round_arithmetic.protect(update, rounds.mechanism(round_), rounds.seed(round_["round"]), os.urandom)
 
     def _check(self, round_: Record, layout: packing.Layout) -> None:
         public, population = federated_files.public_key(round_["key_id"]), self._population

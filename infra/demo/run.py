@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from headrace.infra.clients import flink
-from headrace.infra.demo import version as demo_version
+from headrace.infra.demo import version
 from headrace.infra.demo.scene import BROKEN_EVERY, CLICKS_PER_S, SEED, SLATES_PER_S, YOU, Scene
 from headrace.infra.demo.view import lines, say, screen
 from headrace.infra.errors import HeadraceError
@@ -73,7 +73,7 @@ class Story:
     def learn(self, scene: Scene) -> None:
         """The rest of the stage, one after the other: on few cores all at once is no faster."""
         try:
-            self.pointer = demo_version.publish(scene.shop, SEED, self.settings)
+            self.pointer = version.publish(scene.shop, SEED, self.settings)
             self.tell("version", f"{self.pointer.version} serves")
             self.run(LISTS)
             scene.lists_run.set()
@@ -112,7 +112,7 @@ def _show(console: Console, scene: Scene, seconds: float | None) -> None:
 
 def _say_goodbye(console: Console, settings: Settings, pointer: Pointer | None) -> None:
     cli = f"  redis-cli -h {settings.redis.host} -p {settings.redis.port}"
-    version = pointer.version if pointer else ""
+    name = pointer.version if pointer else ""
     again = (
         [f"  headrace rollback                {pointer.previous} serves again"] if pointer and pointer.previous else []
     )
@@ -120,7 +120,7 @@ def _say_goodbye(console: Console, settings: Settings, pointer: Pointer | None) 
         "",
         "The stack is still up. Look around:",
         f"{cli} HGETALL {redis_keys.session(YOU)}",
-        f"{cli} GET {redis_keys.live(version, YOU)}",
+        f"{cli} GET {redis_keys.live(name, YOU)}",
         f"{cli} HKEYS {redis_keys.bandit(settings.bandit.policy)}",
         f"  http://{settings.flink.rest}          Flink's UI",
         f"  headrace recommend {YOU} --explain  the list, and why",

@@ -2,9 +2,9 @@
 
 source     {lake}/clicks and rewards: the night's last day, and the drift.toml reference_days before it
 transform  features (actions, categories, devices, hours, prices, events a user) and predictions (propensities, and the
-           rewards that followed) -> PSI of categories (udfs/evaluation/drift.py), Kolmogorov-Smirnov distance of
-           numbers (scipy)
-sink       drift/report.json: each measure beside its limit; `beyond`, those above it
+           rewards that followed) -> PSI of categories (udfs/evaluation/population_stability.py),
+           Kolmogorov-Smirnov distance of numbers (scipy)
+sink       drift/report.json: each measure beside its limit; `beyond` names those above it
 
 Limits are on the size of a move, not on its p-value: with many events every move is significant.
 
@@ -27,10 +27,10 @@ from headrace.infra import durable
 from headrace.infra.settings import load
 from headrace.jobs.batch import night
 from headrace.jobs.batch.judging.limits import DriftLimits, drift_limits
-from headrace.jobs.batch.lake import tables as lake
+from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
-from headrace.udfs.evaluation import drift
+from headrace.udfs.evaluation import population_stability
 
 STEP = "drift"
 SEED = 1
@@ -59,12 +59,13 @@ def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
     if tonight.is_left(STEP):
         return
-    found = list(measures(read(tonight, limits := drift_limits(Path(load().night.drift_file))), limits))
-    beyond = [each.name for each in found if each.is_beyond]
+    limits = drift_limits(Path(load().night.drift_file))
+    measured = list(measures(read(tonight, limits), limits))
+    beyond = [each.name for each in measured if each.is_beyond]
     with tonight.writing(STEP) as folder:
-        report = {"date": tonight.date, "measures": found, "beyond": beyond}
+        report = {"date": tonight.date, "measures": measured, "beyond": beyond}
         durable.write(folder / "report.json", msgspec.json.format(msgspec.json.encode(report)))
-    for each in found:
+    for each in measured:
         print(f"{each.name:<18}{each.kind:<5}{each.value:8.4f}  limit {each.limit:g}{'  BEYOND' * each.is_beyond}")
     print(f"drift of {tonight.date}: {', '.join(beyond) or 'none'}")
 
@@ -72,36 +73,41 @@ def main(options: argparse.Namespace) -> None:
 def read(tonight: Night, limits: DriftLimits) -> Sides:
     spark = session(STEP)
     first = tonight.date - timedelta(days=limits.reference_days)
-    tables = (of(spark, tonight.date).where(F.col("day") >= F.lit(first)) for of in (lake.clicks, lake.rewards))
     of_day = F.col("day") == F.lit(tonight.date)
-    clicks, rewards = (table.withColumn("of_day", of_day) for table in tables)
+    # The columns of the lake's table, of_day: true for the night's day, false for the days before it.
+    clicks, rewards = (
+        table(spark, tonight.date).where(F.col("day") >= F.lit(first)).withColumn("of_day", of_day)
+        for table in (tables.clicks, tables.rewards)
+    )
     return Sides(clicks.withColumn("hour", F.hour(F.timestamp_millis("t_ms"))), rewards)
 
 
 def measures(sides: Sides, limits: DriftLimits) -> Iterator[Measure]:
-    """A column that has too few values on a side is left out."""
+    """Yields a measure of each column with a limit. A column with too few values on a side is left out."""
+    # (of_day, day, user_id, events_per_user)
     a_day = sides.clicks.groupBy("of_day", "day", "user_id").agg(F.count("*").alias("events_per_user"))
-    tables = {"events_per_user": a_day, "reward": sides.rewards, "propensity": sides.rewards}
+    frames = {"events_per_user": a_day, "reward": sides.rewards, "propensity": sides.rewards}
     for name, limit in limits.psi.items():
         before, of_day = _counts(sides.clicks, F.col(name))
         rows = sum(before.values()), sum(of_day.values())
         if min(rows) >= limits.rows_min:
-            yield Measure(name, "psi", drift.psi(before, of_day), limit, rows)
+            yield Measure(name, "psi", population_stability.psi(before, of_day), limit, rows)
     for name, limit in limits.ks.items():
-        values = _values(tables.get(name, sides.clicks), name, limits.sample)
+        values = _values(frames.get(name, sides.clicks), name, limits.sample)
         rows = len(values[0]), len(values[1])
         if min(rows) >= limits.rows_min:
             yield Measure(name, "ks", float(stats.ks_2samp(*values).statistic), limit, rows)
 
 
 def _counts(table: DataFrame, column: Column) -> tuple[dict[str, int], dict[str, int]]:
+    # (of_day, name, count)
     counted = table.where(column.isNotNull()).groupBy("of_day", column.cast("string").alias("name")).count().collect()
     before, of_day = ({row["name"]: row["count"] for row in counted if row["of_day"] == side} for side in (False, True))
     return before, of_day
 
 
 def _values(table: DataFrame, name: str, most: int) -> tuple[Any, Any]:
-    """Up to `most` of each side, drawn by hash, so that a rerun draws the same."""
+    """Returns up to `most` values of each side, drawn by hash, so that a rerun draws the same."""
     draw = F.xxhash64(*[F.col(each) for each in table.columns], F.lit(SEED))
     sides = (table.where((F.col("of_day") == side) & F.col(name).isNotNull()) for side in (False, True))
     drawn = (side.orderBy(draw).limit(most).select(F.col(name).cast("double")).toPandas() for side in sides)

@@ -1,11 +1,11 @@
-"""A file of a user's history -> the lake, by event day, judged by the same contract as what comes through Kafka.
+"""A file of the shop's history -> the lake, by event day, judged by the same contract as Kafka's records.
 
 source     CSV, Parquet or JSON lines with a mapping of columns, or a data set that edge/datasets knows
-transform  jobs/batch/lake/event_files.py, headrace.udfs.contract; "the future" is what the clock of the import says
-sink       table `clicks` of the lake; what is refused: its dead letters, and {home}/imports/{hash}-refused.jsonl
+transform  jobs/batch/lake/event_files.py, headrace.udfs.contract; a row from the future is one after the import's time
+sink       table `clicks` of the lake; refused rows: its dead letters, and {home}/imports/{hash}-refused.jsonl
 
-A file is known by its hash: the same once more changes nothing. With other options it must be told --again, and then
-its rows take the place of those of the first time.
+A file is known by its hash, so importing it once more changes nothing. Importing it with other options needs --again;
+its new rows then replace those of the first time.
 
 Run: headrace run import_file visits.csv --map user_id=visitor,item_id=sku,ts_ms=at --default action=view
      headrace run import_file ml-100k --dataset movielens
@@ -30,8 +30,7 @@ from headrace.infra import durable, paths
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import load
 from headrace.jobs.batch import night
-from headrace.jobs.batch.lake import event_files
-from headrace.jobs.batch.lake import rows as judged
+from headrace.jobs.batch.lake import event_files, landed_rows
 from headrace.jobs.batch.lake.event_files import SLICE_ROWS, Reading
 from headrace.jobs.batch.lake.tables import IMPORTED, STAGING, Files, Import, Lake, Snapshot, with_files
 from headrace.jobs.batch.spark import session
@@ -59,15 +58,15 @@ def main(options: argparse.Namespace) -> None:
     rows, refused = bring(lake, path, digest, reading, time.time_ns() // 1_000_000)
     print(f"{path}: {rows} events of {rows + sum(refused.values())} rows")
     if refused:
-        said = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
-        print(f"refused: {said}; see {_refused_path(digest)}")
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
+        print(f"refused: {counts}; see {_refused_path(digest)}")
     print("a night that has landed does not see them: `headrace run land --date D --again`")
 
 
 def _same(path: Path, known: Import, reading: Reading) -> None:
     if known.options != _options(reading):
         was = f"{path} is imported already, with other options ({known.options})"
-        raise HeadraceError(f"{was}: --again puts these rows in the place of those")
+        raise HeadraceError(f"{was}: --again replaces its rows")
 
 
 def _options(reading: Reading) -> str:
@@ -75,7 +74,10 @@ def _options(reading: Reading) -> str:
 
 
 def bring(lake: Lake, path: Path, digest: str, reading: Reading, now_ms: int) -> tuple[int, dict[str, int]]:
-    """How many events came into the lake; refused rows by reason. HeadraceError, and no change, if all are refused."""
+    """Returns how many events came into the lake, and the refused rows by reason.
+
+    Raises HeadraceError, and changes nothing, if all rows are refused.
+    """
     label = f"{IMPORTED}{digest[:HASH]}"
     staged = f"{STAGING}/{label}-{now_ms}.parquet"
     try:
@@ -96,7 +98,7 @@ def bring(lake: Lake, path: Path, digest: str, reading: Reading, now_ms: int) ->
 
 
 def stage(values: Iterator[bytes], path: Path, now_ms: int) -> int:
-    """Rows in the shape of Kafka's records, as Parquet; how many."""
+    """Writes the rows as Parquet in the shape of Kafka's records, and returns how many."""
     count = 0
     with pq.ParquetWriter(path, RAW) as writer:
         while part := list(islice(values, SLICE_ROWS)):
@@ -106,7 +108,7 @@ def stage(values: Iterator[bytes], path: Path, now_ms: int) -> int:
 
 
 def _batch(values: list[bytes], first: int, now_ms: int) -> pa.RecordBatch:
-    """The offset of a row is its number in the file; it has no partition."""
+    """Returns the rows as a batch. A row's offset is its number in the file; it has no partition."""
     rows = len(values)
     columns = {"key": pa.nulls(rows, pa.binary()), "value": values, "partition": pa.nulls(rows, pa.int32())}
     columns |= {"offset": range(first, first + rows), "append_ms": [now_ms] * rows}
@@ -116,19 +118,19 @@ def _batch(values: list[bytes], first: int, now_ms: int) -> pa.RecordBatch:
 def _judged(lake: Lake, staged: str, label: str) -> DataFrame:
     future_ms = load().session.future_ms
 
-    def judge(batches: judged.Batches) -> judged.Batches:
+    def judge(batches: landed_rows.Batches) -> landed_rows.Batches:
         for batch in batches:
-            rows = judged.row_batch(CLICKS, batch, future_ms, source=label)
-            # No broker saw it: it arrived when it happened.
+            rows = landed_rows.row_batch(CLICKS, batch, future_ms, source=label)
+            # No broker saw the row, so it counts as having arrived when it happened.
             arrived = rows.schema.get_field_index("append_ms")
             yield rows.set_column(arrived, "append_ms", pc.coalesce(rows["t_ms"], rows["append_ms"]))
 
-    rows = lake.spark.read.parquet(lake.store.uri(staged)).mapInArrow(judge, judged.columns(CLICKS))
+    rows = lake.spark.read.parquet(lake.store.uri(staged)).mapInArrow(judge, landed_rows.columns(CLICKS))
     return rows.repartition("day")  # one file a day
 
 
 def _refused(lake: Lake, written: Files, digest: str) -> dict[str, int]:
-    """By reason; the rows themselves go to a file to look at."""
+    """Returns how many rows were refused, by reason, and writes them to a file for people to read."""
     counts: Counter[str] = Counter()
     if letters := written.get(DEAD_LETTERS):
         path = _refused_path(digest)
@@ -147,31 +149,30 @@ def _refused_path(digest: str) -> Path:
 
 
 def _imported(now: Snapshot, digest: str, known: Import, label: str, written: Files) -> Snapshot:
-    """Its rows in the place of those that an earlier import of the file left."""
-    before = [
-        f for event_files in now.files.values() for f in event_files if f.path.rpartition("/")[2].startswith(label)
-    ]
+    """Returns the lake with the file's rows in place of those of an earlier import of it."""
+    every = [file for files in now.files.values() for file in files]
+    before = [file for file in every if file.path.rpartition("/")[2].startswith(label)]
     return with_files(msgspec.structs.replace(now, imports=now.imports | {digest: known}), written, before)
 
 
 def pairs(text: str) -> dict[str, str]:
-    """A=B,C=D."""
-    found = dict(part.partition("=")[::2] for part in text.split(","))
-    if not all(found) or not all(found.values()):
+    """Reads A=B,C=D."""
+    values = dict(part.partition("=")[::2] for part in text.split(","))
+    if not all(values) or not all(values.values()):
         raise argparse.ArgumentTypeError(f"must be FIELD=VALUE,..., got {text!r}")
-    return found
+    return values
 
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", help="the file; of a data set, also its folder")
+    parser.add_argument("path", help="the file, or the folder of a data set")
     parser.add_argument("--map", type=pairs, default={}, metavar="FIELD=COLUMN,...", help="columns of other names")
-    parser.add_argument("--default", type=pairs, default={}, metavar="FIELD=VALUE,...", help="where a row has no value")
+    parser.add_argument("--default", type=pairs, default={}, metavar="FIELD=VALUE,...", help="for rows without one")
     parser.add_argument(
-        "--time", default="iso", help="of ts_ms: s, ms, us, iso, or a format such as %%d/%%m/%%Y %%H:%%M"
+        "--time", default="iso", help="format of ts_ms: s, ms, us, iso, or a pattern such as %%d/%%m/%%Y %%H:%%M"
     )
     parser.add_argument("--dataset", default="", help=f"{', '.join(DATASETS)}, or module:NAME of your own")
-    parser.add_argument("--again", action="store_true", help="in place of the file's rows that are there")
+    parser.add_argument("--again", action="store_true", help="replace the rows of an earlier import of the file")
     return parser
 
 

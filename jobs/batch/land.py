@@ -24,12 +24,12 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.infra import durable
-from headrace.infra.clients import kafka_topics as broker
+from headrace.infra.clients import kafka_topics
 from headrace.infra.connections import SPARK_KAFKA
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Kafka, Settings, load
 from headrace.jobs.batch import night
-from headrace.jobs.batch.lake import rows as judged
+from headrace.jobs.batch.lake import landed_rows
 from headrace.jobs.batch.lake.tables import RECORDS, Files, Lake, Overtaken, Snapshot, with_files
 from headrace.jobs.batch.spark import session
 
@@ -77,7 +77,7 @@ def main(options: argparse.Namespace) -> None:
 
 def land(landing: Landing, table: str) -> RowCounts:
     """Lands all records that are there now; records that come meanwhile are for the next landing."""
-    ends = {part: end for part, (_, end) in broker.ranges(landing.settings.kafka, table).items()}
+    ends = {part: end for part, (_, end) in kafka_topics.ranges(landing.settings.kafka, table).items()}
     total = RowCounts()
     while (span := upcoming(landing, table, ends)).offsets:
         try:
@@ -91,7 +91,7 @@ def upcoming(landing: Landing, table: str, ends: dict[int, int]) -> Span:
     """Returns the next offsets to land, at most land_records of them; none if all have landed."""
     covered = landing.lake.snapshot().offsets.get(table, {})
     left: Offsets = {}
-    for part, (first, end) in broker.ranges(landing.settings.kafka, table).items():
+    for part, (first, end) in kafka_topics.ranges(landing.settings.kafka, table).items():
         begin = covered[str(part)][1] if str(part) in covered else first
         if not first <= begin <= end:
             begin = _behind_loss(landing, f"{table}/{part}", begin, first, end)
@@ -110,11 +110,10 @@ def _behind_loss(landing: Landing, place: str, begin: int, first: int, end: int)
 
 def _batch(landing: Landing, table: str, span: Span) -> RowCounts:
     counted = Observation()
-    raw = source(
-        landing.spark, landing.settings.kafka, table, span.offsets
-    )  # (key, value, partition, offset, append_ms)
-    judge = judged.judge(table, landing.settings.session.future_ms)
-    rows = raw.mapInArrow(judge, judged.columns(table)).observe(
+    # (key, value, partition, offset, append_ms)
+    raw = source(landing.spark, landing.settings.kafka, table, span.offsets)
+    judge = landed_rows.judge(table, landing.settings.session.future_ms)
+    rows = raw.mapInArrow(judge, landed_rows.columns(table)).observe(
         counted, F.count("table").alias("records"), F.count("reason").alias("refused")
     )
     files = landing.lake.write(rows, "land")

@@ -28,8 +28,8 @@ from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import TwoTower, load
 from headrace.infra.versions.store import Contents
-from headrace.jobs.batch import als as als_job
 from headrace.jobs.batch import night
+from headrace.jobs.batch.als import training
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import blocks, model_folder, split, tower_training, towers
@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
     if tonight.is_left(STEP):
         return
-    how = als_job.training(settings.night.als, settings.session.history)
+    how = training(settings.night.als, settings.session.history)
     with tonight.writing(STEP) as draft:
         events = read(session(STEP), tonight, settings.night.protocol)
         build(events, how, settings.night.two_tower, tonight, settings.night.protocol, draft)

@@ -24,7 +24,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from headrace.infra import extensions
 from headrace.infra.settings import Redis, Settings, load
-from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming import clicks, flink_tables
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
@@ -87,7 +87,8 @@ REWARDS = f"""
     SELECT {COLUMNS.replace("x,", "doubles(x),")}, reward, as_of_ms
     FROM TO_CHANGELOG(input => TABLE rewarded) WHERE op <> 'UPDATE_BEFORE'"""
 DEAD = f"""
-    SELECT {tables.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL"""
+    SELECT {flink_tables.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")}
+    FROM validated WHERE reason IS NOT NULL"""
 VIEWS = {"validated": VALIDATED, "shown": SHOWN, "feedback": FEEDBACK, "matched": MATCHED, "events": EVENTS}
 VIEWS |= {"rewarded": REWARDED, "terms": TERMS}
 
@@ -102,7 +103,9 @@ CLICK = """
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     rules = settings.bandit
-    table_env = tables.environment(JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1})
+    table_env = flink_tables.environment(
+        JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1}
+    )
     config = table_env.get_config()
     config.set("table.exec.state.ttl", f"{rules.forget_ms} ms")
     # The planner plans a view that several sinks read once, on its own. Else each sink would validate, join and group.
@@ -113,7 +116,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statistics = STATISTICS.format(version=f"{encoder.version}_{rules.half_life_ms}")
     for topic, sql in {topics.STATISTICS: statistics, topics.REWARDS: REWARDS, topics.DEAD_LETTERS: DEAD}.items():
         statements.add_insert_sql(f"INSERT INTO {topic} {sql}")
-    tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    flink_tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
@@ -126,10 +129,12 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Enco
         "project": udf(ProjectArms(settings.redis.sealed(), rules.ridge), result_type="STRING", func_type="pandas"),
     }
     for topic in (topics.IMPRESSIONS, topics.CLICKS):
-        table_env.execute_sql(tables.raw_source(topic, kafka, JOB, future_ms))
-    table_env.execute_sql(tables.upsert_sink(topics.REWARDS, ddl("reward"), KEY, kafka, JOB))
-    table_env.execute_sql(tables.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), "policy, arm", kafka, JOB))
-    table_env.execute_sql(tables.dead_letter_sink(kafka, JOB))
+        table_env.execute_sql(flink_tables.raw_source(topic, kafka, JOB, future_ms))
+    table_env.execute_sql(flink_tables.upsert_sink(topics.REWARDS, ddl("reward"), KEY, kafka, JOB))
+    table_env.execute_sql(
+        flink_tables.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), "policy, arm", kafka, JOB)
+    )
+    table_env.execute_sql(flink_tables.dead_letter_sink(kafka, JOB))
     for name, java in {"arm_sums": "ArmSums", "doubles": "Doubles"}.items():
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
     for name, function in python.items():
@@ -232,4 +237,4 @@ class ProjectArms(WritingFunction):
 
 
 if __name__ == "__main__":
-    main(load(), tables.arguments(__doc__).parse_args())
+    main(load(), flink_tables.arguments(__doc__).parse_args())

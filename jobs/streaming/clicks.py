@@ -14,7 +14,7 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from headrace.infra.settings import Session, Settings
-from headrace.jobs.streaming import tables
+from headrace.jobs.streaming import flink_tables
 from headrace.schemas import topics
 from headrace.udfs import event_time, session
 from headrace.udfs.contract import Contract, Fault
@@ -72,7 +72,7 @@ def declare(
     checked = udf(CheckedClick(rules, items), result_type=CHECKED, func_type="pandas")
     table_env.create_temporary_system_function("checked", checked)
     table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
-    table_env.execute_sql(tables.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
+    table_env.execute_sql(flink_tables.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
     for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
 

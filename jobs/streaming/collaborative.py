@@ -22,7 +22,7 @@ from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions.store import Model, ModelError, VersionFollower
-from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming import clicks, flink_tables
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import live_lists
@@ -36,12 +36,12 @@ LIVE = "SELECT recommend(user_id, recent, rowtime) FROM history WHERE kind = 0"
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     whole = settings.session.model_copy(update={"recent": settings.session.history})
-    table_env = tables.environment(JOB, settings.flink, clicks.parameters(whole))
+    table_env = flink_tables.environment(JOB, settings.flink, clicks.parameters(whole))
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only, items=rated)
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LIVE}")
-    tables.execute(table_env, statements, JOB, apart="recommend", explain=options.explain)
+    flink_tables.execute(table_env, statements, JOB, apart="recommend", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
@@ -117,4 +117,4 @@ class Version:
 
 
 if __name__ == "__main__":
-    main(load(), tables.arguments(__doc__, redis_only=True).parse_args())
+    main(load(), flink_tables.arguments(__doc__, redis_only=True).parse_args())

@@ -2,7 +2,7 @@
 
 source     topic `clicks`, records of schemas/click.avsc
 transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an item, Together of an item;
-           headrace.udfs.covisitation.lists
+           headrace.udfs.covisitation.together_lists
 sink       Redis strings headrace.schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
 
 A list is written at most once in `refresh_s`. Its counts are exact, in whatever order the clicks came
@@ -21,13 +21,12 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Settings, load
-from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming import clicks, flink_tables
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs import session
-from headrace.udfs.covisitation import counts
-from headrace.udfs.covisitation import lists as together
-from headrace.udfs.covisitation.lists import ListRules
+from headrace.udfs.covisitation import counts, together_lists
+from headrace.udfs.covisitation.together_lists import ListRules
 from headrace.udfs.resp import strings
 
 JOB = "covisitation"
@@ -54,12 +53,12 @@ LISTS = "SELECT project(item, kind, cells, as_of_ms) FROM counts"
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    table_env = tables.environment(JOB, settings.flink, parameters(settings, options.redis_only))
+    table_env = flink_tables.environment(JOB, settings.flink, parameters(settings, options.redis_only))
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
     declare(table_env, settings, options.redis_only)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO done {LISTS}")
-    tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    flink_tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
@@ -104,7 +103,7 @@ class ProjectLists(WritingFunction):
         began_s = monotonic()
         kind_of, item_of, cells_of, ms_of = (column[newest].tolist() for column in (kinds, items, cells, as_of_ms))
         each = zip(kind_of, item_of, cells_of, ms_of, strict=True)
-        lists = [together.listed(kind, item, packed, ms, self.rules) for kind, item, packed, ms in each]
+        lists = [together_lists.listed(kind, item, packed, ms, self.rules) for kind, item, packed, ms in each]
         keys = map(key, kind_of, item_of)
         self.writer.write(strings(keys, lists, (ms + redis_keys.TOGETHER_TTL_MS for ms in ms_of)), replies=1)
         self.written.inc(len(lists))
@@ -113,10 +112,10 @@ class ProjectLists(WritingFunction):
 
 
 def key(kind: int, item: str) -> str:
-    if kind == together.TOUCHED:
+    if kind == together_lists.TOUCHED:
         return redis_keys.trending()
     return (redis_keys.also_viewed, redis_keys.bought_together)[kind](item)
 
 
 if __name__ == "__main__":
-    main(load(), tables.arguments(__doc__, redis_only=True).parse_args())
+    main(load(), flink_tables.arguments(__doc__, redis_only=True).parse_args())

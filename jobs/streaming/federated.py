@@ -22,7 +22,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from headrace.infra import federated_files
 from headrace.infra.settings import Settings, load
-from headrace.jobs.streaming import tables
+from headrace.jobs.streaming import flink_tables
 from headrace.schemas import topics
 from headrace.schemas.types import ddl
 from headrace.udfs.contract import Contract
@@ -117,12 +117,12 @@ FOLDED = """
       CROSS JOIN UNNEST(f) AS p(part, parts, parameters, moments)"""
 
 # 5. Frames that Intake refused, and records that their check refused.
-REFUSED = tables.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")
+REFUSED = flink_tables.dead_letter(topics.GRADIENTS, "TO_TIMESTAMP_LTZ(append_ms, 3)", "reason")
 DEAD = " UNION ALL ".join(
     [
         f"SELECT {REFUSED} FROM taken WHERE kind = 1",
         *(
-            f"SELECT {tables.dead_letter(topic, 'append_ts', 'reason')} FROM {view} WHERE reason IS NOT NULL"
+            f"SELECT {flink_tables.dead_letter(topic, 'append_ts', 'reason')} FROM {view} WHERE reason IS NOT NULL"
             for topic, view in CHECKED_VIEWS.items()
         ),
     ]
@@ -146,24 +146,24 @@ INSERTS = {
 def main(settings: Settings, options: argparse.Namespace) -> None:
     bundles = settings.flink.model_copy(update={"bundle_size": BUNDLE, "bundle_time_ms": BUNDLE_MS})
     layout = {"modulus": ciphertext.Q, "body_bytes": ciphertext.BODY_BYTES, "mac_bytes": frame.MAC_BYTES}
-    table_env = tables.environment(JOB, bundles, {"hold_ms": settings.federated.hold_ms} | layout)
+    table_env = flink_tables.environment(JOB, bundles, {"hold_ms": settings.federated.hold_ms} | layout)
     table_env.get_config().set("python.fn-execution.arrow.batch.size", str(ARROW_BATCH))
     declare(table_env, settings)
     statements = table_env.create_statement_set()
     for sink, sql in INSERTS.items():
         statements.add_insert_sql(f"INSERT INTO {sink} {sql}")
-    tables.execute(table_env, statements, JOB, apart="folded", explain=options.explain)
+    flink_tables.execute(table_env, statements, JOB, apart="folded", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     """Declares the tables, functions and views by the names that the SQL above uses."""
     kafka = settings.kafka
     for topic in (topics.GRADIENTS, *CONTROL):
-        table_env.execute_sql(tables.committed_source(topic, kafka, JOB))
+        table_env.execute_sql(flink_tables.committed_source(topic, kafka, JOB))
     for topic, record, key in SINKS:
         table = f"{topic}_sink" if topic in CONTROL else topic
-        table_env.execute_sql(tables.upsert_sink(topic, ddl(record), key, kafka, JOB, table))
-    table_env.execute_sql(tables.dead_letter_sink(kafka, JOB))
+        table_env.execute_sql(flink_tables.upsert_sink(topic, ddl(record), key, kafka, JOB, table))
+    table_env.execute_sql(flink_tables.dead_letter_sink(kafka, JOB))
     for name in ("Intake", "Fold"):
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name.lower()} AS 'headrace.{name}' LANGUAGE JAVA")
     frame_row = ", ".join(f"`{name}` {sql}" for name, sql in FRAME.items())
@@ -233,4 +233,4 @@ def folded(*columns: Any) -> list[Row]:
 
 
 if __name__ == "__main__":
-    main(load(), tables.arguments(__doc__).parse_args())
+    main(load(), flink_tables.arguments(__doc__).parse_args())

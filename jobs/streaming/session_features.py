@@ -17,7 +17,7 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Session, Settings, load
-from headrace.jobs.streaming import clicks, tables
+from headrace.jobs.streaming import clicks, flink_tables
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
@@ -30,13 +30,15 @@ STATE = "SELECT user_id, counters, session_id, recent FROM history WHERE kind = 
 LIVE = f"SELECT project(user_id, counters, session_id, recent) FROM ({STATE})"
 CLOSED = "SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items FROM history WHERE kind = 1"
 DEAD = f"""
-    SELECT {tables.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
-    UNION ALL SELECT {tables.dead_letter(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
+    SELECT {flink_tables.dead_letter(topics.CLICKS, "append_ts", "reason")} FROM validated WHERE reason IS NOT NULL
+    UNION ALL SELECT {flink_tables.dead_letter(topics.CLICKS, "rowtime", "'late'")} FROM history WHERE kind = 2"""
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     # Validation and projection run at the same time: a fifth more clicks/s.
-    table_env = tables.environment(JOB, settings.flink, clicks.parameters(settings.session), worker_per_operator=True)
+    table_env = flink_tables.environment(
+        JOB, settings.flink, clicks.parameters(settings.session), worker_per_operator=True
+    )
     clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
     declare(table_env, settings)
     statements = table_env.create_statement_set()
@@ -44,7 +46,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     if not options.redis_only:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
-    tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    flink_tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
@@ -53,8 +55,10 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
         ProjectSessions(settings.redis.sealed(), settings.session), result_type=DataTypes.INT(), func_type="pandas"
     )
     table_env.create_temporary_system_function("project", project)
-    table_env.execute_sql(tables.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB))
-    table_env.execute_sql(tables.dead_letter_sink(settings.kafka, JOB))
+    table_env.execute_sql(
+        flink_tables.sink(topics.SESSIONS, f"`key` BYTES, {ddl('session')}", "json", settings.kafka, JOB)
+    )
+    table_env.execute_sql(flink_tables.dead_letter_sink(settings.kafka, JOB))
     for table in ("done (n INT)", "unread (user_id STRING, counters BYTES, session_id STRING, recent BYTES)"):
         table_env.execute_sql(f"CREATE TEMPORARY TABLE {table} WITH ('connector' = 'blackhole')")
 
@@ -84,7 +88,7 @@ class ProjectSessions(WritingFunction):
 
 
 def arguments() -> argparse.Namespace:
-    parser = tables.arguments(__doc__, redis_only=True)
+    parser = flink_tables.arguments(__doc__, redis_only=True)
     parser.add_argument("--blackhole", action="store_true", help="write nothing to Redis: measures the JVM alone")
     return parser.parse_args()
 

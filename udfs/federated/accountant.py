@@ -7,10 +7,10 @@ alpha, where the part of one node has the norms D1, D2 in d integers:
     min( alpha/2 x^2 + tau d,  alpha/2 (x^2 + 2 tau D1 / (sqrt(n) sigma) + tau^2 d),  alpha/2 (x + tau sqrt(d))^2 )
     x = D2 / (sqrt(n) sigma)        tau = 10 sum_{k=1}^{n-1} exp(-2 pi^2 sigma^2 k / (k+1))
 
-D2 is the bound that conditional rounding keeps (their Theorem 1; `headrace.udfs.federated.update.rounded_norm`). D1 <=
-min(sqrt(d) D2, D2^2), since the numbers are integers. Divergences of one order add up over adaptive rounds (Mironov
-2017, Proposition 1). (epsilon, delta) follows by Canonne, Kamath, Steinke 2020 (arXiv:2004.00010), Proposition 12, at
-the best of many orders.
+D2 is the bound that conditional rounding keeps (their Theorem 1; `rounded_norm` in udfs/federated/round_arithmetic.py).
+D1 <= min(sqrt(d) D2, D2^2), since the numbers are integers. Divergences of one order add up over adaptive rounds
+(Mironov 2017, Proposition 1). (epsilon, delta) follows by Canonne, Kamath, Steinke 2020 (arXiv:2004.00010),
+Proposition 12, at the best of many orders.
 
 Nodes above the quorum add more noise, which is post-processing and costs nothing. We claim no amplification by
 sampling, because the aggregator sees who takes part.
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from headrace.udfs.federated.discrete_gaussian import SIGMA_MAX
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum, Disjoint, Mechanism
-from headrace.udfs.federated.update import rounded_norm
+from headrace.udfs.federated.round_arithmetic import rounded_norm
 
 Float = NDArray[np.float64]
 

@@ -3,8 +3,8 @@
 A slot holds sum_j v_j 2^(w j), with signed v_j. Additions carry into the next field, and the signs undo it on opening.
 So only the SUM over the cohort must fit its field, -2^(w-1) <= sum < 2^(w-1); one node's own value may exceed it. Slots
 are taken modulo the plaintext modulus t, and w x fields <= floor(log2 t) leaves room for every sum that fits. A sum
-that does not fit changes its own value and its neighbour's; `headrace.udfs.federated.update.field_width` makes that
-rare.
+that does not fit changes its own value and its neighbour's; `field_width` in
+udfs/federated/round_arithmetic.py makes that rare.
 
 The last TAGS slots of each chunk carry a tag, PRF(node's key, round, chunk). Tags add modulo t as well. So the key
 holder, who knows every node's key, can distinguish a sum over exactly the claimed cohort from any other. One slot would

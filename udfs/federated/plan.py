@@ -9,7 +9,7 @@ from typing import NamedTuple
 from headrace.udfs.federated.accountant import Budget, calibrate
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum
 from headrace.udfs.federated.packing import BITS, Layout, layout
-from headrace.udfs.federated.update import field_width, rounded_norm
+from headrace.udfs.federated.round_arithmetic import field_width, rounded_norm
 
 _FIELDS = (5, 4, 3, 2, 1)
 _SCALES = (0, 40)  # scale x clip, as powers of two

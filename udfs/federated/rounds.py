@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from headrace.udfs.federated import ciphertext, frame, packing, robust
-from headrace.udfs.federated import update as federated
+from headrace.udfs.federated import ciphertext, frame, packing, robust, round_arithmetic
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum
 
 Float = NDArray[np.float64]
 PART = 1 << 14
-RULES: dict[str, federated.FedAvg | federated.FedAdam] = {"fedavg": federated.FedAvg(), "fedadam": federated.FedAdam()}
+RULES: dict[str, round_arithmetic.FedAvg | round_arithmetic.FedAdam] = {
+    "fedavg": round_arithmetic.FedAvg(),
+    "fedadam": round_arithmetic.FedAdam(),
+}
 
 
 class BucketSum(NamedTuple):
@@ -65,7 +67,7 @@ def decode(text: str) -> bytes:
 
 def mean_update(buckets: Sequence[BucketSum], scale: float, number: int) -> list[Float]:
     """The mean update of each bucket's nodes, (length,) each, from the opened sums of round `number`."""
-    return [federated.unrotate(each.total / (scale * each.nodes), seed(number)) for each in buckets]
+    return [round_arithmetic.unrotate(each.total / (scale * each.nodes), seed(number)) for each in buckets]
 
 
 def combined(updates: list[Float]) -> Float:
@@ -73,19 +75,19 @@ def combined(updates: list[Float]) -> Float:
     return updates[0] if len(updates) == 1 else robust.median(np.array(updates))
 
 
-def rule(name: str, rate: float | None) -> federated.FedAvg | federated.FedAdam:
+def rule(name: str, rate: float | None) -> round_arithmetic.FedAvg | round_arithmetic.FedAdam:
     """The server's rule that a round or an aggregate names, with its rate if it has one."""
     return RULES[name] if rate is None else RULES[name]._replace(rate=rate)
 
 
 def fold(
-    model: Float, moments: Float | None, update: Float, by: federated.FedAvg | federated.FedAdam
-) -> federated.State:
+    model: Float, moments: Float | None, update: Float, by: round_arithmetic.FedAvg | round_arithmetic.FedAdam
+) -> round_arithmetic.State:
     """The next model from this one, its moments (2, length) and the round's update."""
-    state = federated.new_state(model, by)
+    state = round_arithmetic.new_state(model, by)
     if moments is not None:
-        state = federated.State(model, moments[0], moments[1])
-    return federated.fold(state, update, by)
+        state = round_arithmetic.State(model, moments[0], moments[1])
+    return round_arithmetic.fold(state, update, by)
 
 
 def folded(

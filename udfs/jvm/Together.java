@@ -72,7 +72,7 @@ public class Together extends ProcessTableFunction<Row> {
     collect(Row.of(cells(others), item.asOf));
   }
 
-  /** Packs the other items as udfs/covisitation/lists.py reads them: u16 lengths of name and Other, then both. */
+  /** Packs the other items as udfs/covisitation/together_lists.py reads them: u16 lengths of name and Other, then both. */
   private byte[] cells(MapView<String, byte[]> others) throws Exception {
     var all = new ArrayList<Map.Entry<String, byte[]>>();
     int newest = Integer.MIN_VALUE, size = 0;

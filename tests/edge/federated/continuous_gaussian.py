@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum, Disjoint, Mechanism
-from headrace.udfs.federated.update import rounded_norm
+from headrace.udfs.federated.round_arithmetic import rounded_norm
 
 
 class Reference(NamedTuple):

@@ -12,17 +12,17 @@ from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_v
 from headrace.edge.federated.provisioning import Population
 from headrace.infra.errors import Refusal
 from headrace.schemas import topics
-from tests.edge.federated import federation as made
+from tests.edge.federated import federation
 
 pytest.importorskip("tenseal")
-WISH = RoundsWish(made.MODEL, 4, clip=1.0, quorum=3, epsilon=8.0, at_most=2)
+WISH = RoundsWish(federation.MODEL, 4, clip=1.0, quorum=3, epsilon=8.0, at_most=2)
 NOW_MS = 1_769_817_600_000
 LATE_MS = NOW_MS + WISH.deadline_ms + WISH.grace_ms
 
 
 @pytest.fixture
 def population(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Population:
-    made.home(monkeypatch, tmp_path)
+    federation.home(monkeypatch, tmp_path)
     return provisioning.provision(5, "p", 3, 8.0, 1e-5)
 
 
@@ -33,7 +33,7 @@ def kafka() -> list[Told]:
 
 
 def version(number: int) -> list[Told]:
-    parts = first_version(made.MODEL, np.zeros(made.LENGTH, np.float32), made.LAYERS)
+    parts = first_version(federation.MODEL, np.zeros(federation.LENGTH, np.float32), federation.LAYERS)
     return [Told(part.topic, part.record | {"version": number}) for part in parts]
 
 
@@ -55,7 +55,7 @@ class Run:
         self.hear(self.coordinator.next(now_ms))
 
     def current(self) -> dict[str, Any]:
-        found = self.coordinator.rounds.current(made.MODEL)
+        found = self.coordinator.rounds.current(federation.MODEL)
         assert found
         return found
 
@@ -77,7 +77,7 @@ def full(run: Run) -> int:
     """Rounds until it is done, when all goes well."""
     count = 0
     while not run.coordinator.is_done():
-        if not run.coordinator.rounds.current(made.MODEL):
+        if not run.coordinator.rounds.current(federation.MODEL):
             run.step()
         run.fold()
         count += 1

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from headrace.edge.federated import provisioning
 from headrace.infra.cli import federated
-from tests.edge.federated import federation as made
+from tests.edge.federated import federation
 
 pytest.importorskip("tenseal")
 
@@ -16,7 +16,7 @@ pytest.importorskip("tenseal")
 def wish(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *options: str) -> Any:
     from headrace.edge.federated import coordinator
 
-    made.home(monkeypatch, tmp_path)
+    federation.home(monkeypatch, tmp_path)
     provisioning.provision(5, "p", 3, 8.0, 1e-5)
     asked: list[Any] = []
 

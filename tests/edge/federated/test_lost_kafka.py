@@ -9,11 +9,11 @@ from headrace.edge.federated import provisioning
 from headrace.edge.federated.channel import Told
 from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.schemas import topics
-from tests.edge.federated import federation as made
+from tests.edge.federated import federation
 
 pytest.importorskip("tenseal")
-WISH = RoundsWish(made.MODEL, 3, clip=1.0, quorum=3, epsilon=8.0)
-START, NOW_MS = np.zeros(made.LENGTH, np.float32), 1_769_817_600_000
+WISH = RoundsWish(federation.MODEL, 3, clip=1.0, quorum=3, epsilon=8.0)
+START, NOW_MS = np.zeros(federation.LENGTH, np.float32), 1_769_817_600_000
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def opened(
     coordinator = Coordinator(wish, population)
     for round_ in after:
         coordinator.rounds.hear(Told(topics.ROUNDS, round_ | {"status": "aborted"}))
-    for told in first_version(made.MODEL, START, made.LAYERS):
+    for told in first_version(federation.MODEL, START, federation.LAYERS):
         coordinator.rounds.hear(told)
     (told,) = coordinator.next(now_ms)
     return told.record
@@ -36,7 +36,7 @@ def opened(
 
 def test_a_node_tells_a_round_from_another_of_its_number(caplog: pytest.LogCaptureFixture) -> None:
     population = provisioning.provision(5, "p", 3, 8.0, 1e-5)
-    (node, *_) = made.nodes(population)
+    (node, *_) = federation.nodes(population)
     before = node.frames(opened(population, WISH, NOW_MS), START, NOW_MS)
     assert before
     again = opened(population, WISH, NOW_MS + 1)

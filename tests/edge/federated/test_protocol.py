@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.edge.federated import ledger as ledgers
 from headrace.edge.federated import provisioning
 from headrace.edge.federated.channel import Told
 from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.edge.federated.key_holder import KeyHolder, of_home
 from headrace.edge.federated.layers import Arrays
+from headrace.edge.federated.ledger import Ledger
 from headrace.edge.federated.node import Node
 from headrace.edge.federated.outbox import Folder
 from headrace.edge.federated.provisioning import Population
@@ -22,10 +22,10 @@ from headrace.infra.errors import HeadraceError
 from headrace.schemas import topics
 from headrace.udfs.contract import Contract
 from headrace.udfs.federated import accountant, rounds
-from tests.edge.federated import federation as made
+from tests.edge.federated import federation
 
 pytest.importorskip("tenseal")
-WISH = RoundsWish(made.MODEL, 2, clip=1.0, quorum=3, epsilon=8.0)
+WISH = RoundsWish(federation.MODEL, 2, clip=1.0, quorum=3, epsilon=8.0)
 NOW_MS = 1_769_817_600_000
 Record = dict[str, Any]
 
@@ -38,12 +38,12 @@ def population(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Population:
 
 @pytest.fixture
 def nodes(population: Population) -> list[Node]:
-    return made.nodes(population)
+    return federation.nodes(population)
 
 
 def begun(population: Population, wish: RoundsWish = WISH) -> Coordinator:
     coordinator = Coordinator(wish, population)
-    for told in first_version(made.MODEL, np.zeros(made.LENGTH, np.float32), made.LAYERS):
+    for told in first_version(federation.MODEL, np.zeros(federation.LENGTH, np.float32), federation.LAYERS):
         coordinator.rounds.hear(told)
     return coordinator
 
@@ -56,7 +56,7 @@ def opened(population: Population, wish: RoundsWish = WISH) -> tuple[Coordinator
 
 
 def frames_of(nodes: list[Node], round_: Record) -> dict[str, list[bytes]]:
-    model = np.zeros(made.LENGTH, np.float32)
+    model = np.zeros(federation.LENGTH, np.float32)
     return {node.name: node.frames(round_, model, NOW_MS) for node in nodes}
 
 
@@ -71,12 +71,12 @@ def judged(round_: Record, sums: list[Record], holder: KeyHolder | None = None) 
 def test_an_opened_sum_is_that_of_the_nodes(population: Population, nodes: list[Node]) -> None:
     _, round_ = opened(population)
     frames = frames_of(nodes, round_)
-    _, (told,) = judged(round_, made.sums(round_, frames, population.nodes))
+    _, (told,) = judged(round_, federation.sums(round_, frames, population.nodes))
     Contract.of("aggregate").check(told)
     assert (told["status"], told["nodes"]) == ("opened", 5)
     total = rounds.join([told["values"]], "<i8")[0]
     mean = rounds.mean_update([rounds.BucketSum(total, 5)], round_["scale"], round_["round"])[0]
-    expected = np.mean([made.update_of(n) for n in range(5)], axis=0)
+    expected = np.mean([federation.update_of(n) for n in range(5)], axis=0)
     noise = round_["node_sigma"] * 5**0.5 / (round_["scale"] * 5)
     assert np.abs(mean - expected).max() < 6 * noise
     assert told["epsilon"] == pytest.approx(accountant.epsilon([rounds.mechanism(round_)], 1e-5))
@@ -92,7 +92,7 @@ def test_a_cohort_is_four_fifths_of_those_invited_unless_the_wish_says_how_many(
 
 def test_the_step_of_a_round_is_told_to_who_folds_it(population: Population, nodes: list[Node]) -> None:
     _, round_ = opened(population, WISH._replace(rule="fedadam", rate=0.3))
-    _, (told,) = judged(round_, made.sums(round_, frames_of(nodes, round_), population.nodes))
+    _, (told,) = judged(round_, federation.sums(round_, frames_of(nodes, round_), population.nodes))
     assert (told["rule"], told["rate"]) == ("fedadam", 0.3)
     assert rounds.rule("fedadam", 0.3).rate == 0.3
     assert rounds.rule("fedadam", None).rate == 0.01
@@ -100,16 +100,16 @@ def test_the_step_of_a_round_is_told_to_who_folds_it(population: Population, nod
 
 def test_without_a_budget_there_may_be_no_noise(population: Population) -> None:
     free = provisioning.provision(5, "p", 3, math.inf, 1e-5)
-    nodes = made.nodes(free)
+    nodes = federation.nodes(free)
     _, round_ = opened(free, WISH._replace(epsilon=None, inflation=1 + 1e-9))
     assert round_["node_sigma"] == 0
-    _, (told,) = judged(round_, made.sums(round_, frames_of(nodes, round_), free.nodes))
+    _, (told,) = judged(round_, federation.sums(round_, frames_of(nodes, round_), free.nodes))
     Contract.of("aggregate").check(told)
     assert told["epsilon"] is None
     mean = rounds.mean_update([rounds.BucketSum(rounds.join([told["values"]], "<i8")[0], 5)], round_["scale"], 1)[0]
-    assert np.abs(mean - np.mean([made.update_of(n) for n in range(5)], axis=0)).max() < 1e-5
-    careful = made.made(population.nodes[0], 0, population)  # its own copy of the population has a budget
-    assert careful.frames(round_ | {"round": 2}, np.zeros(made.LENGTH, np.float32), NOW_MS) == []
+    assert np.abs(mean - np.mean([federation.update_of(n) for n in range(5)], axis=0)).max() < 1e-5
+    careful = federation.made(population.nodes[0], 0, population)  # its own copy of the population has a budget
+    assert careful.frames(round_ | {"round": 2}, np.zeros(federation.LENGTH, np.float32), NOW_MS) == []
 
 
 def test_the_coordinator_goes_through_a_round(population: Population, nodes: list[Node]) -> None:
@@ -126,11 +126,11 @@ def test_the_coordinator_goes_through_a_round(population: Population, nodes: lis
     coordinator.rounds.hear(cohort)
     assert coordinator.next(late_ms) == []
     assert "round 1 has a cohort of 4: Flink has yet to sum it" in coordinator.standing()
-    _, (aggregate,) = judged(round_, made.sums(round_, frames_of(nodes, round_), population.nodes[:4]))
+    _, (aggregate,) = judged(round_, federation.sums(round_, frames_of(nodes, round_), population.nodes[:4]))
     coordinator.rounds.hear(Told(topics.AGGREGATES, aggregate))
     assert coordinator.next(late_ms) == []  # not folded yet
     assert "round 1 is opened, Flink has yet to fold it" in coordinator.standing()
-    for told in first_version(made.MODEL, np.ones(made.LENGTH, np.float32), made.LAYERS):
+    for told in first_version(federation.MODEL, np.ones(federation.LENGTH, np.float32), federation.LAYERS):
         coordinator.rounds.hear(Told(told.topic, told.record | {"version": 1, "round": 1}))
     (closed,) = coordinator.next(late_ms)
     assert closed.record["status"] == "closed"
@@ -164,12 +164,12 @@ def test_an_unknown_model_has_no_round(population: Population) -> None:
 def test_the_key_holder_refuses(population: Population, nodes: list[Node]) -> None:
     _, round_ = opened(population)
     frames, everybody = frames_of(nodes, round_), population.nodes
-    good = made.sums(round_, frames, everybody)
-    few = made.sums(round_, frames, everybody[:2])
-    one = made.sums(round_, frames, everybody[:1] * 5)
+    good = federation.sums(round_, frames, everybody)
+    few = federation.sums(round_, frames, everybody[:2])
+    one = federation.sums(round_, frames, everybody[:1] * 5)
     repeated = [record | {"nodes": everybody} for record in one]
     twice = [record | {"nodes": [*everybody[:4], everybody[0]]} for record in good]
-    missing = [record | {"nodes": everybody} for record in made.sums(round_, frames, everybody[:4])]
+    missing = [record | {"nodes": everybody} for record in federation.sums(round_, frames, everybody[:4])]
     stranger = [record | {"nodes": [*everybody, "node-99999"]} for record in good]
     bucketed = [record | {"buckets": 2, "bucket": bucket} for bucket in (0, 1) for record in good]
     cases = {
@@ -190,7 +190,7 @@ def test_the_key_holder_refuses(population: Population, nodes: list[Node]) -> No
     assert not (federated_files.holder() / "ledger.jsonl").exists()
     holder, (told,) = judged(round_, good)
     assert told["status"] == "opened"
-    other = made.sums(round_, frames, everybody[:4], attempt=1)
+    other = federation.sums(round_, frames, everybody[:4], attempt=1)
     _, (again,) = judged(round_, other, holder)
     assert again["reason"].startswith("second opening")
 
@@ -198,13 +198,15 @@ def test_the_key_holder_refuses(population: Population, nodes: list[Node]) -> No
 def test_chunks_of_different_cohorts_are_refused(population: Population) -> None:
     wish, length = WISH, 20_000
     coordinator = Coordinator(wish, population)
-    for told in first_version(made.MODEL, np.zeros(length, np.float32), '[["a", "float32", [20000]]]'):
+    for told in first_version(federation.MODEL, np.zeros(length, np.float32), '[["a", "float32", [20000]]]'):
         coordinator.rounds.hear(told)
     (told,) = coordinator.next(NOW_MS)
     round_ = told.record
     assert round_["chunks"] > 1
-    frames = {node.name: node.frames(round_, np.zeros(length, np.float32), NOW_MS) for node in made.nodes(population)}
-    all_, four = (made.sums(round_, frames, population.nodes[:count]) for count in (5, 4))
+    frames = {
+        node.name: node.frames(round_, np.zeros(length, np.float32), NOW_MS) for node in federation.nodes(population)
+    }
+    all_, four = (federation.sums(round_, frames, population.nodes[:count]) for count in (5, 4))
     _, (refused,) = judged(round_, [four[0], *all_[1:]])
     assert refused["reason"].startswith("same cohort: all chunks of bucket 0")
     _, (first, second) = judged(round_, all_)
@@ -213,12 +215,14 @@ def test_chunks_of_different_cohorts_are_refused(population: Population) -> None
 
 def test_buckets_must_be_disjoint_and_big_enough(population: Population, nodes: list[Node], tmp_path: Path) -> None:
     population = provisioning.provision(7, "p", 3, 8.0, 1e-5)
-    nodes = made.nodes(population)
+    nodes = federation.nodes(population)
     _, round_ = opened(population, WISH._replace(buckets=True))
     assert round_["buckets"] == 2
     frames, names = frames_of(nodes, round_), population.nodes
-    halves = [made.sums(round_, frames, part, bucket=n, buckets=2) for n, part in enumerate((names[:4], names[4:]))]
-    overlap = [halves[0], made.sums(round_, frames, names[3:], bucket=1, buckets=2)]
+    halves = [
+        federation.sums(round_, frames, part, bucket=n, buckets=2) for n, part in enumerate((names[:4], names[4:]))
+    ]
+    overlap = [halves[0], federation.sums(round_, frames, names[3:], bucket=1, buckets=2)]
     _, (refused,) = judged(round_, [record for half in overlap for record in half])
     assert refused["reason"] == "disjoint: a node must be in one bucket, once"
     _, told = judged(round_, [record for half in halves for record in half])
@@ -230,36 +234,36 @@ def test_a_budget_is_the_holders_own(population: Population, nodes: list[Node]) 
     _, round_ = opened(population)
     frames = frames_of(nodes, round_)
     cheap = round_ | {"node_sigma": 1}  # what a lying coordinator would tell the holder
-    _, (refused,) = judged(cheap, made.sums(round_, frames, population.nodes))
+    _, (refused,) = judged(cheap, federation.sums(round_, frames, population.nodes))
     assert refused["reason"].startswith("budget: epsilon must stay <= 8")
 
 
 def test_a_crash_after_the_charge_opens_the_same_and_charges_once(population: Population, nodes: list[Node]) -> None:
     _, round_ = opened(population)
-    sums = made.sums(round_, frames_of(nodes, round_), population.nodes)
+    sums = federation.sums(round_, frames_of(nodes, round_), population.nodes)
     _, first = judged(round_, sums)  # charged; and then it is killed before it could publish
     ledger = (federated_files.holder() / "ledger.jsonl").read_bytes()
     _, second = judged(round_, sums)
     assert second == first
     assert (federated_files.holder() / "ledger.jsonl").read_bytes() == ledger
     (federated_files.holder() / "ledger.jsonl").write_bytes(ledger[:-10])  # a torn line was never charged
-    assert ledgers.Ledger(federated_files.holder() / "ledger.jsonl").openings == {}
+    assert Ledger(federated_files.holder() / "ledger.jsonl").openings == {}
     _, third = judged(round_, sums)
     assert third == first
-    assert list(ledgers.Ledger(federated_files.holder() / "ledger.jsonl").openings) == [1]
+    assert list(Ledger(federated_files.holder() / "ledger.jsonl").openings) == [1]
 
 
 def test_a_node_seals_once(population: Population, nodes: list[Node]) -> None:
     _, round_ = opened(population)
-    model = np.zeros(made.LENGTH, np.float32)
+    model = np.zeros(federation.LENGTH, np.float32)
     first = nodes[0].frames(round_, model, NOW_MS)
-    again = made.made(population.nodes[0], 0, population)  # killed before anything was sent, and started again
+    again = federation.made(population.nodes[0], 0, population)  # killed before anything was sent, and started again
     assert again.frames(round_, model, NOW_MS) == first
     again.sent(1)
     assert again.frames(round_, model, NOW_MS) == []
     again.ended({1})
     assert Folder(federated_files.node(population.nodes[0])).of(1) is None
-    assert made.made(population.nodes[0], 0, population).frames(round_, model, NOW_MS) == []
+    assert federation.made(population.nodes[0], 0, population).frames(round_, model, NOW_MS) == []
 
 
 def test_a_node_refuses_bad_terms(population: Population, nodes: list[Node], caplog: pytest.LogCaptureFixture) -> None:
@@ -273,9 +277,11 @@ def test_a_node_refuses_bad_terms(population: Population, nodes: list[Node], cap
         "chunks: must be 1, got 2": {"chunks": 2},
     }
     for number, (said, changed) in enumerate(terms.items(), start=10):
-        assert nodes[0].frames(round_ | {"round": number} | changed, np.zeros(made.LENGTH, np.float32), NOW_MS) == []
+        assert (
+            nodes[0].frames(round_ | {"round": number} | changed, np.zeros(federation.LENGTH, np.float32), NOW_MS) == []
+        )
         assert said in caplog.text
-    assert nodes[0].frames(round_ | {"invited": []}, np.zeros(made.LENGTH, np.float32), NOW_MS) == []
+    assert nodes[0].frames(round_ | {"invited": []}, np.zeros(federation.LENGTH, np.float32), NOW_MS) == []
 
 
 def test_a_node_outlives_its_app(population: Population, caplog: pytest.LogCaptureFixture) -> None:
@@ -286,7 +292,7 @@ def test_a_node_outlives_its_app(population: Population, caplog: pytest.LogCaptu
 
     node = Node(population.nodes[0], population, train, federated_files.node(population.nodes[0]))
     _, round_ = opened(population)
-    model = np.zeros(made.LENGTH, np.float32)
+    model = np.zeros(federation.LENGTH, np.float32)
     assert node.frames(round_, model, NOW_MS) == []
     assert "app: no data today" in caplog.text
     assert len(node.frames(round_ | {"round": 2}, model, NOW_MS)) == 1
@@ -305,7 +311,7 @@ def test_rotation_keeps_the_key_of_the_open_round(population: Population, nodes:
     _, round_ = opened(population)
     frames = frames_of(nodes, round_)
     assert provisioning.rotate() != population.key_id
-    _, (told,) = judged(round_, made.sums(round_, frames, population.nodes))
+    _, (told,) = judged(round_, federation.sums(round_, frames, population.nodes))
     assert told["status"] == "opened"
     provisioning.rotate()
     with pytest.raises(KeyError):

@@ -11,8 +11,7 @@ from redis import Redis
 
 from headrace.edge.recommendations import Recommendations, policy
 from headrace.edge.sender import message
-from headrace.edge.shoppers.closed_loop import ClosedLoop, Rate
-from headrace.edge.shoppers.closed_loop import arms as arms_of
+from headrace.edge.shoppers.closed_loop import ClosedLoop, Rate, arms
 from headrace.edge.shoppers.simulator import Shop
 from headrace.edge.spool import Journal
 from headrace.edge.tracker import Limits, Tracker
@@ -43,7 +42,7 @@ def test_shoppers_click_by_their_hidden_tastes_whatever_the_arm(redis: Redis, sh
     put(redis, redis_keys.live("v1", "run-shopper-3"), {"item-11": 1.0})  # plays no part
     nowhere = {"bootstrap_servers": f"127.0.0.1:{free_port()}"}
     with Tracker(nowhere, tmp_path, limits=Limits(close_s=0.0)) as tracker:
-        ways = arms_of(shop, redis, tracker, Chooser(policy("linucb")))
+        ways = arms(shop, redis, tracker, Chooser(policy("linucb")))
         loop = ClosedLoop(shop, ways, tracker, seed=5, prefix="run-", inside=10)
         seen = [loop.step() for _ in range(1200)]
     assert list(ways) == ["linucb", "popular", "random"]

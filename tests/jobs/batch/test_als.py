@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 pytest.importorskip("pyspark")
 
 from headrace.infra.errors import HeadraceError
-from headrace.jobs.batch import als as job
+from headrace.jobs.batch.als import build, fit
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.training import blocks, model_folder, split
 from headrace.jobs.batch.training.local import Training
@@ -69,14 +69,14 @@ def obvious(R: Float, Y: Float, o: Objective) -> Float:
     return X
 
 
-def build(spark: Any, events: pd.DataFrame, how: Training = HOW, night: Night = NIGHT) -> Any:
-    return job.build(spark.createDataFrame(events, SCHEMA), how, night, "days:1")
+def built(spark: Any, events: pd.DataFrame, how: Training = HOW, night: Night = NIGHT) -> Any:
+    return build(spark.createDataFrame(events, SCHEMA), how, night, "days:1")
 
 
 @pytest.mark.parametrize("objective", [HOW.objective, als.hu(2.0, 0.1)])
 def test_equals_dense_solves(spark: Any, objective: Objective) -> None:
     events, how = some_events(1), HOW._replace(objective=objective)
-    contents, described = build(spark, events, how)
+    contents, described = built(spark, events, how)
     R, items = dense(events, how.half_life_ms)
     Y: Float = als.initial(len(items), how.factors, np.random.default_rng(how.seed)).astype(np.float64)
     for _ in range(how.iterations):
@@ -99,7 +99,7 @@ def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyP
         shuffled = spark.createDataFrame(events.sample(frac=1, random_state=seed), SCHEMA)
         strengths = blocks.matrix(shuffled, items, HOW, count)
         assert isinstance(strengths.by_user.blocks, list) == is_here
-        fitted.append(job.fit(strengths, als.initial(len(items), 4, np.random.default_rng(1)), HOW))
+        fitted.append(fit(strengths, als.initial(len(items), 4, np.random.default_rng(1)), HOW))
     for other in fitted[1:]:
         np.testing.assert_array_equal(other.X, fitted[0].X)
         np.testing.assert_array_equal(other.Y, fitted[0].Y)
@@ -107,7 +107,7 @@ def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyP
 
 def written(spark: Any, events: pd.DataFrame, how: Training, night: Night, protocol: str = "days:1") -> Trained:
     with night.writing("als") as draft:
-        contents, described = job.build(spark.createDataFrame(events, SCHEMA), how, night, protocol)
+        contents, described = build(spark.createDataFrame(events, SCHEMA), how, night, protocol)
         model_folder.write(draft, contents, described)
     return described
 
@@ -146,9 +146,9 @@ def test_a_warm_start_is_of_an_earlier_night_under_the_same_protocol(spark: Any)
 def test_what_cannot_be_trained_on_says_so(spark: Any) -> None:
     searches = frame([{"user_id": "u", "item_id": "home", "action": "search"}])
     with pytest.raises(HeadraceError, match="training needs events on items, found none"):
-        build(spark, searches)
+        built(spark, searches)
     with pytest.raises(HeadraceError, match="training needs at least 2 users, got 1"):
-        build(spark, frame([{"user_id": "u", "item_id": "a"}, {"user_id": "u", "item_id": "b"}]))
+        built(spark, frame([{"user_id": "u", "item_id": "a"}, {"user_id": "u", "item_id": "b"}]))
 
 
 def test_factors_that_are_no_numbers_end_the_training(spark: Any) -> None:
@@ -158,13 +158,13 @@ def test_factors_that_are_no_numbers_end_the_training(spark: Any) -> None:
     start = als.initial(len(items), 4, np.random.default_rng(1))
     start[0, 0] = np.nan
     with pytest.raises(HeadraceError, match="factors must be finite"):
-        job.fit(strengths, start, HOW)
+        fit(strengths, start, HOW)
 
 
 def test_the_digest_of_a_model_is_that_of_what_it_was_trained_on(spark: Any) -> None:
     events = spark.createDataFrame(some_events(5), SCHEMA)
     kept = split.trained_on(events, "last:0.2")
-    described = job.build(kept, HOW, NIGHT, "last:0.2")[1]
+    described = build(kept, HOW, NIGHT, "last:0.2")[1]
     assert described.lineage["digest"] == split.digest(kept) != split.digest(events)
     assert described.lineage["events"] == kept.count()
 

@@ -17,9 +17,8 @@ from headrace.infra import durable
 from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.versions import store
 from headrace.jobs.batch import gate
-from headrace.jobs.batch.judging import figures as evaluation
 from headrace.jobs.batch.judging import limits
-from headrace.jobs.batch.judging.figures import About
+from headrace.jobs.batch.judging.figures import About, summary
 from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.jobs.batch.night import Night
 from headrace.udfs.evaluation import ranking
@@ -67,7 +66,7 @@ def figures(hits: int, champion: int) -> dict[str, Any]:
     lists = {
         name: Lists(listed(rng, wanted, each), np.full(USERS, name != "popularity")) for name, each in ways.items()
     }
-    return evaluation.summary(lists, about, {"diversity": ranking.cosine(rng.normal(size=(ITEMS, 50)))}, ["als"])
+    return summary(lists, about, {"diversity": ranking.cosine(rng.normal(size=(ITEMS, 50)))}, ["als"])
 
 
 def listed(rng: np.random.Generator, wanted: ranking.Int, hits: int) -> ranking.Int:

@@ -60,7 +60,7 @@ def test_a_recall_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyP
 
     settings = load().night.model_copy(update={"index_flat_max": 0, "index_recall": 1.1})
     monkeypatch.setattr(index, "WIDEST", {"hnsw": 16})
-    with pytest.raises(HeadraceError, match=r"night\.index_recall must be reached by hnsw: 1\.1, got 0\.\d+"):
+    with pytest.raises(HeadraceError, match=r"hnsw must reach night\.index_recall: 1\.1, got 0\.\d+"):
         index.build(model(2_000), settings)
 
 

@@ -7,7 +7,6 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from headrace.udfs.covisitation import counts as covisitation
 from headrace.udfs.covisitation.counts import (
     Cell,
     Counts,
@@ -15,6 +14,7 @@ from headrace.udfs.covisitation.counts import (
     Event,
     change,
     contribution,
+    lift,
     merge,
     table,
     top,
@@ -112,7 +112,7 @@ def test_a_shop_worked_by_hand() -> None:
     assert counted[Cell("viewed", 0, "lamp", "lamp")] == 2
     assert {cell for cell in counted if cell.kind == "bought"} == {Cell("bought", 0, "lamp", "lamp")}
     assert top(table(counted, "viewed"), "lamp", EVER, 5, shrink=2.0) == [("bulb", 0.5)]
-    assert top(table(counted, "viewed"), "lamp", EVER, 5, 2.0, covisitation.lift) == [("bulb", 0.125)]
+    assert top(table(counted, "viewed"), "lamp", EVER, 5, 2.0, lift) == [("bulb", 0.125)]
     assert top(table(counted, "bought"), "lamp", EVER, 5, shrink=2.0) == []
     assert trending(table(counted, "touched"), EVER, 5) == [("bulb", 2.0), ("lamp", 2.0)]
 

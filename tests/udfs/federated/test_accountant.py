@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headrace.udfs.federated import accountant
 from headrace.udfs.federated.accountant import ORDERS, Budget
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum, Disjoint
-from headrace.udfs.federated.update import rounded_norm
+from headrace.udfs.federated.round_arithmetic import rounded_norm
 
 ROUND = DiscreteGaussianSum(dimension=1000, clip=1.0, scale=400.0, node_sigma=100, quorum=50)
 Float = NDArray[np.float64]

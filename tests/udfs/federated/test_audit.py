@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headrace.udfs.federated import update as federated
+from headrace.udfs.federated import round_arithmetic
 from headrace.udfs.federated.accountant import Budget, calibrate
 from headrace.udfs.federated.mechanisms import DiscreteGaussianSum
 
@@ -41,8 +41,8 @@ def scores_of(
 ) -> NDArray[np.float64]:
     total = np.zeros(CANARIES, np.int64)
     for canary, update in enumerate(np.eye(CANARIES) * norm):
-        total += federated.protect(update * was_in[canary], done, b"round", rng.bytes)
-    return federated.mean(total, CANARIES, done, b"round") * CANARIES
+        total += round_arithmetic.protect(update * was_in[canary], done, b"round", rng.bytes)
+    return round_arithmetic.mean(total, CANARIES, done, b"round") * CANARIES
 
 
 def attacked(done: DiscreteGaussianSum, guesses: int) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headrace.udfs.federated import ciphertext, frame, rounds
-from headrace.udfs.federated.update import rotate
+from headrace.udfs.federated.round_arithmetic import rotate
 
 MACS = {"n": b"k" * 32}
 FRAME = frame.Frame(3, 0, 1, "n", b"K" * 8, b"P" * 8, bytes(ciphertext.BODY_BYTES))

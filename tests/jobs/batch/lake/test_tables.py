@@ -11,8 +11,7 @@ import pytest
 from py4j.protocol import Py4JJavaError
 
 from headrace.jobs.batch import compact, failures
-from headrace.jobs.batch.lake import rows as judged
-from headrace.jobs.batch.lake import tables
+from headrace.jobs.batch.lake import landed_rows, tables
 from headrace.jobs.batch.lake.tables import File, Lake, Snapshot, with_files
 from headrace.jobs.batch.night import Night
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, REWARDS
@@ -72,7 +71,11 @@ def test_what_comes_from_the_future_is_refused_by_the_brokers_clock(spark: Any) 
         for n in (0, 150_000, 150_001)
     ]
     rows = spark.createDataFrame(raw, lakes.RAW)
-    found = rows.mapInArrow(judged.judge(CLICKS, lakes.FUTURE_MS), judged.columns(CLICKS)).orderBy("offset").collect()
+    found = (
+        rows.mapInArrow(landed_rows.judge(CLICKS, lakes.FUTURE_MS), landed_rows.columns(CLICKS))
+        .orderBy("offset")
+        .collect()
+    )
     assert [(row.table, row.reason) for row in found] == [(CLICKS, None), (CLICKS, None), (DEAD_LETTERS, "future")]
     assert [row.t_ms for row in found] == [late, late - 150_000, None]
     assert (

@@ -1,4 +1,4 @@
-"""Delimited files as Arrow tables in time order: columns stay packed, only a slice at a time becomes Python objects."""
+"""Delimited files as Arrow tables in time order. Columns stay packed; only a slice at a time becomes Python objects."""
 
 import lzma
 from collections.abc import Callable, Iterator
@@ -15,6 +15,10 @@ ROW = "row"  # number in the file, from 0
 
 
 def read(path: Path, types: dict[str, pa.DataType], delimiter: str = ",", times: tuple[str, ...] = ()) -> pa.Table:
+    """Reads the columns of `types`. times: formats of timestamps beside ISO 8601.
+
+    Raises DatasetError if a column is missing or a value does not fit its type.
+    """
     with _open(path) as file:
         header = file.readline().decode("utf-8-sig", "replace").rstrip("\r\n")
     require(path, list(types), [name.strip('"') for name in header.split(delimiter)] if header else [])
@@ -24,7 +28,7 @@ def read(path: Path, types: dict[str, pa.DataType], delimiter: str = ",", times:
         strings_can_be_null=True,
         timestamp_parsers=[csv.ISO8601, *times],
     )
-    # Quoting is off for tab separated files: their titles hold lone quotes.
+    # Tab-separated files have no quoting: their titles hold lone quotes.
     parse = csv.ParseOptions(delimiter=delimiter, quote_char='"' if delimiter == "," else False)
     try:
         with _open(path) as file:
@@ -34,7 +38,7 @@ def read(path: Path, types: dict[str, pa.DataType], delimiter: str = ",", times:
 
 
 def in_time_order(table: pa.Table, ms: pa.ChunkedArray, as_clicks: Callable[..., Iterator[Click]]) -> Clicks:
-    """`as_clicks` takes equally long lists: row numbers, times in ms, then the table's columns in order."""
+    """Sorts a table by time. `as_clicks` takes equally long lists: row numbers, times in ms, then the columns."""
     rows = pa.array(range(table.num_rows), pa.int64())
     table = table.append_column("ms", ms).append_column(ROW, rows)
     table = table.sort_by([("ms", "ascending"), (ROW, "ascending")])
@@ -49,6 +53,7 @@ def in_time_order(table: pa.Table, ms: pa.ChunkedArray, as_clicks: Callable[...,
 
 
 def milliseconds(seconds: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Seconds, as real numbers, in whole milliseconds."""
     return pc.cast(pc.multiply(pc.cast(seconds, pa.float64()), 1000), pa.int64())
 
 

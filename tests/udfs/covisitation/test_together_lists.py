@@ -6,9 +6,9 @@ import struct
 
 import pytest
 
-from headrace.udfs.covisitation import lists
+from headrace.udfs.covisitation import together_lists
 from headrace.udfs.covisitation.counts import ByBucket
-from headrace.udfs.covisitation.lists import ListRules, Other
+from headrace.udfs.covisitation.together_lists import ListRules, Other
 
 RULES = ListRules(n=2, half_life=2.0, horizon=5, shrink=1.0)
 VIEWED, BOUGHT, TOUCHED = range(3)
@@ -24,14 +24,14 @@ def packed(*others: Other) -> bytes:
 
 
 def entries(kind: int, *others: Other) -> list[tuple[str, float]]:
-    made = lists.listed(kind, "lamp", packed(*others), 7, RULES)
+    made = together_lists.listed(kind, "lamp", packed(*others), 7, RULES)
     return [(entry["item"], entry["score"]) for entry in json.loads(made or b'{"items": []}')["items"]]
 
 
 def test_decoded_as_packed() -> None:
     others = [Other("lamp", 20_000, 1.75, {19_999: 1, 20_000: 3}), Other("Möbel\U0001f600", -(2**31), 0.0, {1: 2})]
-    assert lists.decode(packed(*others)) == others
-    assert lists.decode(b"") == []
+    assert together_lists.decode(packed(*others)) == others
+    assert together_lists.decode(b"") == []
 
 
 def test_a_list_by_hand() -> None:
@@ -39,7 +39,7 @@ def test_a_list_by_hand() -> None:
     lamp, bulb, wick = Other("lamp", 2, 6.0, {2: 6}), Other("bulb", 4, 8.0, {2: 4}), Other("wick", 2, 2.0, {2: 2})
     bulb_score, wick_score = 2 / math.sqrt((3 + 1) * (8 + 1)), 1 / math.sqrt((3 + 1) * (1 + 1))
     assert entries(VIEWED, bulb, lamp, wick) == [("wick", round(wick_score, 7)), ("bulb", round(bulb_score, 7))]
-    made = lists.listed(BOUGHT, "lamp", packed(lamp, Other("bulb", 2, 6.0, {2: 6})), 7, RULES)
+    made = together_lists.listed(BOUGHT, "lamp", packed(lamp, Other("bulb", 2, 6.0, {2: 6})), 7, RULES)
     reasoned = {"item": "bulb", "score": 0.8571429, "reason": "lamp"}
     assert json.loads(made or b"") == {"version": "", "as_of_ms": 7, "items": [reasoned]}
 
@@ -48,17 +48,17 @@ def test_trending_by_hand() -> None:
     held: dict[str, ByBucket] = {"a": {4: 2}, "b": {5: 1, 3: 2}, "c": {5: 1}, "old": {0: 100}}
     others = [Other(item, -(2**31), 0.0, both) for item, both in held.items()]
     assert entries(TOUCHED, *others) == [("b", 2.0), ("a", round(2 * 2**-0.5, 7))]
-    made = lists.listed(TOUCHED, "", packed(others[0]), 7, RULES)
+    made = together_lists.listed(TOUCHED, "", packed(others[0]), 7, RULES)
     assert json.loads(made or b"")["items"] == [{"item": "a", "score": 2.0, "reason": None}]
 
 
 @pytest.mark.parametrize("kind", [VIEWED, BOUGHT, TOUCHED])
 def test_nothing_is_no_list(kind: int) -> None:
-    assert lists.listed(kind, "lamp", b"", 7, RULES) is None
+    assert together_lists.listed(kind, "lamp", b"", 7, RULES) is None
     if kind != TOUCHED:
-        assert lists.listed(kind, "lamp", packed(Other("lamp", 2, 6.0, {2: 6})), 7, RULES) is None
+        assert together_lists.listed(kind, "lamp", packed(Other("lamp", 2, 6.0, {2: 6})), 7, RULES) is None
         beyond = packed(Other("lamp", 9, 6.0, {9: 6}), Other("bulb", 2, 1.0, {2: 1}))
-        assert lists.listed(kind, "lamp", beyond, 7, RULES) is None
+        assert together_lists.listed(kind, "lamp", beyond, 7, RULES) is None
 
 
 def test_equal_scores_come_by_item() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.udfs.evaluation.drift import psi
+from headrace.udfs.evaluation.population_stability import psi
 
 COUNTS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 1000), min_size=1)
 
