@@ -150,7 +150,7 @@ told = {"data": str(folder / "shop.csv"), "items": str(folder / "items.json")}
 trainer = flower.load("headrace.edge.federated.factorisation:app", paths.PACKAGE, told, {})
 train = lambda arrays, number: flower.train(trainer, arrays, number, {})
 member = node.Node("node-00001", population, train, federated_files.node("node-00001"))
-rounds = coordinator.Coordinator(coordinator.Wish("m", 1, 1.0, 2, epsilon=8.0), population)
+rounds = coordinator.Coordinator(coordinator.RoundsWish("m", 1, 1.0, 2, epsilon=8.0), population)
 start = np.random.default_rng(1).standard_normal((items, factors)).astype(np.float32)
 layers = msgspec.json.encode([("item_factors", "float32", start.shape)]).decode()
 for each in coordinator.first_version("m", start.ravel(), layers):
