@@ -74,7 +74,7 @@ class _Answer(NamedTuple):
 
 
 class Recommendations:
-    """`redis` must not decode responses. `catalogue`: fields of items, such as category, of which contexts are made.
+    """`redis` must not decode responses. `catalogue`: fields of items, such as category, for contexts.
 
     `name` is the name of the policy in impressions and in the key of its arms. Two ways of choosing need two names.
     """

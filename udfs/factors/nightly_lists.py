@@ -2,7 +2,7 @@
 
 A user's list holds n of the best `candidates` by x_u'y_i, without items that were seen or are left out;
 udfs/factors/diversity.py picks the n. The reason of an item is, among the items that the user wanted, the one most like
-it (cosine); an item without any alike has no reason. An item's list holds the n others of highest cosine.
+it; it has no reason if no cosine is above 0. An item's list holds the n others of highest cosine.
 docs/night.md, "Precompute".
 """
 
