@@ -10,6 +10,7 @@ from typing import get_args
 from airflow.sdk import DAG, Param
 
 from headrace.dags import tasks
+from headrace.dags.operators import CommandOperator
 from headrace.infra.settings import Federated, load
 
 settings = load()
@@ -36,7 +37,7 @@ with DAG(
     tags=["headrace", "federated"],
     **tasks.common(settings),
 ) as dag:
-    tasks.CommandOperator(
+    CommandOperator(
         task_id="rounds",
         arguments=["federated", "coordinator", *OPTIONS],
         doc_md="**Red at once: the budget of the population allows no further round**; the model stays as it is. Red "

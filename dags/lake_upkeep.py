@@ -12,6 +12,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, chain, task
 
 from headrace.dags import tasks
+from headrace.dags.operators import CommandOperator
 from headrace.infra import paths
 from headrace.infra.settings import load
 
@@ -28,7 +29,7 @@ with DAG(
     dated = ["--date", DATE]
     land = tasks.job("land", dated, doc_md="Copies the day's events to the lake, if no night has landed them.")
     compact = tasks.job("compact", [], doc_md="Makes few files of a day's many; readers see no difference.")
-    rewards = tasks.CommandOperator(
+    rewards = CommandOperator(
         task_id="rewards",
         arguments=["rewards", *dated],
         doc_md="Reports what each policy earned per shown item that day, with its interval: the table is in the log.",

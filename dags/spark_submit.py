@@ -11,7 +11,7 @@ from typing import Any
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from headrace.dags.tasks import Refused
+from headrace.dags.operators import Refused
 from headrace.infra import paths
 from headrace.infra.errors import REFUSED
 from headrace.infra.launch import batch

@@ -9,6 +9,7 @@ from datetime import timedelta
 from airflow.sdk import DAG
 
 from headrace.dags import tasks
+from headrace.dags.operators import CommandOperator
 from headrace.infra.settings import load
 
 settings = load()
@@ -22,7 +23,7 @@ def watching(name: str, docs: str) -> DAG:
 
 
 with watching("streaming_watch", __doc__):
-    tasks.CommandOperator(
+    CommandOperator(
         task_id="watch",
         arguments=["watch", "--revive", "--tell"],
         doc_md="Red: something is not well; the log lists every check. It turns green by itself once all is well. "
@@ -32,7 +33,7 @@ with watching("streaming_watch", __doc__):
     )
 
 with watching("streaming_savepoints", "Takes a savepoint of every running job, each day."):
-    tasks.CommandOperator(
+    CommandOperator(
         task_id="savepoint",
         arguments=["watch", "--savepoint", "--tell"],
         doc_md="Red: a savepoint failed, or a check of `streaming_watch` did. The log has the paths.",

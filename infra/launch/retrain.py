@@ -1,6 +1,6 @@
 """`headrace retrain`: the night's DAG in the airflow environment, without a scheduler, step by step.
 
-dags/retrain.py reports on a pipe of its own; everything that Airflow itself prints goes to a log.
+dags/night_at_once.py reports on a pipe of its own; everything that Airflow itself prints goes to a log.
 """
 
 import contextlib
@@ -30,13 +30,13 @@ class Show(Protocol):
     def ends(self) -> None: ...
 
 
-class Night(NamedTuple):
+class RetrainedNight(NamedTuple):
     status: int  # 0, 1 if it failed, errors.REFUSED
     steps: list[StepReport]  # as they ended; one that was tried again is there twice
     log: Path
 
 
-def run(settings: Settings, day: date, models: list[str], dry_run: bool, show: Show) -> Night:
+def run(settings: Settings, day: date, models: list[str], dry_run: bool, show: Show) -> RetrainedNight:
     arguments = ["--date", day.isoformat()]
     arguments += ["--models", ",".join(models)] if models else []
     arguments += ["--dry-run"] if dry_run else []
@@ -55,9 +55,9 @@ def run(settings: Settings, day: date, models: list[str], dry_run: bool, show: S
     return night
 
 
-def _follow(arguments: list[str], log: Path, show: Show) -> Night:
+def _follow(arguments: list[str], log: Path, show: Show) -> RetrainedNight:
     reading, writing = os.pipe()
-    command = [str(airflow_home.python()), "-m", "headrace.dags.retrain", "--report", str(writing), *arguments]
+    command = [str(airflow_home.python()), "-m", "headrace.dags.night_at_once", "--report", str(writing), *arguments]
     ended: list[StepReport] = []
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -69,4 +69,4 @@ def _follow(arguments: list[str], log: Path, show: Show) -> Night:
                 report = StepReport(**json.loads(line))
                 show.step(report)
                 ended += [report] * (report.state != "running")
-    return Night(process.returncode, ended, log)
+    return RetrainedNight(process.returncode, ended, log)

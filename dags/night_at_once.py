@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import Any, TextIO
 
 from headrace.dags.nightly_retrain import dag
-from headrace.dags.tasks import Refused
+from headrace.dags.operators import Refused
 from headrace.infra.errors import REFUSED
 
 CALLBACKS = {
