@@ -43,9 +43,10 @@ def recommend(
 
 
 def _as_json(shown: "Shown") -> dict[str, Any]:
-    items = [{"item": entry.item, "score": entry.score, "reason": entry.reason} for entry in shown.items]
+    import msgspec
+
     told = {"user": shown.user_id, "source": shown.source, "version": shown.version, "as_of_ms": shown.as_of_ms}
-    return told | {"stale": shown.stale, "items": items}
+    return told | {"stale": shown.stale, "items": msgspec.to_builtins(shown.items)}
 
 
 def _show(shown: "Shown", explain: bool) -> None:

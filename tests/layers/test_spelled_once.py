@@ -1,4 +1,4 @@
-"""Redis keys, topics and settings are spelled in one place each."""
+"""Redis keys, lists, topics and settings are spelled in one place each."""
 
 import ast
 import re
@@ -24,6 +24,16 @@ def strings(path: Path) -> Iterator[str]:
             yield node.value
 
 
+def records(path: Path) -> Iterator[set[str]]:
+    """The keys of each dict that a file spells out, and the fields of each of its classes."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Dict):
+            yield {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+        elif isinstance(node, ast.ClassDef):
+            fields = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
+            yield {field.id for field in fields if isinstance(field, ast.Name)}
+
+
 def test_keys_are_spelled_in_redis_keys_alone() -> None:
     kinds = set(re.findall(r"`([a-z_]+:)", redis_keys.__doc__ or ""))
     assert len(kinds) == 10
@@ -35,6 +45,12 @@ def test_topics_are_spelled_in_topics_alone() -> None:
     names = set(kafka_topics.names())
     found = {str(path) for path in OURS for text in strings(path) if text in names}
     assert found == {str(ROOT / "schemas" / "topics.py")}
+
+
+def test_lists_are_spelled_in_lists_alone() -> None:
+    fields = {"item", "score", "reason"}
+    found = {str(path) for path in OURS for names in records(path) if fields <= names}
+    assert found == {str(ROOT / "schemas" / "lists.py")}
 
 
 def test_settings_have_their_defaults_in_settings_toml_alone() -> None:
