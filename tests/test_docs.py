@@ -5,18 +5,22 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import typer
 
 from headrace.infra.cli.main import app
 from headrace.infra.launch.batch import STEPS
+from headrace.infra.launch.streaming import JOBS
 from headrace.infra.settings import Settings
+from headrace.schemas import redis_keys
 
 ROOT = Path(__file__).parents[1]
 CHANGELOG = ROOT / "CHANGELOG.md"  # it names what is gone, too
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", CHANGELOG, *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = "jobs|udfs|edge|schemas|infra|dags|tests|docs|benchmarks|headrace"
+SVG = "{http://www.w3.org/2000/svg}"
 OUTSIDE = re.compile(r"^(https?:|mailto:)")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 every_page_of_today = pytest.mark.parametrize("page", [p for p in PAGES if p != CHANGELOG], ids=lambda page: page.name)
@@ -44,6 +48,14 @@ def test_the_index_has_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
     assert [name for name in pages if f"]({name})" not in index] == []
+
+
+def test_the_picture_names_jobs_and_keys_that_exist() -> None:
+    texts = {each.text or "" for each in ElementTree.parse(ROOT / "docs" / "overview.svg").iter(f"{SVG}text")}
+    assert set(JOBS) <= texts
+    keys = {text for text in texts if "{" in text and ":" in text}
+    assert len(keys) == 5
+    assert {key for key in keys if f"`{key}`" not in (redis_keys.__doc__ or "")} == set()
 
 
 # Places.
