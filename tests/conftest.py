@@ -1,5 +1,6 @@
 """Fixtures: one real stack for all tests that need it, emptied before each of them."""
 
+import ast
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -23,12 +24,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files of Spark's tests import what only the batch environment has; the others, what it has not."""
+    """Files marked spark import what only the batch environment has; the others, what it has not."""
     if not collection_path.name.startswith("test_"):
         return None
-    of_spark = "pytest.mark.spark" in collection_path.read_text()
+    of_spark = "spark" in marks(collection_path)
     wanted = not of_spark if not HAS_SPARK else of_spark or "spark" not in config.option.markexpr
     return None if wanted else True
+
+
+def marks(file: Path) -> set[str]:
+    """The marks of a whole file, read without importing it: those in its `pytestmark`."""
+    assigned = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign)]
+    marked = [node.value for node in assigned if ast.unparse(node.targets[0]) == "pytestmark"]
+    return {node.attr for value in marked for node in ast.walk(value) if isinstance(node, ast.Attribute)} - {"mark"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

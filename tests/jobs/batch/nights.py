@@ -10,7 +10,7 @@ from headrace.infra import durable
 from headrace.infra.versions import store
 from headrace.jobs.batch.night import Night
 from headrace.udfs.factors import als
-from tests import lakes
+from tests.jobs.batch import lakes
 
 DATE = date(2026, 1, 31)
 DAY_MS = 86_400_000

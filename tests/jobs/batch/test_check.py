@@ -15,8 +15,8 @@ from headrace.jobs.batch.judging import limits
 from headrace.jobs.batch.lake.tables import Lake
 from headrace.jobs.batch.night import Night
 from headrace.schemas.topics import CLICKS
-from tests import lakes
-from tests.lakes import click
+from tests.jobs.batch import lakes
+from tests.jobs.batch.lakes import click
 
 pytestmark = pytest.mark.spark
 DAY_MS = 86_400_000

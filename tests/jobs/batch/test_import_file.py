@@ -14,7 +14,7 @@ from headrace.infra.errors import HeadraceError
 from headrace.jobs.batch import import_file
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.lake.tables import Lake
-from tests import lakes
+from tests.jobs.batch import lakes
 
 pytestmark = pytest.mark.spark
 LAST = date(2026, 12, 31)

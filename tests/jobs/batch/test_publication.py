@@ -31,9 +31,8 @@ from headrace.jobs.batch.training import model_folder
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS
 from headrace.udfs.factors.confidence import Events
-from tests import lakes
 from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
-from tests.jobs.batch import nights
+from tests.jobs.batch import lakes, nights
 
 pytestmark = pytest.mark.spark
 STEPS: dict[str, Callable[[Namespace], None]] = {

@@ -12,7 +12,8 @@ from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.training import model_folder
 from headrace.schemas.topics import CLICKS
-from tests import lakes, releases
+from tests import releases
+from tests.jobs.batch import lakes
 
 pytestmark = pytest.mark.spark
 DAY = date(2026, 1, 2)

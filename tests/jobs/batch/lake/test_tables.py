@@ -15,8 +15,8 @@ from headrace.jobs.batch.lake import landed_rows, tables
 from headrace.jobs.batch.lake.tables import File, Lake, Snapshot, with_files
 from headrace.jobs.batch.night import Night
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, REWARDS
-from tests import lakes
-from tests.lakes import click
+from tests.jobs.batch import lakes
+from tests.jobs.batch.lakes import click
 from tests.streams.dirty import BAD
 
 pytestmark = pytest.mark.spark
