@@ -104,7 +104,7 @@ def fit(strengths: Matrix, Y: Real, how: Training, tolerance: float = TOLERANCE)
     if len(strengths.by_user.lengths) < 2:
         raise HeadraceError(f"training needs at least 2 users, got {len(strengths.by_user.lengths)}")
     if not np.isfinite(Y).all():
-        raise HeadraceError("factors of a warm start must be finite, got NaN or infinite ones")
+        raise HeadraceError("factors must be finite, got NaN or infinite ones from the warm start")
     began, fitted = time.monotonic(), None
     for number, fitted in enumerate(iterations(strengths, Y, how, tolerance), 1):
         took_s, began = time.monotonic() - began, time.monotonic()

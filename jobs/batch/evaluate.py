@@ -44,7 +44,7 @@ Batches = Iterable[pd.DataFrame]
 
 
 class Question(NamedTuple):
-    """What every recommender is asked, and what may be known to answer it."""
+    """What every recommender is asked, and what it may use to answer."""
 
     items: list[str]  # of the events and of all models, in code point order
     users: list[str]  # whose lists are asked for
@@ -131,8 +131,8 @@ def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[s
 
 
 def known_items(contest: Contest) -> set[str]:
-    known = {item for folder in contest.folders.values() for item in model_folder.item_ids(folder)}
-    return known | set(store.load(contest.champion).contents.items if contest.champion else ())
+    items = {item for folder in contest.folders.values() for item in model_folder.item_ids(folder)}
+    return items | set(store.load(contest.champion).contents.items if contest.champion else ())
 
 
 def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
@@ -190,13 +190,13 @@ def every_recommender(question: Question, contest: Contest, cosines: recommender
 
 
 def answer(events: DataFrame, question: Question, every: dict[str, Recommender], k: int) -> dict[str, Lists]:
-    """The lists of each recommender, in the order of question.users; for a user unknown to it, the popular list."""
+    """Returns each recommender's lists, in the order of question.users; the popular list for a user unknown to it."""
     schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in every)])
     asked = Asked(_places(question.items), frozenset(question.users), every, k)
     shared = events.sparkSession.sparkContext.broadcast(asked)
-    found = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
-    found = found.set_index("user_id").loc[question.users]
-    return {name: Lists(np.stack(list(found[name])), found[f"knows_{name}"].to_numpy(bool)) for name in every}
+    lists = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
+    lists = lists.set_index("user_id").loc[question.users]
+    return {name: Lists(np.stack(list(lists[name])), lists[f"knows_{name}"].to_numpy(bool)) for name in every}
 
 
 def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
@@ -210,7 +210,7 @@ def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
 
 
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:
-    """As columns; for a user unknown to a recommender, the popular list."""
+    """Returns the lists as columns, with the popular list for a user unknown to a recommender."""
     popular = lists["popularity"].items
     columns: dict[str, Any] = {}
     for name, (items, known) in lists.items():

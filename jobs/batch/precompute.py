@@ -1,14 +1,14 @@
-"""The lake, and the version that `register` made -> the lists of every user and every item, in Redis.
+"""The lake and the version that `register` made -> the lists of every user and every item, in Redis.
 
-source     lake.clicks: all events of each user, those that were held out of the training as well
-transform  user vectors by the model itself, then udfs/factors/nightly_lists: what was seen and what
-           infra/config/rules.toml leaves out
-           removed, MMR; popular and trending lists by category and place (jobs/batch/publishing/popular.py)
-sink       files of infra/versions/list_files.py, a part of the users each, and from them Redis;
+source     lake.clicks: all events of each user, also those that were held out of the training
+transform  user vectors by the model itself; udfs/factors/nightly_lists removes seen items and what
+           infra/config/rules.toml leaves out, and diversifies by MMR; popular and trending lists by category and place
+           (jobs/batch/publishing/popular.py)
+sink       files of infra/versions/list_files.py, one for each part of the users, and from them Redis;
            precompute/precompute.json
 
-A part whose file is there is not computed again, so a run that was killed goes on where it was. Nobody reads these keys
-before `publish` moves `model:current`.
+A part whose file is there is not computed again, so a killed run goes on where it was. Nobody reads these keys before
+`publish` moves `model:current`.
 
 Run: headrace run precompute --date 2026-01-31
 """
@@ -55,7 +55,7 @@ _held: dict[str, Any] = {}
 
 
 class ListPlan(NamedTuple):
-    """All that a task needs; it travels with it, for an executor knows no settings. The folders must be its own."""
+    """All that a task needs. It travels with the task, since an executor has no settings; it must see the folders."""
 
     home: Path  # of infra/versions/list_files
     model: Path  # the trained model's folder
@@ -82,63 +82,64 @@ def main(options: argparse.Namespace) -> None:
     computed_s = time.monotonic() - began_s
     keys = list_files.load(settings.redis, version)
     with tonight.writing(STEP) as folder:
-        said = {"version": version, "keys": keys, "compute_s": computed_s}
-        said["redis_s"] = time.monotonic() - began_s - computed_s
-        durable.write(folder / "precompute.json", msgspec.json.format(msgspec.json.encode(said)))
-    print(f"{keys:,} lists of {version} in Redis; computed in {computed_s:.1f} s, written in {said['redis_s']:.1f} s")
+        result = {"version": version, "keys": keys, "compute_s": computed_s}
+        result["redis_s"] = time.monotonic() - began_s - computed_s
+        durable.write(folder / "precompute.json", msgspec.json.format(msgspec.json.encode(result)))
+    print(f"{keys:,} lists of {version} in Redis; computed in {computed_s:.1f} s, written in {result['redis_s']:.1f} s")
 
 
 def compute(tonight: Night, version: str, settings: Settings) -> None:
-    """Every file of the version's lists that is not there."""
+    """Writes every file of the version's lists that is not there yet."""
     model, path = store.load(version), Path(settings.night.rules)
-    found, spark = rules.load(path), session(STEP)
+    business, spark = rules.load(path), session(STEP)
     clicks = popular.placed(tables.clicks(spark, tonight.date), settings.night)
-    categories = popular.categories(clicks) if found.caps_categories else {}
-    plan = _plan(tonight, model, found, categories, settings)
+    categories = popular.categories(clicks) if business.caps_categories else {}
+    plan = _plan(tonight, model, business, categories, settings)
     write_recs(clicks, plan)
     write_similar(spark, plan)
     counted = popular.counted(clicks, tonight.date, settings.covisitation.half_life_days)
-    values = popular.lists(counted, version, plan.as_of_ms, partial(rules.left_out, found, path))
+    values = popular.lists(counted, version, plan.as_of_ms, partial(rules.left_out, business, path))
     list_files.write(plan.home, "popular", values.keys(), values.values())
     list_files.finish(version)
 
 
-def _plan(tonight: Night, model: Model, found: Rules, categories: dict[str, str], settings: Settings) -> ListPlan:
-    described, kept = model.manifest, model.contents
-    folder = tonight.result(described.kind)
+def _plan(tonight: Night, model: Model, business: Rules, categories: dict[str, str], settings: Settings) -> ListPlan:
+    manifest, contents = model.manifest, model.contents
+    folder = tonight.result(manifest.kind)
     scorer = model_folder.load(folder)
-    if scorer.items != kept.items or not np.array_equal(scorer.item_factors, kept.item_factors):
-        said = f"{folder} must hold the items and factors of {described.version}, got others"
-        raise HeadraceError(f"{said}: `headrace run register --again`")
-    mix, home = found.diversity, list_files.folder(described.version)
+    if scorer.items != contents.items or not np.array_equal(scorer.item_factors, contents.item_factors):
+        rule = f"{folder} must hold the items and factors of {manifest.version}, got others"
+        raise HeadraceError(f"{rule}: `headrace run register --again`")
+    mix, home = business.diversity, list_files.folder(manifest.version)
     # An exact index is no faster than our own scan, which also knows what was seen.
-    nearest = None if index.read(model).kind == index.FLAT else publication.index(described.version)
+    nearest = None if index.read(model).kind == index.FLAT else publication.index(manifest.version)
     wish = ListWish(settings.collaborative.top_n, mix.candidates, DiversityRule(mix.trade_off, mix.max_similarity))
-    caps, parts = _caps(found, categories), _parts(home, described)
-    known = described.version, described.created_ms, kept.left_out
-    return ListPlan(home, folder, nearest, *known, wish, categories, caps, parts)
+    caps, parts = _caps(business, categories), _parts(home, manifest)
+    version = manifest.version, manifest.created_ms, contents.left_out
+    return ListPlan(home, folder, nearest, *version, wish, categories, caps, parts)
 
 
-def _parts(home: Path, described: Manifest) -> int:
-    """That which an earlier run began with, for a user must stay in their part."""
+def _parts(home: Path, manifest: Manifest) -> int:
+    """Returns the number of parts: an earlier run's if there is one, since a user must stay in their part."""
     if (home / PLAN).is_file():
         return int(msgspec.json.decode((home / PLAN).read_bytes())["parts"])
-    parts = max(PARTS_MIN, -(-int(described.lineage.get("events", 0)) // EVENTS_A_PART))
+    parts = max(PARTS_MIN, -(-int(manifest.lineage.get("events", 0)) // EVENTS_A_PART))
     home.mkdir(parents=True, exist_ok=True)
     durable.write(home / PLAN, msgspec.json.encode({"parts": parts}))
     return parts
 
 
-def _caps(found: Rules, categories: dict[str, str]) -> dict[str, int]:
-    """By category, of those that have a cap."""
-    most = found.category.at_most
-    return (dict.fromkeys(categories.values(), most) if most else {}) | found.category.limits
+def _caps(business: Rules, categories: dict[str, str]) -> dict[str, int]:
+    """Returns the caps by category."""
+    most = business.category.at_most
+    return (dict.fromkeys(categories.values(), most) if most else {}) | business.category.limits
 
 
 def write_recs(clicks: DataFrame, plan: ListPlan) -> None:
-    """A file for each part of the users."""
+    """Writes a file for each part of the users."""
     done = [int(path.stem) for path in list_files.files_in(plan.home) if path.stem.isdigit()]
     columns = [*model_folder.columns(clicks), "event_id"]
+    # (user_id, item_id, action, rating, t_ms, ..., event_id) of the parts that are not done
     rows = clicks.select(*columns).where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
     rows = rows.repartition(plan.parts, "user_id").sortWithinPartitions("user_id", "t_ms", "event_id")
     rows.mapInPandas(lambda batches: _recs(batches, plan), DONE).collect()
@@ -154,19 +155,19 @@ def _recs(batches: Iterator[pd.DataFrame], plan: ListPlan) -> Iterator[pd.DataFr
 
 
 def user_lists(rows: pd.DataFrame, plan: ListPlan) -> dict[str, bytes]:
-    """The list of each user of whom something is known. rows: of trained.columns, sorted by user, then time."""
-    known, scorer, paths = _ready(plan)
-    events = model_folder.events(rows, paths)
+    """Returns the list of each user whose vector is known. rows: of model_folder.columns, sorted by user and time."""
+    catalogue, scorer, places = _ready(plan)
+    events = model_folder.events(rows, places)
     users = rows["user_id"].to_numpy()[np.flatnonzero(np.diff(events.users, prepend=-1))].tolist()
-    found: dict[str, bytes] = {}
+    lists: dict[str, bytes] = {}
     for first in range(0, len(users), USERS_AT_A_TIME):
         size = min(USERS_AT_A_TIME, len(users) - first)
         own = events.where(slice(*np.searchsorted(events.users, [first, first + size])))  # type: ignore[arg-type]
         own = own._replace(users=own.users - first)
-        history = histories(own, size, len(known.items), np.inf)
-        values = nightly_lists.lists(known, scorer.user_vectors(own, size), history.rows, history.seen, plan.wish)
-        found |= {users[first + at]: value for at, value in enumerate(values) if value is not None}
-    return found
+        history = histories(own, size, len(catalogue.items), np.inf)
+        values = nightly_lists.lists(catalogue, scorer.user_vectors(own, size), history.rows, history.seen, plan.wish)
+        lists |= {users[first + at]: value for at, value in enumerate(values) if value is not None}
+    return lists
 
 
 def write_similar(spark: SparkSession, plan: ListPlan) -> None:
@@ -179,17 +180,17 @@ def write_similar(spark: SparkSession, plan: ListPlan) -> None:
 
 
 def _similar(batches: Iterator[pd.DataFrame], plan: ListPlan, size: int) -> Iterator[pd.DataFrame]:
-    known, _, _ = _ready(plan)
+    catalogue, _, _ = _ready(plan)
     for start in (int(at) for batch in batches for at in batch["at"]):
-        found: dict[str, bytes] = {}
+        lists: dict[str, bytes] = {}
         end = min(start + 16 * ITEMS_AT_A_TIME, size)
         for first in range(start, end, ITEMS_AT_A_TIME):
-            of = np.arange(first, min(first + ITEMS_AT_A_TIME, end))
-            values = nightly_lists.similar(known, of, plan.wish.n)
-            named = zip(of.tolist(), values, strict=True)
-            found |= {redis_keys.similar(plan.version, known.items[at]): value for at, value in named if value}
-        list_files.write(plan.home, _similar_name(start), found.keys(), found.values())
-        yield pd.DataFrame({"part": [_similar_name(start)], "keys": [len(found)]})
+            places = np.arange(first, min(first + ITEMS_AT_A_TIME, end))
+            values = nightly_lists.similar(catalogue, places, plan.wish.n)
+            named = zip(places.tolist(), values, strict=True)
+            lists |= {redis_keys.similar(plan.version, catalogue.items[at]): value for at, value in named if value}
+        list_files.write(plan.home, _similar_name(start), lists.keys(), lists.values())
+        yield pd.DataFrame({"part": [_similar_name(start)], "keys": [len(lists)]})
 
 
 def _similar_name(start: int) -> str:
@@ -197,27 +198,29 @@ def _similar_name(start: int) -> str:
 
 
 def _ready(plan: ListPlan) -> tuple[Catalogue, Scorer, dict[str, int]]:
-    """Kept by a Python worker from task to task."""
+    """Returns what a task searches with. A Python worker keeps it from task to task."""
     if _held.get("plan") != plan:
         scorer = model_folder.load(plan.model)
-        known = nightly_lists.catalogue(plan.version, plan.as_of_ms, scorer.items, scorer.item_factors, plan.left_out)
-        search = _search(plan.searched, scorer, known) if plan.searched else None
-        known = known._replace(groups=_groups(scorer.items, plan.categories, plan.caps), search=search)
-        paths = {item: place for place, item in enumerate(scorer.items)}
-        _held.update(plan=plan, ready=(known, scorer, paths))
+        catalogue = nightly_lists.catalogue(
+            plan.version, plan.as_of_ms, scorer.items, scorer.item_factors, plan.left_out
+        )
+        search = _search(plan.searched, scorer, catalogue) if plan.searched else None
+        catalogue = catalogue._replace(groups=_groups(scorer.items, plan.categories, plan.caps), search=search)
+        places = {item: place for place, item in enumerate(scorer.items)}
+        _held.update(plan=plan, ready=(catalogue, scorer, places))
     return _held["ready"]  # type: ignore[no-any-return]
 
 
 def _groups(items: Sequence[str], categories: dict[str, str], caps: dict[str, int]) -> Groups | None:
-    """None if no item is of a category with a cap."""
+    """Returns the items' groups; None if no item is of a category with a cap."""
     code = {name: n for n, name in enumerate(caps)}
-    of = np.array([code.get(categories.get(item, ""), UNGROUPED) for item in items], np.int64)
-    return Groups(of, np.array(list(caps.values()), np.int64)) if (of != UNGROUPED).any() else None
+    groups = np.array([code.get(categories.get(item, ""), UNGROUPED) for item in items], np.int64)
+    return Groups(groups, np.array(list(caps.values()), np.int64)) if (groups != UNGROUPED).any() else None
 
 
-def _search(place: Path, scorer: Scorer, known: Catalogue) -> nightly_lists.Search:
+def _search(place: Path, scorer: Scorer, catalogue: Catalogue) -> nightly_lists.Search:
     nearest = index.opened(place, scorer.item_factors)
-    return lambda X, k: nearest.search(X, k, known.listed)
+    return lambda X, k: nearest.search(X, k, catalogue.listed)
 
 
 if __name__ == "__main__":

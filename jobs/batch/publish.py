@@ -1,13 +1,12 @@
-"""From now on the night's version serves: the pointer, then Redis's `model:current`, then MLflow's aliases.
+"""The night's version serves from now on: the pointer moves, then Redis's `model:current`, then MLflow's aliases.
 
 source     the version that `register` made, whose lists `precompute` has written
 transform  none
 sink       {home}/models/current.json, Redis headrace.schemas.redis_keys.model_current(), MLflow's champion and
-           previous;
-           publish/published.json
+           previous; publish/published.json
 
-Whatever dies in between, a rerun completes; readers see the old version or the new one. A night that has published is
-not published again by a rerun, so a rollback stands: `headrace publish VERSION` undoes it.
+A rerun completes what died half-way; readers see the old version or the new one. A rerun of a night that has published
+does not publish again, so a rollback stays in force: `headrace publish VERSION` undoes it.
 
 Run: headrace run publish --date 2026-01-31
 """
@@ -34,7 +33,7 @@ def main(options: argparse.Namespace) -> None:
         return
     if list_files.manifest(version) is None:
         raise HeadraceError(f"{version}: its lists must be whole: `headrace run precompute --date {tonight.date}`")
-    settings.redis.client().ping()  # without Redis the stream would move and readers would not
+    settings.redis.client().ping()  # without Redis the stream would move to the version and readers would not
     pointer = store.publish(version, time.time_ns() // 1_000_000)
     publication.project(settings, with_lists=False)
     move_aliases(settings)
@@ -44,9 +43,9 @@ def main(options: argparse.Namespace) -> None:
 
 
 def move_aliases(settings: Settings) -> None:
-    known = registry.client(settings.night)
+    mlflow = registry.client(settings.night)
     with publication.projecting():
-        registry.follow(known)
+        registry.follow(mlflow)
 
 
 if __name__ == "__main__":

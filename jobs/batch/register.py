@@ -1,10 +1,10 @@
 """The model that passed the gate -> a version.
 
 source     the night's gate/verdict.json and the folder of the model it names; infra/config/rules.toml
-transform  none: item factors are those that were evaluated; what the rules leave out is written beside them
+transform  none: the item factors are those that were evaluated; the items that the rules leave out are written beside
 sink       {home}/models/{version} (infra/versions/store.py); a run in MLflow; register/version.json
 
-A version does not serve before `publish`. The verdict gives it its time, so a rerun makes the same one.
+A version does not serve before `publish`. Its time is that of the verdict, so a rerun makes the same version.
 
 Run: headrace run register --date 2026-01-31
 """
@@ -43,11 +43,12 @@ def main(options: argparse.Namespace) -> None:
 
 
 def version(tonight: Night) -> str:
-    """What this night registered."""
+    """Returns the version that this night registered. Raises HeadraceError if it registered none."""
     return str(_read(tonight.result(STEP) / RESULT)["version"])
 
 
 def passed(tonight: Night) -> dict[str, Any]:
+    """Returns the gate's verdict. Raises HeadraceError unless it passed a model."""
     verdict: dict[str, Any] = _read(tonight.result("gate") / "verdict.json")
     if not verdict["passed"]:
         raise HeadraceError(f"night {tonight.date}: the gate must have passed, got passed = {verdict['passed']}")
@@ -55,7 +56,7 @@ def passed(tonight: Night) -> dict[str, Any]:
 
 
 def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Manifest:
-    """The version on disk; the one that is there already if an earlier try came so far."""
+    """Writes the version and returns its manifest; that of an earlier try if it is there already."""
     folder = tonight.result(verdict["model"])
     trained = _read(folder / "model.json")
     contents = _contents(folder, Path(settings.rules))
@@ -89,15 +90,15 @@ def _metrics(tonight: Night, model: str) -> dict[str, float]:
 
 def _documents(tonight: Night) -> list[Path]:
     steps = {"gate": "verdict.json", "evaluate": "report.json", "check": "report.html"}
-    found = [tonight.folder / step / name for step, name in steps.items()]
-    return [path for path in [*found, tonight.folder / "evaluate" / "report.html"] if path.is_file()]
+    places = [tonight.folder / step / name for step, name in steps.items()]
+    return [path for path in [*places, tonight.folder / "evaluate" / "report.html"] if path.is_file()]
 
 
 def _read(path: Path) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes())
     except msgspec.DecodeError as error:
-        raise HeadraceError(f"{path}: must be JSON: {error}") from None
+        raise HeadraceError(f"{path} must be JSON: {error}") from None
 
 
 if __name__ == "__main__":

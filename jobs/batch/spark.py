@@ -1,6 +1,7 @@
-"""The Spark session of a job: the launcher's master, memory and jars, and what our code relies on.
+"""The Spark session of a job: the launcher's master, memory and jars, and the settings that our code relies on.
 
-`headrace run JOB` and `spark-submit jobs/batch/JOB.py` choose the former; the latter is set here for both.
+`headrace run JOB` and `spark-submit jobs/batch/JOB.py` choose the master, the memory and the jars. The settings are
+made here for both.
 """
 
 import re
@@ -12,10 +13,10 @@ OURS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.ansi.enabled": "true",
-    # TCP between JVM and Python waits 40 ms for an acknowledgement in each task.
+    # Over TCP, the JVM and Python wait 40 ms for an acknowledgement in each task.
     "spark.python.unix.domain.socket.enabled": "true",
     "spark.ui.showConsoleProgress": "true",
-    # BLAS threads of several tasks would take each other's cores; what is collected may exceed the default 1 GB.
+    # BLAS threads of several tasks would take each other's cores. Collected results may exceed the default of 1 GB.
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.driver.maxResultSize": "0",
     "spark.sql.adaptive.enabled": "true",
@@ -25,7 +26,7 @@ LOCAL_PARTITIONS = 4  # a core
 
 
 def on_one_machine(spark: SparkSession) -> bool:
-    """Whether driver and workers are one machine's."""
+    """Returns whether driver and workers are on one machine."""
     return bool(re.fullmatch(r"local(\[.*\])?", spark.sparkContext.master))
 
 

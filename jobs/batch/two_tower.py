@@ -1,13 +1,14 @@
-"""Two towers of a night's events: an item has a vector by its content, a user by what they did, from the first day.
+"""Two towers of a night's events: an item's vector comes from its content, a user's from what they did, from day one.
 
 source     {lake}/clicks up to the night, without what the split holds out; [night.two_tower] catalogue, if there is one
 transform  strengths -> torch in the processes of a TorchDistributor (jobs/batch/training/tower_training.py) -> vectors
-sink       {home}/nights/{date}/two_tower/, as jobs/batch/training/model_folder.py says, and towers.pt
+sink       {home}/nights/{date}/two_tower/, as jobs/batch/training/model_folder.py describes it, and towers.pt
 
 Run: headrace run two_tower --date 2026-01-31
 
-Killed, it goes on from the last epoch when it is run again. The stream folds users in by least squares against the item
-factors (docs/collaborative.md); with which weights, the cells say that told when to stop.
+A killed run goes on from the last epoch when it is run again. The stream computes a user's vector by least squares
+against the item factors (docs/collaborative.md). `fold_in` picks its weights on the same hidden cells that stop the
+training.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
 
 
 def build(events: DataFrame, how: Training, s: TwoTower, tonight: Night, protocol: str, draft: Path) -> Trained:
-    """events: all that is trained on. Fills the draft."""
+    """Trains on all of `events` and fills the draft. Raises HeadraceError without items, or with one user."""
     began = time.monotonic()
     events = blocks.kept(events)
     lineage = model_folder.lineage(tonight, protocol, events)
@@ -99,30 +100,33 @@ def build(events: DataFrame, how: Training, s: TwoTower, tonight: Night, protoco
 
 
 def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
-    """(item ids in code point order, the hashed tokens of each): what the clicks say last, and the catalogue's file.
+    """Returns (item ids in code point order, the hashed tokens of each), of the newest clicks and the catalogue's file.
 
-    An item of the file that nobody clicked is in the model by its content.
+    An item of the file that nobody clicked is in the model by its content. Raises HeadraceError if there are no items.
     """
     clicked = events.where(F.col("action") != "search").groupBy("item_id")
     newest = [
         F.max_by(name, F.when(F.col(name).isNotNull(), F.col("t_ms"))).alias(name) for name in ("category", "price")
     ]
-    found = {row.item_id: towers.tokens(row.category, row.price, []) for row in clicked.agg(*newest).collect()}
-    if not found:
+    tokens = {row.item_id: towers.tokens(row.category, row.price, []) for row in clicked.agg(*newest).collect()}
+    if not tokens:
         raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
     if s.catalogue:
         for item, words in described(events.sparkSession, s.catalogue):
-            found[item] = sorted({*found.get(item, []), *words})
-    items = sorted(found)
-    buckets = s.buckets if any(found.values()) else 0
-    return items, towers.hashed([found[item] for item in items], buckets)
+            tokens[item] = sorted({*tokens.get(item, []), *words})
+    items = sorted(tokens)
+    buckets = s.buckets if any(tokens.values()) else 0
+    return items, towers.hashed([tokens[item] for item in items], buckets)
 
 
 def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]:
-    """Items of Parquet, CSV with a header, or JSON lines: item_id; category and price if there; the rest is text."""
+    """Yields (item id, tokens) of a Parquet, CSV or JSON lines file: item_id, maybe category and price, else texts.
+
+    Raises HeadraceError for another kind of file, or one without item_id.
+    """
     kind = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}.get(Path(path).suffix)
     if kind is None:
-        raise HeadraceError(f"catalogue must end in .parquet, .csv, .json or .jsonl, got {path}")
+        raise HeadraceError(f"night.two_tower.catalogue must end in .parquet, .csv, .json or .jsonl, got {path}")
     table = spark.read.options(header=True).format(kind).load(path)
     if "item_id" not in table.columns:
         raise HeadraceError(f"{path} must have a column item_id, got {', '.join(table.columns)}")
@@ -145,7 +149,7 @@ def planned(items: int, content: Rows, s: TwoTower, has_features: bool = False) 
 
 
 def fit(users: Users, content: Rows, plan: TrainingPlan, processes: int, work: Path) -> Towers:
-    """The towers as they were when they were best."""
+    """Trains the towers and returns them as they were when they were best."""
     work.mkdir(parents=True, exist_ok=True)
     tower_training.save(work / tower_training.TAKEN, users.taken)
     tower_training.save(work / tower_training.FEATURES, users.features)
@@ -156,14 +160,14 @@ def fit(users: Users, content: Rows, plan: TrainingPlan, processes: int, work: P
     model = Towers(tower_training.shape(plan))
     model.load_state_dict(kept["best_state"])
     never = np.bincount(users.taken.columns, minlength=model.shape.items) == 0
-    with torch.no_grad():  # what nobody took has learnt of its id only that it was drawn
+    with torch.no_grad():  # the id of an item that nobody took has only learnt that it was drawn as a negative
         for side in (model.offered, model.taken):
             side.ids[torch.from_numpy(never)] = 0
     return model
 
 
 def fold_in(Y: Real, judged: Judged) -> Objective:
-    """The weights with which least squares against Y lists best what is hidden of the judges."""
+    """Returns the weights with which least squares against Y best lists the judges' hidden cells."""
     length = float(np.mean(np.einsum("if,if->i", Y, Y, dtype=np.float64)))
     tried = [als.ials(1.0, reg * length, unobserved, 1.0) for unobserved in UNOBSERVED for reg in REGS]
     basis = als.basis(Y)
@@ -176,7 +180,7 @@ def fold_in(Y: Real, judged: Judged) -> Objective:
 
 
 def _fingerprint(digest: str, plan: TrainingPlan, *features: Rows) -> str:
-    """Of all that the training reads."""
+    """Returns a hash of all that the training reads."""
     parts = [digest.encode(), msgspec.json.encode(plan)]
     parts += [column.tobytes() for rows in features for column in (rows.indptr, rows.columns)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Old versions leave: disk, index, Redis, MLflow. Those that serve, served before, or are among the newest stay.
+"""Removes old versions from disk, index, Redis and MLflow; those that serve, served before or are the newest stay.
 
-Drafts that a killed step left in a night go, too, after a day without a write.
+It also removes drafts that a killed step left in a night, after a day without a write.
 
 source     {home}/models, {home}/lists, {home}/nights; night.versions_kept
 transform  none

@@ -1,7 +1,7 @@
-"""What a reader finds in Redis after a publication, for a sample of users and items; exit 1 if any of it is wrong.
+"""Checks what readers get from Redis after a publication, for a sample of users and items; exit 1 if any is wrong.
 
 source     Redis, by the keys of docs/redis.md; lake.clicks for what the users have seen; infra/config/rules.toml
-transform  every list is there, is of the version that serves, and holds nothing that was seen or is left out
+transform  every list is there, is of the version that serves, and holds no item that was seen or is left out
 sink       verify/verify.json
 
 Run: headrace run verify --date 2026-01-31
@@ -45,7 +45,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def sample(version: str) -> tuple[Keys, Keys]:
-    """Some users, and the keys of some lists that belong to no user."""
+    """Returns some users, and the keys of some lists that belong to no user."""
     begin, rng = redis_keys.recs(version, ""), np.random.default_rng(SEED)
     keys = sorted(key for path in list_files.files(version) for key, _ in list_files.commands(path))
     users = [key.removeprefix(begin) for key in keys if key.startswith(begin)]
@@ -55,6 +55,7 @@ def sample(version: str) -> tuple[Keys, Keys]:
 
 
 def pointed(settings: Settings, version: str) -> Iterator[str]:
+    """Yields a fault if Redis names another version as the one that serves."""
     value: Any = settings.redis.client().get(redis_keys.model_current())
     serving = msgspec.json.decode(value)["version"] if value else "none"
     if serving != version:
@@ -62,42 +63,51 @@ def pointed(settings: Settings, version: str) -> Iterator[str]:
 
 
 def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Keys) -> Iterator[str]:
+    """Yields each fault of the users' lists and of the lists at the keys `fixed`."""
     seen = _seen(users, until)
-    keys = {redis_keys.recs(version, user): seen.get(user, set()) for user in users} | {key: set() for key in fixed}
+    forbidden = {redis_keys.recs(version, user): seen.get(user, set()) for user in users}
+    forbidden |= {key: set() for key in fixed}
     pipeline = settings.redis.client().pipeline(transaction=False)
-    for key in keys:
+    for key in forbidden:
         pipeline.get(key)
     path = Path(settings.night.rules)
-    allowed = rules.load(path)
-    for (key, had), value in zip(keys.items(), pipeline.execute(), strict=True):
-        if value is None:
-            yield f"{key} is missing"
-            continue
-        try:
-            listed = lists.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            yield f"{key} must hold a list: {error}"
+    business = rules.load(path)
+    for key, value in zip(forbidden, pipeline.execute(), strict=True):
+        listed = _decoded(value)
+        if isinstance(listed, str):
+            yield f"{key} {listed}"
             continue
         items = [entry.item for entry in listed.items]
-        yield from _wrong(key, listed.version, version, items, had)
-        yield from (f"{key} holds {item!r}, left out by {path.name}" for item in rules.left_out(allowed, path, items))
+        yield from _wrong(key, listed.version, version, items, forbidden[key])
+        yield from (f"{key} holds {item!r}, left out by {path.name}" for item in rules.left_out(business, path, items))
 
 
-def _wrong(key: str, version: str, wanted: str, items: list[str], had: set[str]) -> Iterator[str]:
+def _decoded(value: bytes | None) -> lists.Listed | str:
+    """Returns the list that a value holds, or what is wrong with it."""
+    if value is None:
+        return "is missing"
+    try:
+        return lists.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"must hold a list: {error}"
+
+
+def _wrong(key: str, version: str, wanted: str, items: list[str], seen: set[str]) -> Iterator[str]:
     if version != wanted:
         yield f"{key} must be of {wanted}, got {version!r}"
     if len(set(items)) != len(items) or not items:
         yield f"{key} must hold different items, got {items}"
-    yield from (f"{key} holds {item!r}, which the user has seen" for item in items if item in had)
+    yield from (f"{key} holds {item!r}, which the user has seen" for item in items if item in seen)
 
 
 def _seen(users: Keys, until: date) -> dict[str, set[str]]:
+    """Returns the items that each of the users has seen."""
     clicks = tables.clicks(session(STEP), until)
     rows = clicks.where(F.col("user_id").isin(users) & ~F.col("action").isin(*UNSEEN))
-    found: dict[str, set[str]] = {}
+    seen: dict[str, set[str]] = {}
     for row in rows.select("user_id", "item_id").distinct().collect():
-        found.setdefault(row["user_id"], set()).add(row["item_id"])
-    return found
+        seen.setdefault(row["user_id"], set()).add(row["item_id"])
+    return seen
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A night's check as a page to look at, self-contained, and as JSON for programs."""
+"""A night's check as a self-contained page for people, and as JSON for programs."""
 
 from datetime import date
 from html import escape
@@ -25,7 +25,7 @@ PAGE = """<!doctype html>
 
 
 def write(folder: Path, day: date, rules: list[CheckRule]) -> None:
-    """report.html and report.json; failed rules first."""
+    """Writes report.html and report.json, failed rules first."""
     ordered = sorted(rules, key=lambda rule: rule.passed)
     failed = sum(not rule.passed for rule in rules)
     word = "failed" if failed else "passed"

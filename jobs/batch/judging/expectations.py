@@ -1,9 +1,9 @@
-"""The rules of a night's events as suites of Great Expectations, and what came of each in our words."""
+"""The rules of a night's events as suites of Great Expectations, and the result of each in our words."""
 
 import os
 from typing import Any
 
-os.environ["GX_ANALYTICS_ENABLED"] = "false"  # it would tell its maker of every use; read on import
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # else it reports every use to its maker; read on import
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
@@ -18,7 +18,7 @@ from headrace.schemas import enum, load, topics
 EVERY = (*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms")
 CLICK = RECORDS[topics.CLICKS]
 RANGED = ("rating", "price", "quantity")
-SHOWN = 3  # values of those that break a rule
+SHOWN = 3  # values that break a rule, as examples
 
 
 class CheckRule(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class CheckRule(msgspec.Struct, frozen=True):
 
 
 def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: CheckLimits) -> list[CheckRule]:
-    """files: as they were written; figures: of the night, which become a frame of one row."""
+    """Returns the result of each rule. files: the rows as written; figures: of the night, as a frame of one row."""
     columns = ", ".join(f"{name} DOUBLE" for name in figures)
     row = tuple(None if value is None else float(value) for value in figures.values())
     frames = {"files": files, "events": events, "night": events.sparkSession.createDataFrame([row], columns)}
@@ -44,8 +44,8 @@ def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], l
     for name, expectations in wanted.items():
         asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("night")
         suite = gx.ExpectationSuite(name=name, expectations=expectations)
-        found = asset.get_batch(batch_parameters={"dataframe": frames[name]}).validate(suite)
-        rules += [_rule(each, figures) for each in found.results]
+        validation = asset.get_batch(batch_parameters={"dataframe": frames[name]}).validate(suite)
+        rules += [_rule(each, figures) for each in validation.results]
     return rules
 
 
@@ -56,7 +56,7 @@ def _files() -> list[Any]:
 
 def _events(limits: CheckLimits) -> list[Any]:
     actions, key = enum(CLICK, "action"), list(KEYS[topics.CLICKS])
-    found: list[Any] = [
+    expected: list[Any] = [
         gxe.ExpectColumnValuesToBeInSet(
             column="action", value_set=actions, meta=_meta("action", "one of the schema's")
         ),
@@ -65,26 +65,26 @@ def _events(limits: CheckLimits) -> list[Any]:
     for field in load(CLICK)["fields"]:
         if field["name"] in RANGED:
             low, high = field["minimum"], field["maximum"]
-            found.append(_between(field["name"], _meta(field["name"], f"from {low} to {high}"), low, high))
+            expected.append(_between(field["name"], _meta(field["name"], f"from {low} to {high}"), low, high))
     if (share := limits.null_share) is not None:
         for column in EVERY:
             meta = _meta(f"null_share of {column}", f"<= {share:g}")
-            found.append(gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, meta=meta))
-    return found
+            expected.append(gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, meta=meta))
+    return expected
 
 
 def _night(limits: CheckLimits) -> list[Any]:
-    """Figures that have no value, since there is nothing to compare with, pass."""
-    found = []
+    """Returns the expectations of the night's figures. A figure without a value passes."""
+    expected = []
     for name, limit in msgspec.structs.asdict(limits).items():
         if name == "null_share" or limit is None:
             continue
         column = name.removesuffix("_min").removesuffix("_max")
         if name.endswith("_min"):
-            found.append(_between(column, _meta(column, f">= {limit:g}"), limit, None))
+            expected.append(_between(column, _meta(column, f">= {limit:g}"), limit, None))
         else:
-            found.append(_between(column, _meta(column, f"<= {limit:g}"), None, limit))
-    return found
+            expected.append(_between(column, _meta(column, f"<= {limit:g}"), None, limit))
+    return expected
 
 
 def _between(column: str, meta: dict[str, str], low: float | None, high: float | None) -> Any:
@@ -96,20 +96,20 @@ def _meta(rule: str, limit: str) -> dict[str, str]:
 
 
 def _rule(result: Any, figures: dict[str, float | None]) -> CheckRule:
-    meta, found = result.expectation_config.meta, result.result
+    meta, counts = result.expectation_config.meta, result.result
     if result.exception_info.get("raised_exception"):
         value = f"an error: {result.exception_info['exception_message']}"
     elif meta["rule"] in figures:
         figure = figures[meta["rule"]]
         value = "nothing to compare with" if figure is None else f"{figure:.4g}"
-    elif "element_count" in found:
-        value = _broken(found)
+    elif "element_count" in counts:
+        value = _broken(counts)
     else:
         value = "there" if result.success else "none"
     return CheckRule(meta["rule"], meta["limit"], value, bool(result.success))
 
 
-def _broken(found: dict[str, Any]) -> str:
-    share = found["unexpected_count"] / max(1, found["element_count"])
-    such = [each for each in found["partial_unexpected_list"][:SHOWN] if each is not None]
+def _broken(counts: dict[str, Any]) -> str:
+    share = counts["unexpected_count"] / max(1, counts["element_count"])
+    such = [each for each in counts["partial_unexpected_list"][:SHOWN] if each is not None]
     return f"{share:.4g} of the events otherwise" + (f", such as {', '.join(map(str, such))}" if such else "")

@@ -1,4 +1,4 @@
-"""From the lists of each recommender to the figures of a report: docs/night.md, "The numbers". Needs no Spark."""
+"""The lists of each recommender -> the figures of a report: docs/night.md, "The numbers". It needs no Spark."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ Figures = dict[str, Any]
 class About(NamedTuple):
     """What the lists are judged by."""
 
-    relevant: Relevant  # of each user who was asked for
-    history: Int  # (users,)
-    item_users: Int  # (items,): users of strength > 0 in what was trained on
-    users: int  # who are counted there
+    relevant: Relevant  # of each user whose list was asked for
+    history: Int  # (users,): items that each had seen before
+    item_users: Int  # (items,): users of strength > 0 in the training events
+    users: int  # of the training events
 
     @property
     def catalogue(self) -> ranking.Bool:
@@ -31,7 +31,7 @@ class About(NamedTuple):
 def summary(
     lists: Mapping[str, Lists], about: About, similar: Mapping[str, Similarity | None], models: list[str]
 ) -> Figures:
-    """lists: of the models, and of OTHERS."""
+    """Returns all figures of the report. lists: of the models, and of OTHERS."""
     kinds = {name: each for name, each in similar.items() if each}
     by_user = {name: values(each, lists["popularity"], about, kinds) for name, each in lists.items()}
     parts = ranking.segments(about.history)
@@ -52,7 +52,7 @@ def summary(
 
 
 def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:
-    """Each metric by user."""
+    """Returns each metric by user."""
     h = ranking.hits(lists.items, about.relevant)
     overlap = ranking.overlap(lists.items, popular.items)
     return ranking.accuracy(h, about.relevant.counts) | {
@@ -67,40 +67,40 @@ def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Sim
 def figures_of(by_user: dict[str, Float], lists: Lists, about: About, parts: dict[str, ranking.Bool]) -> Figures:
     exposed = ranking.exposure(lists.items, len(about.item_users))
     whole = {"coverage": ranking.coverage(exposed, about.catalogue), "gini": ranking.gini(exposed, about.catalogue)}
-    found = {name: interval._asdict() for name, interval in resampled(by_user).items()}
-    found |= {name: {"value": value, "low": None, "high": None} for name, value in whole.items()}
+    figures = {name: interval._asdict() for name, interval in resampled(by_user).items()}
+    figures |= {name: {"value": value, "low": None, "high": None} for name, value in whole.items()}
     by_segment = {name: within(by_user, part) for name, part in parts.items() if part.any()}
     h, n = ranking.hits(lists.items, about.relevant), about.relevant.counts
-    return found | {"segments": by_segment, "by_k": by_k(h, n), "exposure": lorenz(exposed[about.catalogue])}
+    return figures | {"segments": by_segment, "by_k": by_k(h, n), "exposure": lorenz(exposed[about.catalogue])}
 
 
 def within(by_user: dict[str, Float], part: ranking.Bool) -> Figures:
-    found = resampled({name: by_user[name][part] for name in BY_SEGMENT})
-    return {"users": int(part.sum())} | {name: interval._asdict() for name, interval in found.items()}
+    intervals = resampled({name: by_user[name][part] for name in BY_SEGMENT})
+    return {"users": int(part.sum())} | {name: interval._asdict() for name, interval in intervals.items()}
 
 
 def against(ours: dict[str, Float], other: dict[str, Float], parts: dict[str, ranking.Bool]) -> Figures:
-    """Of the users' differences."""
+    """Returns the intervals of the users' differences between two recommenders."""
     differences = {name: ours[name] - other[name] for name in BY_SEGMENT}
-    found: Figures = {name: interval._asdict() for name, interval in resampled(differences).items()}
+    intervals: Figures = {name: interval._asdict() for name, interval in resampled(differences).items()}
     ndcg = differences["ndcg"]
     segments = {name: resampled({"ndcg": ndcg[part]})["ndcg"]._asdict() for name, part in parts.items() if part.any()}
-    return found | {"segments": segments}
+    return intervals | {"segments": segments}
 
 
 def resampled(by_user: Mapping[str, Float]) -> dict[str, MeanInterval]:
-    """The same resamples for every recommender."""
+    """Returns the bootstrap interval of each metric. Every recommender gets the same resamples."""
     return ranking.intervals(by_user, np.random.default_rng(SEED))
 
 
 def by_k(h: ranking.Bool, n: Int) -> dict[str, list[float]]:
-    """NDCG and recall of the first 1, 2, ... K places."""
-    found = [ranking.accuracy(h[:, : place + 1], n) for place in range(h.shape[1])]
-    return {name: [round(float(each[name].mean()), 5) for each in found] for name in ("ndcg", "recall")}
+    """Returns NDCG and recall of the first 1, 2, ... K places."""
+    by_place = [ranking.accuracy(h[:, : place + 1], n) for place in range(h.shape[1])]
+    return {name: [round(float(each[name].mean()), 5) for each in by_place] for name in ("ndcg", "recall")}
 
 
 def lorenz(exposed: Int, points: int = 101) -> list[float]:
-    """Share of all places that the least listed items fill: of 0, 1, ... 100 % of the catalogue."""
+    """Returns the share of all places that the least listed 0, 1, ... 100 % of the catalogue fill."""
     filled = np.concatenate([[0], np.cumsum(np.sort(exposed))]) / max(exposed.sum(), 1)
     along = np.linspace(0, 1, points)
     return [round(float(each), 5) for each in np.interp(along, np.linspace(0, 1, len(filled)), filled)]

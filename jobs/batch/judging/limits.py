@@ -12,7 +12,7 @@ import msgspec
 from headrace.infra.errors import HeadraceError
 
 T = TypeVar("T")
-End = Literal["low", "value", "high"]  # of an interval
+End = Literal["low", "value", "high"]  # which end of an interval counts
 
 
 class GateProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +53,7 @@ class DriftLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def gate_profile(path: Path, name: str) -> GateProfile:
-    """The profile `name` of gates.toml. Raises HeadraceError for a file that cannot be read and an unknown name."""
+    """Returns the profile `name` of gates.toml. Raises HeadraceError if it cannot be read or has no such profile."""
     profiles = _read(path, dict[str, GateProfile], "gates")
     if name not in profiles:
         raise HeadraceError(f"night.gates must be a profile of {path}: {', '.join(profiles)}, got {name!r}")
@@ -61,12 +61,12 @@ def gate_profile(path: Path, name: str) -> GateProfile:
 
 
 def checks(path: Path) -> Checks:
-    """Raises HeadraceError for a file that cannot be read."""
+    """Reads checks.toml. Raises HeadraceError if it cannot be read."""
     return _read(path, Checks, "checks")
 
 
 def drift_limits(path: Path) -> DriftLimits:
-    """Raises HeadraceError for a file that cannot be read."""
+    """Reads drift.toml. Raises HeadraceError if it cannot be read."""
     return _read(path, DriftLimits, "limits of drift")
 
 

@@ -22,14 +22,14 @@ from headrace.udfs.factors.top_n import NONE, top_n
 Bool = NDArray[np.bool_]
 
 NEIGHBOURS = 200
-BASKET = 500  # items of a user that count in a co-occurrence, evenly taken: a bot's millions of pairs say little
+BASKET = 500  # items of a user that count in a co-occurrence, taken evenly: a bot's millions of pairs say little
 _DENSE = 1 << 24  # numbers of a dense block
 _BREAKS_TIES = 1e-9
 
 
 class Lists(NamedTuple):
     items: Int  # (users, k), best first, NONE at the end
-    known: Bool  # (users,): whether the recommender knows anything of the user; the others get the popular list
+    known: Bool  # (users,): whether the recommender knows anything about the user; others get the popular list
 
 
 class Recommender(Protocol):
@@ -62,7 +62,7 @@ class ItemItem:
 
 
 class FactorModel:
-    """A model's own item map is told apart from the evaluation's."""
+    """A model's lists. It translates between the model's own item map and the evaluation's."""
 
     def __init__(self, scorer: Scorer, places: Mapping[str, int]) -> None:
         self.scorer = scorer
@@ -79,7 +79,7 @@ class FactorModel:
 
 
 class Published:
-    """A version as the stream serves it: users folded in by the version's own parameters."""
+    """A version as the stream serves it: it folds users in by the version's own parameters."""
 
     def __init__(self, version: str) -> None:
         manifest, contents = store.load(version)
@@ -93,33 +93,33 @@ class Published:
 
 
 def plain(events: Events, users: int, items: int) -> Histories:
-    """Without decay: which items a user has strength for, and has seen."""
+    """Returns which items each user has strength for, and which they have seen, without decay."""
     return histories(events, users, items, np.inf)
 
 
 def matrix(rows: als.Rows, items: int) -> sparse.csr_matrix:
-    """1 for each entry, (users, items)."""
+    """Returns a (users, items) matrix with 1 for each entry."""
     ones = np.ones(len(rows.columns), np.float32)
     return sparse.csr_matrix((ones, rows.columns, rows.indptr), (len(rows.indptr) - 1, items))
 
 
 class Cosines:
-    """Between the columns of users x items."""
+    """The cosines between the columns of R, (users, items)."""
 
     def __init__(self, R: sparse.csr_matrix) -> None:
         counts = np.asarray(R.sum(axis=0)).ravel()
         self._unit = (R @ sparse.diags(1 / np.sqrt(np.maximum(counts, 1)))).tocsc()
 
     def __call__(self, a: Int, b: Int) -> Float:
-        found = np.empty(len(a))
+        cosines = np.empty(len(a))
         wanted, row = np.unique(a, return_inverse=True)
         for first, block in self._blocks(wanted):
             here = (row >= first) & (row < first + len(block))
-            found[here] = block[row[here] - first, b[here]]
-        return found
+            cosines[here] = block[row[here] - first, b[here]]
+        return cosines
 
     def neighbours(self, n: int = NEIGHBOURS) -> sparse.csr_matrix:
-        """The n highest of each item, without itself."""
+        """Returns the n highest cosines of each item, without the item itself."""
         items = self._unit.shape[1]
         kept = [sparse.csr_matrix((0, items), dtype=np.float32)]
         for first, block in self._blocks(np.arange(items)):
@@ -131,14 +131,14 @@ class Cosines:
         return sparse.vstack(kept, "csr")
 
     def _blocks(self, wanted: Int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(first, the cosines of wanted[first:...] with every item)."""
+        """Yields (first, the cosines of wanted[first:...] with every item)."""
         at_a_time = max(1, _DENSE // max(self._unit.shape[1], 1))
         for first in range(0, len(wanted), at_a_time):
             yield first, (self._unit[:, wanted[first : first + at_a_time]].T @ self._unit).toarray()
 
 
 def baskets(items: Sequence[Int], catalogue: int) -> sparse.csr_matrix:
-    """The items of each user -> users x items, with at most BASKET a user."""
+    """Returns a (users, items) matrix of each user's items, with at most BASKET a user."""
     few = [each if len(each) <= BASKET else each[np.linspace(0, len(each) - 1, BASKET).astype(int)] for each in items]
     indptr = np.concatenate([[0], np.cumsum([len(each) for each in few])]).astype(np.int64)
     return matrix(als.Rows(indptr, np.concatenate(few).astype(np.int64), np.empty(0)), catalogue)

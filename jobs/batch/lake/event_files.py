@@ -1,7 +1,7 @@
-"""A file of a user's history -> records of schemas/click.avsc as JSON, one a row, for the contract to judge.
+"""A file of the shop's history -> records of schemas/click.avsc as JSON, one per row, for the contract to judge.
 
-CSV (a header line, commas; .tsv: tabs), Parquet, JSON lines, or a data set that edge/datasets knows. A value that its
-field cannot hold stays as it is, so that the contract names it; an empty cell of a CSV is no value.
+The file is CSV (a header line, commas; .tsv: tabs), Parquet, JSON lines, or a data set that edge/datasets knows. If a
+value does not fit its field, it stays as it is, so that the contract names it. An empty cell of a CSV is no value.
 """
 
 import io
@@ -20,9 +20,9 @@ from headrace.infra.errors import HeadraceError
 from headrace.schemas import load
 
 KINDS = {str(field["name"]): field["type"] for field in load("click")["fields"]}
-REQUIRED = ("user_id", "item_id", "action", "ts_ms")  # event_id: the file's hash and the row, if it has none
+REQUIRED = ("user_id", "item_id", "action", "ts_ms")  # a row without event_id gets the file's hash and its number
 ENDINGS = {".csv": ",", ".tsv": "\t", ".parquet": "", ".jsonl": "", ".ndjson": "", ".json": ""}
-UNITS_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}  # --time of numbers
+UNITS_MS = {"s": 1000.0, "ms": 1.0, "us": 0.001}  # of a numeric ts_ms, by --time
 SLICE_ROWS = 10_000
 
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ Read = Callable[[Any], Any]
 
 
 class Reading(NamedTuple):
-    """How a file is read. columns: by field; a field that is not named comes from a column of its name."""
+    """How a file is read. columns: the column of a field, by field; other fields have columns of their own names."""
 
     columns: dict[str, str]
     defaults: dict[str, str]
@@ -39,7 +39,10 @@ class Reading(NamedTuple):
 
 
 def records(path: Path, reading: Reading, prefix: str) -> Iterator[bytes]:
-    """Each row of the file as JSON, in its order; event_id is `{prefix}:{row}` where the file names none."""
+    """Yields each row of the file as JSON, in its order. A row without event_id gets `{prefix}:{row}`.
+
+    Raises HeadraceError for a file that cannot be read, an unknown field or a missing column.
+    """
     if reading.dataset:
         yield from map(msgspec.json.encode, open_dataset(reading.dataset, path))
         return
@@ -58,7 +61,7 @@ def records(path: Path, reading: Reading, prefix: str) -> Iterator[bytes]:
 
 
 def place(path: Path, name: str) -> Path:
-    """The file itself; a data set's may be named by its folder."""
+    """Returns the file; `path` may be the folder of a data set `name`. Raises HeadraceError if there is no file."""
     file = find(name, path) if name else path
     if not file.is_file():
         raise HeadraceError(f"{file} must be a file, found none")
@@ -66,19 +69,24 @@ def place(path: Path, name: str) -> Path:
 
 
 def _readers(path: Path, columns: set[str] | None, reading: Reading) -> dict[str, tuple[str, Read]]:
-    """By field: its column, and what turns a cell into a value. columns: None if only the rows tell."""
+    """Returns by field its column, and what turns a cell into a value. columns: None if each row has its own."""
     unknown = [name for name in (*reading.columns, *reading.defaults) if name not in KINDS]
     if unknown:
         raise HeadraceError(f"no field {unknown[0]!r} in a click; known: {', '.join(KINDS)}")
     wanted = {name: reading.columns.get(name, name) for name in KINDS}
     if columns is not None:
-        lacking = [name for name in reading.columns if wanted[name] not in columns]
-        lacking += [n for n in REQUIRED if wanted[n] not in columns and n not in reading.defaults and n not in lacking]
-        if lacking:
-            said = f"{path} must have a column {wanted[lacking[0]]!r} for {lacking[0]}"
-            raise HeadraceError(f"{said}, found {', '.join(sorted(columns))}; --map {lacking[0]}=COLUMN names another")
+        _refuse_missing(path, columns, wanted, reading)
         wanted = {name: column for name, column in wanted.items() if column in columns}
     return {name: (column, _reader(name, reading.time)) for name, column in wanted.items()}
+
+
+def _refuse_missing(path: Path, columns: set[str], wanted: dict[str, str], reading: Reading) -> None:
+    """Raises HeadraceError for the first column that --map names, or that a field needs, and the file lacks."""
+    needed = [*reading.columns, *(name for name in REQUIRED if name not in reading.defaults)]
+    missing = [name for name in needed if wanted[name] not in columns]
+    if missing:
+        rule = f"{path} must have a column {wanted[missing[0]]!r} for {missing[0]}"
+        raise HeadraceError(f"{rule}, found {', '.join(sorted(columns))}; --map {missing[0]}=COLUMN names another")
 
 
 def _reader(name: str, time: str) -> Read:
@@ -91,14 +99,14 @@ def _reader(name: str, time: str) -> Read:
 
 
 def _text(value: Any) -> Any:
-    """Numbers are ids, too; Parquet made by pandas has 17.0 where some are missing."""
+    """Returns an id as text. Ids may be numbers, and Parquet made by pandas has 17.0 where some are missing."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, int | float) else value
 
 
 def _number(kind: Any, value: Any) -> Any:
-    """What is none stays as it is."""
+    """Returns the number in a value; a value that is no number stays as it is."""
     if isinstance(kind, list):
         kind = kind[1]
     try:
@@ -123,10 +131,10 @@ def _moment(text: Any, time: str) -> datetime:
 
 
 def _open(path: Path) -> tuple[set[str] | None, Iterator[Row | bytes]]:
-    """The names of the columns, and the rows."""
+    """Returns the names of the columns, or None if each row has its own, and the rows."""
     ending = path.suffixes[-2] if path.suffix in (".gz", ".xz") and len(path.suffixes) > 1 else path.suffix
     if ending not in ENDINGS:
-        raise HeadraceError(f"{path}: must end in {', '.join(ENDINGS)}, got {ending!r}")
+        raise HeadraceError(f"{path} must end in {', '.join(ENDINGS)}, got {ending!r}")
     try:
         if ending == ".parquet":
             file = pq.ParquetFile(path)

@@ -1,7 +1,7 @@
 """Files below one root, wherever Spark can write: a local folder, hdfs://, s3a://, by Hadoop's file systems.
 
-`put` is what the lake's commits stand on: a name is given once, to whole content. A local folder is locked for it, HDFS
-renames so by itself. An object store does not: there, let one job at a time write (readers never mind).
+The lake's commits rely on `put`: it gives a name once, to whole content. A local folder is locked for that; HDFS
+renames so by itself. An object store does not: there, let only one job write at a time (readers need no care).
 """
 
 import re
@@ -49,7 +49,7 @@ class Store:
             stream.close()
 
     def put(self, path: str, content: bytes) -> bool:
-        """False if there is one already. A reader sees all of it or none."""
+        """Writes a new file; returns False if there is one already. A reader sees all of it or none."""
         draft = f"{path}.{uuid.uuid4().hex}"
         stream = self._fs.create(self._path(draft), False)
         stream.write(bytearray(content))
@@ -64,36 +64,36 @@ class Store:
         return new
 
     def names(self, folder: str) -> list[str]:
-        """Of the files right in a folder; none if there is no folder."""
+        """Returns the names of the files directly in a folder; none if there is no folder."""
         if not self.exists(folder):
             return []
         return [status.getPath().getName() for status in self._fs.listStatus(self._path(folder))]
 
     def files(self, folder: str) -> Iterator[Found]:
-        """All below a folder, at any depth."""
+        """Yields all files below a folder, at any depth."""
         if not self.exists(folder):
             return
-        found = self._fs.listFiles(self._path(folder), True)
-        while found.hasNext():
-            status = found.next()
+        statuses = self._fs.listFiles(self._path(folder), True)
+        while statuses.hasNext():
+            status = statuses.next()
             path = str(status.getPath().toUri()).removeprefix(self._base).lstrip("/")
             yield Found(path, status.getLen(), status.getModificationTime())
 
     def move(self, path: str, to: str) -> None:
         self._fs.mkdirs(self._path(to).getParent())
         if not self._rename(path, to):
-            raise HeadraceError(f"{self.uri(path)}: could not be renamed to {self.uri(to)}")
+            raise HeadraceError(f"{self.uri(path)} could not be renamed to {self.uri(to)}")
         self.sync(to)
 
     def take(self, local: Path, to: str) -> None:
-        """Copy a file of this machine."""
+        """Copies a file of this machine."""
         self._fs.copyFromLocalFile(False, True, self._jvm.org.apache.hadoop.fs.Path(str(local)), self._path(to))
 
     def delete(self, path: str) -> None:
         self._fs.delete(self._path(path), True)
 
     def sync(self, path: str) -> None:
-        """A rename in a local folder outlives a power cut only so; other stores see to it themselves."""
+        """Makes a rename in a local folder survive a power cut; other stores do so themselves."""
         if self._folder:
             durable.sync(self._folder / path)
             durable.sync((self._folder / path).parent)

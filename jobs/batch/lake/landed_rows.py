@@ -1,7 +1,7 @@
-"""Raw records -> rows of the lake, each in the table it belongs to: its own, or the dead letters with a reason.
+"""Raw records -> rows of the lake, each for its own table, or for the dead letters with a reason.
 
-One pass of udfs/contract.py over Arrow batches. The row of either kind has the columns of both, the others NULL: so a
-batch is read, judged and written once, and no record takes two paths or none.
+udfs/contract.py judges Arrow batches in one pass. A row has the columns of both kinds, those of the other kind NULL. So
+a batch is read, judged and written once, and no record takes two paths or none.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,12 +23,12 @@ Batches = Iterator[pa.RecordBatch]
 
 
 def columns(table: str) -> str:
-    """DDL of the rows that `judge` gives."""
+    """Returns the DDL of the rows that `judge` gives."""
     return f"table STRING, day DATE, {tables.COLUMNS[table]}, {LETTER}"
 
 
 def judge(table: str, future_ms: int) -> Callable[[Batches], Batches]:
-    """For mapInArrow over (key, value, partition, offset, append_ms)."""
+    """Returns a function for mapInArrow over (key, value, partition, offset, append_ms)."""
 
     def judged(batches: Batches) -> Batches:
         for batch in batches:
@@ -38,32 +38,32 @@ def judge(table: str, future_ms: int) -> Callable[[Batches], Batches]:
 
 
 def row_batch(table: str, batch: pa.RecordBatch, future_ms: int, source: str | None = None) -> pa.RecordBatch:
-    """source: what a dead letter calls its topic, if not the table."""
+    """Returns the rows of a batch of records. source: what a dead letter calls its topic, if not the table."""
     contract = Contract.of(tables.RECORDS[table])
     values, faults = contract.columns(batch["value"].to_pylist())
-    found = dict(zip(contract.fields, values, strict=True))
+    fields = dict(zip(contract.fields, values, strict=True))
     append_ms = batch["append_ms"].to_numpy(zero_copy_only=False)
-    t_ms = event_time.times(found["ts_ms"], append_ms, future_ms, faults)
+    t_ms = event_time.times(fields["ts_ms"], append_ms, future_ms, faults)
     refused = np.array([fault is not None for fault in faults], bool)
     days = np.where(refused, append_ms, t_ms) // DAY_MS
-    made: dict[str, Any] = {
+    row: dict[str, Any] = {
         "table": np.where(refused, topics.DEAD_LETTERS, table),
         "day": pa.array(days.astype(np.int32), pa.int32()).cast(pa.date32()),
     }
-    for name, arrow_type in types(table).items():  # a record from the future is whole, and yet none of the table's
-        made[name] = pa.array(found[name], arrow_type, mask=refused)
-    made["t_ms"] = pa.array(t_ms, pa.int64(), mask=refused)
-    made |= {name: batch[name] for name in ("append_ms", "partition", "offset")}
-    made["topic"] = pa.array(np.full(len(faults), source or table), pa.string(), mask=~refused)
+    for name, arrow_type in types(table).items():  # the mask matters for a record from the future, which is whole
+        row[name] = pa.array(fields[name], arrow_type, mask=refused)
+    row["t_ms"] = pa.array(t_ms, pa.int64(), mask=refused)
+    row |= {name: batch[name] for name in ("append_ms", "partition", "offset")}
+    row["topic"] = pa.array(np.full(len(faults), source or table), pa.string(), mask=~refused)
     for name in ("reason", "detail"):
-        made[name] = pa.array([fault and getattr(fault, name) for fault in faults], pa.string())
+        row[name] = pa.array([fault and getattr(fault, name) for fault in faults], pa.string())
     for name in ("key", "value"):
-        made[name] = pc.if_else(pa.array(refused), batch[name], pa.scalar(None, pa.binary()))
-    return pa.RecordBatch.from_pydict(made)
+        row[name] = pc.if_else(pa.array(refused), batch[name], pa.scalar(None, pa.binary()))
+    return pa.RecordBatch.from_pydict(row)
 
 
 def types(table: str) -> dict[str, pa.DataType]:
-    """By field of the table's schema."""
+    """Returns the Arrow type of each field of the table's schema."""
     return {field["name"]: _arrow(field["type"]) for field in load(tables.RECORDS[table])["fields"]}
 
 

@@ -1,14 +1,15 @@
 """The lake: every record that landed, as Parquet by event day, and the snapshots that say which files count.
 
-    {lake}/clicks/day=2026-01-31/land-7-....parquet   likewise impressions, rewards
-    {lake}/dead_letters/day=2026-01-31/...            what was refused, by the day of its arrival
+    {lake}/clicks/day=2026-01-31/land-7-....parquet   also impressions, rewards
+    {lake}/dead_letters/day=2026-01-31/...            refused records, by the day of their arrival
     {lake}/_snapshots/0000000007.json                 Snapshot: all files of all tables, the Kafka offsets they cover
 
-A change of the lake is one new snapshot: files are written first and count from the moment it has its number, in one
-step with the offsets they cover. So a landing that dies leaves files that nobody reads, a reader sees the lake before a
-change or after it, and of two changes at once the second finds its number taken, looks again, and adds to the first.
+A change of the lake is one new snapshot. Its files are written first; they count from the moment the snapshot has its
+number, in one step with the offsets they cover. So a landing that dies leaves files that nobody reads, and a reader
+sees the lake before a change or after it. When two changes are made at once, the second finds its number taken, looks
+again, and adds to the first.
 
-Read with `clicks`, `impressions`, `rewards`: each event once (docs/night.md).
+`clicks`, `impressions` and `rewards` read the lake: each event once (docs/night.md).
 """
 
 import time
@@ -35,7 +36,7 @@ IMPORTED = "import-"  # begins the names of files that import_file wrote
 WRITING = {"compression": "zstd", "mapreduce.fileoutputcommitter.marksuccessfuljobs": "false"}
 PLACE = "append_ms BIGINT, `partition` INT, `offset` BIGINT"
 RECORDS = {topics.CLICKS: "click", topics.IMPRESSIONS: "impression", topics.REWARDS: "reward"}  # schema by table
-# NOT NULL is the contract's business; Spark takes it for a promise.
+# The contract checks NOT NULL; Spark would take it as given.
 COLUMNS = {table: f"{ddl(name)}, t_ms BIGINT, {PLACE}".replace(" NOT NULL", "") for table, name in RECORDS.items()}
 COLUMNS |= {topics.DEAD_LETTERS: f"topic STRING, {PLACE}, reason STRING, detail STRING, key BINARY, value BINARY"}
 SLOT = ("user_id", "impression_id", "item_id")
@@ -80,7 +81,7 @@ Change = Callable[[Snapshot], Snapshot]
 
 
 class Lake:
-    """root: a folder or URI, by default that of the settings."""
+    """The lake below a root, which is a folder or URI; by default that of the settings."""
 
     def __init__(self, spark: SparkSession, root: str | None = None) -> None:
         self.spark = spark
@@ -91,12 +92,12 @@ class Lake:
         return Store(self.spark, self.root)
 
     def numbers(self) -> list[int]:
-        """Of the snapshots there are, oldest first."""
+        """Returns the numbers of the snapshots, oldest first."""
         stems = (name.partition(".") for name in self.store.names(SNAPSHOTS))
         return sorted(int(stem) for stem, _, ending in stems if ending == "json" and stem.isdigit())
 
     def snapshot(self, number: int | None = None) -> Snapshot:
-        """The newest, or that of a number."""
+        """Returns the snapshot of a number, or the newest one. Raises HeadraceError if it cannot be read."""
         numbers = self.numbers()
         if number is None:
             return self._read(numbers[-1]) if numbers else Snapshot()
@@ -110,7 +111,7 @@ class Lake:
             raise HeadraceError(f"{self.store.uri(path)}: {error}") from None
 
     def commit(self, change: Change) -> Snapshot:
-        """The lake after `change`, which is called anew with the newest snapshot whenever another got in between."""
+        """Commits a change and returns the new snapshot. `change` is called again if another change came first."""
         while True:
             now = self.snapshot()
             after = msgspec.structs.replace(change(now), number=now.number + 1, made_ms=time.time_ns() // 1_000_000)
@@ -118,31 +119,34 @@ class Lake:
                 return after
 
     def write(self, rows: DataFrame, label: str) -> Files:
-        """Rows with the columns table and day, as files that count once a snapshot lists them; by table."""
+        """Writes rows with the columns table and day, and returns the files by table.
+
+        The files count once a snapshot lists them.
+        """
         token = uuid.uuid4().hex[:12]
         staging = f"{STAGING}/{token}"
         writer = rows.write.partitionBy("table", "day").options(**WRITING)
         written: Files = {}
         try:
             writer.parquet(self.store.uri(staging))
-            parts = [found for found in self.store.files(staging) if found.path.endswith(".parquet")]
-            for n, found in enumerate(parts):
-                _, _, table, day, _ = found.path.split("/")
+            parts = [part for part in self.store.files(staging) if part.path.endswith(".parquet")]
+            for n, part in enumerate(parts):
+                _, _, table, day, _ = part.path.split("/")
                 table = table.removeprefix("table=")
-                file = File(f"{table}/{day}/{label}-{token}-{n}.parquet", found.bytes)
-                self.store.move(found.path, file.path)
+                file = File(f"{table}/{day}/{label}-{token}-{n}.parquet", part.bytes)
+                self.store.move(part.path, file.path)
                 written.setdefault(table, []).append(file)
         finally:
             self.store.delete(staging)
         return written
 
     def discard(self, files: Files) -> None:
-        """Files that no snapshot lists."""
+        """Deletes files that no snapshot lists."""
         for file in chain.from_iterable(files.values()):
             self.store.delete(file.path)
 
     def rows(self, table: str, files: Iterable[File]) -> DataFrame:
-        """What these files hold, as it was written, with its day."""
+        """Returns the rows of these files as they were written, with their day."""
         columns = f"{COLUMNS[table]}, day DATE"
         uris = [self.store.uri(file.path) for file in files]
         if not uris:
@@ -150,18 +154,18 @@ class Lake:
         return self.spark.read.schema(columns).option("basePath", self.store.uri(table)).parquet(*uris)
 
     def as_written(self, files: Iterable[File]) -> DataFrame:
-        """With the columns that the files themselves have."""
+        """Returns the rows of these files with the columns that the files themselves have."""
         return self.spark.read.option("mergeSchema", "true").parquet(*(self.store.uri(file.path) for file in files))
 
     def read(self, table: str, until: date | None = None, snapshot: Snapshot | None = None) -> DataFrame:
-        """Each record of the days up to and with `until` once; of the newest snapshot, if none is given."""
+        """Returns each record of the days up to and including `until` once. snapshot: the newest by default."""
         files = (snapshot or self.snapshot()).files.get(table, [])
         last = until.isoformat() if until else "9999-12-31"
         rows = self.rows(table, [file for file in files if file.day <= last])
         return once(rows, table) if table in KEYS else rows
 
     def landed(self, until: date) -> Snapshot:
-        """The snapshot that the night's landing left, so that all steps of a night see the same; else the newest."""
+        """Returns the snapshot that the night's landing left, so that all its steps see the same; else the newest."""
         path = Night(until).folder / "land" / "landed.json"
         if path.is_file():
             number = msgspec.json.decode(path.read_bytes(), type=dict)["snapshot"]
@@ -171,6 +175,7 @@ class Lake:
 
 
 def with_files(now: Snapshot, new: Files, gone: Iterable[File] = ()) -> Snapshot:
+    """Returns the snapshot with new files and without those that are gone."""
     left = set(gone)
     tables = now.files.keys() | new.keys()
     files = {table: [f for f in now.files.get(table, []) if f not in left] + new.get(table, []) for table in tables}
@@ -182,9 +187,9 @@ def snapshot_name(number: int) -> str:
 
 
 def once(rows: DataFrame, table: str) -> DataFrame:
-    """Of rows that agree in the table's key the first to arrive; of rewards the last.
+    """Returns one row per key of the table: the first to arrive; of rewards, the last.
 
-    The shuffle is by user, which the next step by user needs anyway and does not repeat.
+    It shuffles by user. The next step by user needs that anyway and does not repeat it.
     """
     order = [F.col(name).desc() if table == topics.REWARDS else F.col(name) for name in ARRIVAL]
     copy = F.row_number().over(Window.partitionBy(*KEYS[table]).orderBy(*order))
@@ -192,16 +197,17 @@ def once(rows: DataFrame, table: str) -> DataFrame:
 
 
 def clicks(spark: SparkSession, until: date) -> DataFrame:
-    """One row per event of the days up to and with `until`: the contract of the jobs that train and evaluate."""
+    """Returns one row per event of the days up to and including `until`. Training and evaluation rely on that."""
     return _of_night(spark, topics.CLICKS, until)
 
 
 def impressions(spark: SparkSession, until: date) -> DataFrame:
+    """Returns one row per impression of the days up to and including `until`."""
     return _of_night(spark, topics.IMPRESSIONS, until)
 
 
 def rewards(spark: SparkSession, until: date) -> DataFrame:
-    """The final reward of each impression, as far as it landed."""
+    """Returns the last landed reward of each impression."""
     return _of_night(spark, topics.REWARDS, until)
 
 

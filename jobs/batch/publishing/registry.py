@@ -1,7 +1,7 @@
-"""MLflow: a run a version, with what it was made of and how good it is, and the registered model `headrace`.
+"""MLflow: a run for each version, with what it was made of and how good it is, and the registered model `headrace`.
 
-A record and a place to look, not an owner: which version serves stands in current.json (infra/versions/store.py), and
-the aliases `champion` and `previous` follow it. Files of a version stay where they are; MLflow points there.
+MLflow is a record and a place to look, not an owner. current.json (infra/versions/store.py) says which version serves,
+and the aliases `champion` and `previous` follow it. The files of a version stay where they are; MLflow points to them.
 """
 
 import os
@@ -24,7 +24,7 @@ TEXT_MAX = 5000  # characters of a parameter or tag
 
 
 def client(night: NightSettings) -> "MlflowClient":
-    """Nothing is asked of any network but the registry's own; importing takes seconds."""
+    """Returns a client that asks nothing of any network but the registry's own. Importing MLflow takes seconds."""
     os.environ.update(QUIET)
     import logging
 
@@ -38,9 +38,9 @@ def client(night: NightSettings) -> "MlflowClient":
 
 
 def record(registry: "MlflowClient", manifest: Manifest, artefacts: list[Path]) -> str:
-    """MLflow's number of the version; one that is there already is not recorded again."""
-    if known := _number(registry, manifest.version):
-        return known
+    """Records the version, unless MLflow has it, and returns MLflow's number of it."""
+    if number := _number(registry, manifest.version):
+        return number
     run = registry.create_run(_experiment(registry), run_name=manifest.version, tags={VERSION: manifest.version})
     run_id = run.info.run_id
     for name, value in _flat({"kind": manifest.kind, **manifest.dims, **manifest.parameters}).items():
@@ -58,7 +58,7 @@ def record(registry: "MlflowClient", manifest: Manifest, artefacts: list[Path]) 
 
 
 def follow(registry: "MlflowClient") -> None:
-    """The aliases as the pointer says; a version that was never recorded has none."""
+    """Moves the aliases to the pointer's versions; a version that was never recorded has none."""
     _experiment(registry)
     pointer = store.current()
     for alias, version in (("champion", pointer and pointer.version), ("previous", pointer and pointer.previous)):
@@ -70,7 +70,7 @@ def follow(registry: "MlflowClient") -> None:
 
 
 def forget(registry: "MlflowClient") -> list[str]:
-    """Model versions whose files are gone leave the registry; their runs stay, as the history."""
+    """Removes the model versions whose files are gone, and returns their names. Their runs stay, as the history."""
     kept = {each.version for each in store.versions()}
     gone = [each for each in _known(registry) if each.tags.get(VERSION) not in kept]
     for each in gone:
@@ -87,7 +87,7 @@ def _known(registry: "MlflowClient") -> list[Any]:
 
 
 def _experiment(registry: "MlflowClient") -> str:
-    """Its id; made with the registered model where they are missing, also by two at once."""
+    """Returns the experiment's id. Makes it and the registered model if they are missing, also in two jobs at once."""
     from mlflow.exceptions import MlflowException
 
     artefacts = (paths.home() / "mlflow" / "artefacts").as_uri()
@@ -95,22 +95,22 @@ def _experiment(registry: "MlflowClient") -> str:
         lambda: registry.create_registered_model(NAME),
         lambda: registry.create_experiment(EXPERIMENT, artifact_location=artefacts),
     )
-    found = registry.get_experiment_by_name(EXPERIMENT)
-    for make in makers if found is None else ():
+    experiment = registry.get_experiment_by_name(EXPERIMENT)
+    for make in makers if experiment is None else ():
         try:
             make()
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-    return str((found or registry.get_experiment_by_name(EXPERIMENT)).experiment_id)
+    return str((experiment or registry.get_experiment_by_name(EXPERIMENT)).experiment_id)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """{"a": {"b": 1}} as {"a.b": "1"}."""
-    found: dict[str, str] = {}
+    """Returns {"a": {"b": 1}} as {"a.b": "1"}."""
+    values: dict[str, str] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
+            values |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = str(value)[:TEXT_MAX]
-    return found
+            values[f"{prefix}{name}"] = str(value)[:TEXT_MAX]
+    return values

@@ -1,7 +1,7 @@
 """Events -> the sparse matrix of strengths, twice: users in blocks, items in blocks, each block an element of an RDD.
 
-Rows keep their order whatever the number of blocks: users by user_id, items by their place. A block holds consecutive
-rows, so a side's factors are those of its blocks one after the other. On one machine the blocks end in the driver,
+Rows have the same order with any number of blocks: users by user_id, items by their place. A block holds consecutive
+rows, so a side's factors are those of its blocks one after the other. On one machine the driver collects the blocks,
 unless there are more than HERE_MAX events.
 """
 
@@ -27,7 +27,7 @@ from headrace.udfs.factors.confidence import histories, user_features
 T = TypeVar("T")
 KEPT = StorageLevel.MEMORY_AND_DISK
 LARGEST = 5_000_000  # events of a block, 40 MB
-HERE_MAX = 100_000_000  # events whose blocks, of both sides, the driver holds: 1.6 GB, and as much again on their way
+HERE_MAX = 100_000_000  # events whose blocks the driver holds, both sides: 1.6 GB, and as much again on their way
 
 
 class Side(NamedTuple):
@@ -36,7 +36,7 @@ class Side(NamedTuple):
 
     @contextmanager
     def shared(self, value: T) -> Iterator[Callable[[], T]]:
-        """What gives the value where the blocks lie."""
+        """Yields a function that returns the value where the blocks are."""
         if isinstance(self.blocks, list):
             yield lambda: value
             return
@@ -47,7 +47,7 @@ class Side(NamedTuple):
             broadcast.destroy()
 
     def map(self, solve: Callable[[Rows], T]) -> list[T]:
-        """Of each block."""
+        """Returns the result of `solve` for each block."""
         if isinstance(self.blocks, list):
             return fork_map.each(solve, self.blocks)
         return list(self.blocks.map(solve).collect())
@@ -58,10 +58,10 @@ class Matrix(NamedTuple):
     by_item: Side
 
     def here(self) -> "Matrix":
-        """With its blocks in the driver."""
-        found = Matrix(*(side._replace(blocks=side.blocks.collect()) for side in self))
+        """Returns the matrix with its blocks in the driver."""
+        matrix = Matrix(*(side._replace(blocks=side.blocks.collect()) for side in self))
         self.unpersist()
-        return found
+        return matrix
 
     def unpersist(self) -> None:
         for side in self:
@@ -70,46 +70,50 @@ class Matrix(NamedTuple):
 
 
 def count(events: int, cores: int) -> int:
-    """Blocks of a side: one a core, as a task costs as much as some 100,000 entries; more if they would be large."""
+    """Returns the number of blocks of a side: one per core, or more if they would be larger than LARGEST.
+
+    One, because a task costs as much as some 100,000 entries.
+    """
     return cores * max(1, -(-events // (cores * LARGEST)))
 
 
 def kept(events: DataFrame) -> DataFrame:
-    """Read several times; without the many small partitions that a shuffle leaves and a kept plan does not join."""
+    """Keeps events that are read several times, in few partitions: Spark does not join those of a kept plan itself."""
     return events.coalesce(2 * events.sparkSession.sparkContext.defaultParallelism).persist(KEPT)
 
 
 def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
-    """events: rows of the lake with COLUMNS of jobs/batch/training/model_folder.py and event_id."""
-    users = _by_user(events, items, how, blocks).map(lambda block: block[0]).persist(KEPT)
-    found = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
-    user_lengths = [lengths for _, lengths in sorted(found, key=lambda each: each[0])]
+    """Returns the matrix. events: rows of the lake with model_folder.COLUMNS and event_id."""
+    users = _by_user(events, items, how, blocks).map(lambda block: block[0]).persist(KEPT)  # Rows, one per block
+    numbered = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
+    user_lengths = [lengths for _, lengths in sorted(numbered, key=lambda each: each[0])]
     item_lengths = users.map(partial(_counted, items=len(items))).reduce(np.add)
     by_item = _transposed(users, user_lengths, item_lengths, blocks)
-    found = Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
-    return found.here() if on_one_machine(events.sparkSession) and item_lengths.sum() <= HERE_MAX else found
+    both = Matrix(Side(users, np.concatenate(user_lengths)), Side(by_item, item_lengths))
+    return both.here() if on_one_machine(events.sparkSession) and item_lengths.sum() <= HERE_MAX else both
 
 
 def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, Int]:
-    """The users' rows, all of them here, and each user's features (udfs/factors/confidence.py)."""
-    found = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
-    parts, said = zip(*found, strict=True)
+    """Returns all users' rows, in the driver, and each user's features (udfs/factors/confidence.py)."""
+    blocks = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
+    parts, features = zip(*blocks, strict=True)
     lengths = np.concatenate([np.diff(rows.indptr) for rows in parts])
     columns, strengths = (np.concatenate(column) for column in list(zip(*parts, strict=True))[1:])
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    return Rows(indptr, columns.astype(np.int64), strengths.astype(np.float64)), np.concatenate(said)
+    return Rows(indptr, columns.astype(np.int64), strengths.astype(np.float64)), np.concatenate(features)
 
 
 def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) -> "RDD[tuple[Rows, Int]]":
     places = events.sparkSession.sparkContext.broadcast({item: place for place, item in enumerate(items)})
     in_order = events.select(*model_folder.columns(events), "event_id").repartitionByRange(blocks, "user_id")
+    # (user_id, item_id, action, rating, t_ms, ..., event_id), whole users in a partition
     in_order = in_order.sortWithinPartitions("user_id", "t_ms", "event_id")
     pickled = in_order.mapInPandas(partial(_user_rows, places=places, how=how), "rows binary")
     return pickled.rdd.map(lambda record: pickle.loads(record.rows))
 
 
 def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Training) -> Iterator[Any]:
-    """One record: the rows of a partition's users, and their features."""
+    """Yields one record: the rows of a partition's users, and their features."""
     lake = pd.concat(list(frames) or [pd.DataFrame()], ignore_index=True)
     if len(lake):
         events = model_folder.events(lake, places.value)
@@ -119,7 +123,7 @@ def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]]
 
 
 def _small(rows: Rows) -> Rows:
-    """Half the bytes to move: an item's place and a strength fit 32 bits each."""
+    """Returns the rows in half the bytes to move: an item's place and a strength fit 32 bits each."""
     return Rows(rows.indptr, rows.columns.astype(np.int32), rows.strengths.astype(np.float32))
 
 
@@ -132,17 +136,18 @@ def _counted(rows: Rows, items: int) -> Int:
 
 
 def _transposed(users: Any, user_lengths: list[Int], item_lengths: Int, blocks: int) -> "RDD[Rows]":
-    """Item blocks of about equally many entries."""
+    """Returns the item blocks, with about equally many entries each."""
     shares = np.linspace(0, item_lengths.sum(), blocks + 1)[1:-1]
     bounds = np.concatenate([[0], np.searchsorted(item_lengths.cumsum(), shares), [len(item_lengths)]])
     before = np.concatenate([[0], np.cumsum([len(lengths) for lengths in user_lengths])])
     cut = partial(_cut, before=before, bounds=bounds)
+    # (item block, [(user block, rows of the items), ...])
     parts = users.mapPartitionsWithIndex(cut).groupByKey(blocks, partitionFunc=int)
     return parts.map(lambda part: _joined(list(part[1]))).persist(KEPT)
 
 
 def _cut(index: int, blocks: Iterator[Rows], before: Int, bounds: Int) -> Iterator[tuple[int, tuple[int, Rows]]]:
-    """Of a block of users, the part of each block of items: (item block, (user block, rows of the items))."""
+    """Yields each item block's part of a user block: (item block, (user block, rows of the items))."""
     for rows in blocks:
         transposed = als.transpose(rows, int(bounds[-1]))
         users = (transposed.columns + before[index]).astype(np.int32)
@@ -153,7 +158,7 @@ def _cut(index: int, blocks: Iterator[Rows], before: Int, bounds: Int) -> Iterat
 
 
 def _joined(parts: list[tuple[int, Rows]]) -> Rows:
-    """The parts of one block of items from all blocks of users, users in order."""
+    """Joins the parts that all user blocks have of one item block, users in order."""
     every = [rows for _, rows in sorted(parts, key=lambda part: part[0])]
     owners = np.concatenate([np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr)) for rows in every])
     order = np.argsort(owners, kind="stable")

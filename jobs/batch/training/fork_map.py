@@ -1,6 +1,6 @@
-"""One function of several things, on this machine, a core each, in children that are forked with all it refers to.
+"""A map on this machine: a function of several values, a core each, in forked children that inherit all it refers to.
 
-A Spark job costs 100 ms, twice the solve of a million entries; a fork costs 5 ms and sends nothing but the result.
+A Spark job costs 100 ms, twice the solve of a million entries. A fork costs 5 ms and sends nothing but the result.
 numpy's calls are too short here for threads: two were no faster than one.
 """
 
@@ -20,43 +20,43 @@ _context = get_context("fork")
 
 
 def each(solve: Callable[[T], R], given: Sequence[T]) -> list[R]:
-    """In the order given; HeadraceError with what a child failed of. A child ends with its result, or unread."""
-    found: dict[int, R] = {}
+    """Returns the results in the order given. Raises HeadraceError with a child's error; all other children end."""
+    results: dict[int, R] = {}
     running: dict[Connection, tuple[int, ForkProcess]] = {}
     try:
         for place, one in enumerate(given):
             if len(running) >= (os.cpu_count() or 1):
-                found |= _received(running)
+                results |= _received(running)
             reader, process = _child(solve, one)
             running[reader] = place, process
         while running:
-            found |= _received(running)
+            results |= _received(running)
     finally:
         for reader, (_, process) in running.items():
             process.terminate()
             process.join()
             reader.close()
-    return [found[place] for place in range(len(given))]
+    return [results[place] for place in range(len(given))]
 
 
 def _received(running: dict[Connection, tuple[int, ForkProcess]]) -> dict[int, R]:
-    """Of those that are ready, at least one: their results; they are running no more."""
-    found = {}
+    """Waits for at least one child, and returns the results of those that are done, which leave `running`."""
+    results = {}
     for reader in wait(list(running)):
         assert isinstance(reader, Connection)
         place, process = running[reader]
         try:
-            is_done, said = reader.recv()
-        except (EOFError, OSError):  # at once, or in the middle of its result
+            is_done, result = reader.recv()
+        except (EOFError, OSError):  # the child died before its result, or in the middle of it
             process.join()
             raise HeadraceError(f"a child must send its result, got exit status {process.exitcode}") from None
         if not is_done:
-            raise HeadraceError(said)
+            raise HeadraceError(result)
         del running[reader]
         process.join()
         reader.close()
-        found[place] = said
-    return found
+        results[place] = result
+    return results
 
 
 def _child(solve: Callable[[T], R], one: T) -> tuple[Connection, ForkProcess]:
@@ -69,9 +69,9 @@ def _child(solve: Callable[[T], R], one: T) -> tuple[Connection, ForkProcess]:
 
 def _send(reader: Connection, writer: Connection, solve: Callable[[T], R], one: T) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Spark's handler would speak to the parent's JVM
-    reader.close()  # else there is somebody who might read, after the parent is gone
+    reader.close()  # else this child is a reader too, and a write would block once the parent is gone
     try:
-        said: tuple[bool, R | str] = True, solve(one)
+        result: tuple[bool, R | str] = True, solve(one)
     except Exception as error:
-        said = False, describe(error)
-    writer.send(said)
+        result = False, describe(error)
+    writer.send(result)

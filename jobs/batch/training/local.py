@@ -1,8 +1,8 @@
 """`headrace train`: item factors from the clicks of a file, without Spark and without the lake.
 
-Quality is that of the stream's own way of answering. Each user's newest tenth of events is held out and the factors are
-trained on the rest; the user is folded in from the last `history` events of the rest, and the first 20 items not seen
-are compared with the held-out ones; beside them the 20 most popular that the user has not seen.
+Quality is measured as the stream answers. Each user's newest tenth of events is held out, and the factors are trained
+on the rest. The user is folded in from the last `history` events of the rest, and the first 20 unseen items are
+compared with the held-out ones. The 20 most popular unseen items are compared with them, too.
 """
 
 import math
@@ -34,7 +34,7 @@ class Training(NamedTuple):
     seed: int
 
     def parameters(self) -> dict[str, Any]:
-        """As they stand in a version's manifest."""
+        """Returns the parameters as a version's manifest has them."""
         return self._asdict() | {"objective": self.objective._asdict()}
 
 
@@ -55,7 +55,10 @@ class Quality(NamedTuple):
 
 
 def read(clicks: Iterable[dict[str, Any]]) -> ClickLog:
-    """Items in the order of their ids, so that the item map depends on the items alone."""
+    """Reads clicks into columns. Items are in the order of their ids, so the item map depends on the items alone.
+
+    Raises ValueError if there is no click on an item.
+    """
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     action = {name: code for code, name in enumerate(ACTIONS)}
@@ -81,7 +84,7 @@ def read(clicks: Iterable[dict[str, Any]]) -> ClickLog:
 
 
 def train(log: ClickLog, training: Training, after: Callable[[], None]) -> Contents:
-    """`after` is called after each iteration."""
+    """Returns what a version of these clicks holds. `after` is called after each iteration."""
     X, Y = _fit(log, log.events, training, after)
     counts = np.bincount(_histories(log, log.events, training).rows.columns, minlength=len(log.items))
     best = np.argsort(-counts, kind="stable")[:POPULAR]
@@ -106,21 +109,21 @@ def measure(log: ClickLog, training: Training, after: Callable[[], None]) -> Qua
     back = _from_the_newest(log.events.users)
     held = back < np.floor(HELD_OUT * np.bincount(log.events.users))[log.events.users]
     rest = log.events.where(~held)
-    known = _histories(log, rest, training)
+    before = _histories(log, rest, training)
     wanted = _histories(log, log.events.where(held), training).rows
-    relevant = _only_new(wanted, known.seen, len(log.items))
+    relevant = _only_new(wanted, before.seen, len(log.items))
     Y = _fit(log, rest, training, after).Y.astype(np.float32)
     recent = rest.where(_from_the_newest(rest.users) < training.history)
     rows = _histories(log, recent, training).rows
     users = np.flatnonzero(np.array([bool(items) for items in relevant]))
-    lists = _lists(als.solve(als.basis(Y), rows, training.objective), Y, known.seen, users)
-    counts = np.bincount(known.rows.columns, minlength=len(Y)).astype(np.float32)
-    popular = _lists(np.ones((log.users, 1)), counts[:, None], known.seen, users)
+    lists = _lists(als.solve(als.basis(Y), rows, training.objective), Y, before.seen, users)
+    counts = np.bincount(before.rows.columns, minlength=len(Y)).astype(np.float32)
+    popular = _lists(np.ones((log.users, 1)), counts[:, None], before.seen, users)
     return Quality(len(users), *_scores(lists, users, relevant), *_scores(popular, users, relevant))
 
 
 def _from_the_newest(users: Int) -> Int:
-    """How many later events each event's user has; events are in time order."""
+    """Returns how many later events each event's user has; events are in time order."""
     order = np.argsort(users, kind="stable")
     back = np.empty(len(users), np.int64)
     back[order] = np.searchsorted(users[order], users[order], side="right") - 1 - np.arange(len(users))
@@ -128,7 +131,7 @@ def _from_the_newest(users: Int) -> Int:
 
 
 def _only_new(wanted: als.Rows, seen: Excluded, items: int) -> list[set[int]]:
-    """The wanted items of each user that the user had not seen."""
+    """Returns the wanted items of each user that the user had not seen."""
     owners = np.repeat(np.arange(len(wanted.indptr) - 1), np.diff(wanted.indptr))
     fresh = ~np.isin(owners * items + wanted.columns, seen.users * items + seen.items)
     relevant: list[set[int]] = [set() for _ in range(len(wanted.indptr) - 1)]
@@ -138,20 +141,20 @@ def _only_new(wanted: als.Rows, seen: Excluded, items: int) -> list[set[int]]:
 
 
 def _lists(X: NDArray[np.float64], Y: NDArray[np.float32], seen: Excluded, users: Int) -> Int:
-    """(users, N)"""
+    """Returns the top lists, (users, N)."""
     row = np.full(len(X), NONE)
     row[users] = np.arange(len(users))
-    found = [np.empty((0, N), np.int64)]
+    lists = [np.empty((0, N), np.int64)]
     for at in range(0, len(users), USERS_AT_A_TIME):
         rows = row[seen.users] - at
         here = (rows >= 0) & (rows < USERS_AT_A_TIME) & (row[seen.users] != NONE)
         excluded = Excluded(rows[here], seen.items[here])
-        found.append(top_n(X[users[at : at + USERS_AT_A_TIME]], Y, N, excluded).items)
-    return np.concatenate(found)
+        lists.append(top_n(X[users[at : at + USERS_AT_A_TIME]], Y, N, excluded).items)
+    return np.concatenate(lists)
 
 
 def _scores(lists: Int, users: Int, relevant: list[set[int]]) -> tuple[float, float]:
-    """Means over users of recall = hits / min(N, relevant), and of NDCG with the ideal list of min(N, relevant)."""
+    """Returns the means over users of recall, hits / min(N, relevant), and of NDCG, ideal list of min(N, relevant)."""
     gains = 1 / np.log2(np.arange(2, N + 2))
     hits = np.array(
         [[item in relevant[user] for item in items] for user, items in zip(users, lists.tolist(), strict=True)]

@@ -2,12 +2,12 @@
 
     items.json         item ids in code point order
     item_factors.npy   (m, f) float32
-    user_gram.npy      (f, f), X'X: what a new item is folded in with
+    user_gram.npy      (f, f), X'X: a new item is folded in with it
     popular.json       [item id, users], best first
     towers.pt          of two_tower: the towers, and each item's content
     model.json         `Trained`
 
-A model is asked by histories: a user is a vector made from their events, so a new user has one. A score is the product
+A model answers for histories: it makes a user's vector from their events, so a new user has one. A score is the product
 of the vector and an item's factors.
 """
 
@@ -37,7 +37,7 @@ from headrace.udfs.factors.confidence import ACTIONS, NO_FEATURE, UNKNOWN, Event
 
 T = TypeVar("T")
 MODEL, TOWERS = "model.json", "towers.pt"
-COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, that every model is made of
+COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, which every model is made from
 PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
 POPULAR = 200  # items of the list
 
@@ -55,7 +55,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlsScorer:
-    """Of `als`, and of `federated`, which is made from it: users are folded in by the solve that the stream uses."""
+    """Answers for `als`, and for `federated`, which is made from it. It folds users in by the solve of the stream."""
 
     def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
@@ -63,34 +63,34 @@ class AlsScorer:
 
     def user_vectors(self, events: Events, users: int) -> Float:
         half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
-        known = histories(events, users, len(self.items), half_life_ms, rating_max)
-        return als.solve(self._basis, known.rows, self._objective)
+        history = histories(events, users, len(self.items), half_life_ms, rating_max)
+        return als.solve(self._basis, history.rows, self._objective)
 
 
 class TwoTowerScorer:
-    """Users are what the tower says of what they took, and of what is known of them."""
+    """Answers for `two_tower`. The user tower makes a vector from the items that a user took and their features."""
 
     def __init__(self, folder: Path, items: list[str], item_factors: als.Real, trained: Trained) -> None:
         import torch  # only this kind of model needs it
 
         from headrace.jobs.batch.training import towers
 
-        kept = torch.load(folder / TOWERS, weights_only=True)
+        saved = torch.load(folder / TOWERS, weights_only=True)
         self.items, self.item_factors, self._parameters = items, item_factors, trained.parameters
-        self._towers, _ = towers.restored(kept)
-        self._taken, self._vectors, self._users = kept["taken"], towers.vectors, towers.users
+        self._towers, _ = towers.restored(saved)
+        self._taken, self._vectors, self._users = saved["taken"], towers.vectors, towers.users
 
     def user_vectors(self, events: Events, users: int) -> Float:
         half_life_ms, rating_max = self._parameters["half_life_ms"], self._parameters["rating_max"]
         rows = histories(events, users, len(self.items), half_life_ms, rating_max).rows
-        known = self._users(rows, user_features(events, users), self._towers.shape)
-        return np.asarray(self._vectors(self._towers, self._taken, known))
+        shoppers = self._users(rows, user_features(events, users), self._towers.shape)
+        return np.asarray(self._vectors(self._towers, self._taken, shoppers))
 
 
 def of(night: Night) -> dict[str, Path]:
-    """The night's models, by the step that made each; HeadraceError if there is none."""
-    found = sorted(path.parent for path in night.folder.glob(f"[!.]*/{MODEL}"))
-    return {folder.name: folder for folder in found or [night.result("als")]}
+    """Returns the folders of the night's models, by the step that made each. Raises HeadraceError if there is none."""
+    folders = sorted(path.parent for path in night.folder.glob(f"[!.]*/{MODEL}"))
+    return {folder.name: folder for folder in folders or [night.result("als")]}
 
 
 def load(folder: Path) -> Scorer:
@@ -119,7 +119,7 @@ def description(folder: Path) -> Trained:
 
 
 def contents(folder: Path) -> Contents:
-    """What headrace.infra.versions.store keeps of it."""
+    """Returns what headrace.infra.versions.store keeps of the model."""
     factors, gram = np.load(folder / store.FACTORS), np.load(folder / store.GRAM)
     return Contents(factors, gram, item_ids(folder), _read(folder / store.POPULAR, list[tuple[str, int]]))
 
@@ -137,38 +137,41 @@ def write(folder: Path, contents: Contents, trained: Trained) -> None:
 
 
 def popular(items: list[str], users: Int) -> list[tuple[str, int]]:
-    """users (m,): of each item, how many wanted it."""
+    """Returns the most wanted items and their users. users (m,): how many users wanted each item."""
     best = np.argsort(-users, kind="stable")[:POPULAR]
     return [(items[item], int(users[item])) for item in best if users[item]]
 
 
 def events(lake: pd.DataFrame, places: dict[str, int]) -> Events:
-    """Rows of the lake, sorted by user_id, as columns; users are numbered in that order, from 0."""
+    """Returns rows of the lake, sorted by user_id, as columns. Users are numbered in that order, from 0.
+
+    Raises HeadraceError for an unknown action.
+    """
     users = (lake["user_id"] != lake["user_id"].shift()).cumsum().to_numpy(np.int64) - 1
-    known = lake["item_id"].where(lake["action"] != "search").map(places)
-    items: Int = np.asarray(known.fillna(UNKNOWN), np.int64)
+    item_places = lake["item_id"].where(lake["action"] != "search").map(places)
+    items: Int = np.asarray(item_places.fillna(UNKNOWN), np.int64)
     actions = pd.Categorical(lake["action"], categories=ACTIONS).codes.astype(np.int64)
     if (actions < 0).any():
         raise HeadraceError(f"action must be one of {', '.join(ACTIONS)}, got {lake['action'][actions < 0].iloc[0]!r}")
     ratings, t_ms = lake["rating"].to_numpy(np.float64), lake["t_ms"].to_numpy(np.int64)
-    said = [_hashed(lake[name]) for name in redis_keys.PLACES if name in lake]
-    return Events(users, items, actions, ratings, t_ms, np.column_stack(said) if said else None)
+    features = [_hashed(lake[name]) for name in redis_keys.PLACES if name in lake]
+    return Events(users, items, actions, ratings, t_ms, np.column_stack(features) if features else None)
 
 
-def _hashed(said: pd.Series) -> Int:
-    """Of each event what it says of the shopper."""
-    codes, values = pd.factorize(said)
-    hashes = [zlib.crc32(f"{said.name}:{value}".encode()) for value in values]
+def _hashed(column: pd.Series) -> Int:
+    """Returns a hash of what each event says about its shopper, or NO_FEATURE."""
+    codes, values = pd.factorize(column)
+    hashes = [zlib.crc32(f"{column.name}:{value}".encode()) for value in values]
     return np.array([*hashes, NO_FEATURE], np.int64)[codes]
 
 
 def columns(lake: DataFrame) -> list[str]:
-    """What `events` reads of it."""
+    """Returns the columns of the lake that `events` reads."""
     return [*COLUMNS, *(name for name in redis_keys.PLACES if name in lake.columns)]
 
 
 def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any]:
-    """trained_on: exactly the events that the training reads."""
+    """Returns what a training was made of. trained_on: exactly the events that it reads."""
     landed = night.folder / "land" / "landed.json"
     offsets = msgspec.json.decode(landed.read_bytes())["topics"] if landed.exists() else {}
     packages = {name: metadata.version(name) for name in PACKAGES}
@@ -181,4 +184,4 @@ def _read(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:
-        raise HeadraceError(f"{path} must be a model's: {error}") from None
+        raise HeadraceError(f"{path} must be a file of a trained model: {error}") from None

@@ -13,9 +13,9 @@ class Scorer(Protocol):
 
     @property
     def item_factors(self) -> Real:
-        """(items, factors)"""
+        """The item factors, (items, factors)."""
         ...
 
     def user_vectors(self, events: Events, users: int) -> Float:
-        """(users, factors); zeros for a user of whom the model knows nothing. `events.items` are places in `items`."""
+        """Returns (users, factors); zeros for an unknown user. `events.items` are places in `items`."""
         ...

@@ -1,7 +1,7 @@
-"""Which events a night trains on, and which it is judged by: docs/night.md, "Split".
+"""Which events a night trains on, and by which its models are judged: docs/night.md, "Split".
 
 A protocol is a text: `days:N`, `last:SHARE` or `leave_one_out`. The split is a function of the events alone, so that
-evaluation draws the same one; equal times go by event_id.
+evaluation draws the same one. Events at equal times are ordered by event_id.
 """
 
 import hashlib
@@ -19,7 +19,10 @@ PROTOCOLS = "days:N with N >= 1, last:SHARE with 0 < SHARE < 1, or leave_one_out
 
 
 def held(events: DataFrame, protocol: str) -> DataFrame:
-    """The events with one more column, `held`: true for those that no training sees."""
+    """Returns the events with one more column, `held`: true for those that no training sees.
+
+    Raises HeadraceError for an unknown protocol.
+    """
     return _split(protocol)(events)
 
 
@@ -28,17 +31,17 @@ def trained_on(events: DataFrame, protocol: str) -> DataFrame:
 
 
 def check(protocol: str) -> None:
-    """HeadraceError if it is none."""
+    """Raises HeadraceError for an unknown protocol."""
     _split(protocol)
 
 
 def digest(events: DataFrame) -> str:
-    """Of the (user_id, event_id) of the rows, in whatever order and partitions: equal digests, equal rows."""
+    """Returns a hash of the rows' (user_id, event_id), whatever their order and partitions."""
     row = F.xxhash64("user_id", "event_id")
     wide = F.sum(row.cast("decimal(38,0)")).cast("string")  # a sum of longs would overflow
-    found = events.agg(F.count(row).alias("rows"), F.bit_xor(row).alias("xor"), wide.alias("sum")).first()
-    assert found is not None
-    return hashlib.sha256(f"{found.rows} {found.xor} {found.sum}".encode()).hexdigest()
+    sums = events.agg(F.count(row).alias("rows"), F.bit_xor(row).alias("xor"), wide.alias("sum")).first()
+    assert sums is not None
+    return hashlib.sha256(f"{sums.rows} {sums.xor} {sums.sum}".encode()).hexdigest()
 
 
 def _split(protocol: str) -> Split:
@@ -60,7 +63,7 @@ def _is_share(text: str) -> bool:
 
 
 def _newest_days(events: DataFrame, days: int) -> DataFrame:
-    """Counted from the day of the newest event: an empty last day holds nothing out by itself."""
+    """Holds out the last days, counted from the newest event: an empty last day holds nothing out by itself."""
     day = F.floor(F.col("t_ms") / DAY_MS)
     newest = events.agg(F.max(day).alias("_newest"))
     return events.crossJoin(F.broadcast(newest)).withColumn("held", day > F.col("_newest") - days).drop("_newest")

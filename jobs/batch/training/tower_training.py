@@ -1,17 +1,22 @@
-"""The training of two towers, as each process of a TorchDistributor runs it; they meet in a folder and in gloo.
+"""The training of two towers, as each process of a TorchDistributor runs it; they share a folder and a gloo group.
 
-    taken.npz          what each user took (headrace.udfs.factors.als.Rows)  content.npz    each item's hashed tokens,
-    likewise features.npz       each user's features, likewise        checkpoint.pt  after each epoch, replaced at once
-    plan.json          TrainingPlan
+    taken.npz       what each user took (headrace.udfs.factors.als.Rows)
+    features.npz    each user's features, as Rows
+    content.npz     each item's hashed tokens, as Rows
+    checkpoint.pt   the state after the last epoch, replaced at once
+    plan.json       TrainingPlan
 
-A step takes some users, hides a random part of what each took, and asks for it: softmax over all items that the step's
-users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item recommendations"), some
-drawn evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling"), and some hard ones, drawn as often as the
-towers before the epoch list them for users who did not take them (Huang et al. 2020, "Embedding-based retrieval in
-Facebook search": not from the top, where what a user wants and has not seen stands). A score is corrected by the log of
-its item's chance to be there, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn (1 - h_i)^hard: in closed form, where Yi et al.
-estimate it from a stream. What a user took is no negative for them. Some cells of some users are never trained on: they
-say when to stop.
+A step takes some users, hides a random part of what each took, and asks for it by a softmax over three kinds of items:
+- all items that the step's users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item
+  recommendations");
+- items drawn evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling");
+- hard items, drawn as often as the towers before the epoch list them for users who did not take them (Huang et al.
+  2020, "Embedding-based retrieval in Facebook search"): not from the top of a list, which has what a user wants and has
+  not seen.
+
+A score is corrected by the log of its item's chance to be offered, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn
+(1 - h_i)^hard. This is in closed form, where Yi et al. estimate it from a stream. An item that a user took is no
+negative for them. Some cells of some users are never trained on: they decide when to stop.
 
 An epoch is a function of the state before it and of its number, so a training that was killed goes on to the same end.
 """
@@ -35,8 +40,8 @@ from headrace.jobs.batch.training.towers import Bags, Shape, Towers, Users
 from headrace.udfs.factors.als import Float, Int, Real, Rows
 
 PLAN, TAKEN, FEATURES, CONTENT, CHECKPOINT = "plan.json", "taken.npz", "features.npz", "content.npz", "checkpoint.pt"
-JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells say when to stop; share of cells; items of a list
-ASKED, HARD = 1000, (100, 500)  # users whose lists say what is hard; from which place to which
+JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells decide when to stop; share of cells; items of a list
+ASKED, HARD = 1000, (100, 500)  # users whose lists give the hard items; the places of these items
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,21 +49,21 @@ class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int
     patience: int  # epochs without a better one
     users: int  # of a step, all processes together
-    drawn: int  # items of a process's step drawn from the catalogue
-    hard: int  # likewise, from what the towers list wrongly
-    hide: float  # share of what a user took that a step asks for
-    rate: float
-    decay: float  # of weights
+    drawn: int  # items that a process's step draws from the catalogue
+    hard: int  # items that a process's step draws from what the towers list wrongly
+    hide: float  # share of a user's items that a step hides and asks for
+    rate: float  # learning rate
+    decay: float  # weight decay
     seed: int
 
 
 class TrainingStep(NamedTuple):
-    bags: Bags  # what is shown of each user; columns are places in `items`
+    bags: Bags  # the shown items of each user; columns are places in `items`
     features: Bags
     items: Tensor  # all that are offered
-    owners: Tensor  # of what is hidden: row of the user,
-    wanted: Tensor  # and place in `items`
-    shown: Tensor  # row of the user of each column of `bags`
+    owners: Tensor  # of each hidden cell: the row of its user
+    wanted: Tensor  # of each hidden cell: its place in `items`
+    shown: Tensor  # of each column of `bags`: the row of its user
     pairs: int
 
 
@@ -71,7 +76,7 @@ class Judged(NamedTuple):
 
 
 def run(folder: str) -> None:
-    """In each process."""
+    """Trains in one process; TorchDistributor calls it in each."""
     plan = msgspec.json.decode((Path(folder) / PLAN).read_bytes(), type=TrainingPlan)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
@@ -102,12 +107,12 @@ def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
         for step in steps(training, plan, epoch, rank, ranks, hard):
             pairs += learn(shared, optimizer, step, content, correction)
         took_s = time.monotonic() - began
-        found = ndcg(listed(model, content, judged), judged) if rank == 0 else 0.0
-        epoch, since = epoch + 1, 0 if found > best else since + 1
+        quality = ndcg(listed(model, content, judged), judged) if rank == 0 else 0.0
+        epoch, since = epoch + 1, 0 if quality > best else since + 1
         if rank == 0:
-            print(f"epoch {epoch}: NDCG@{LISTED} {found:.4f}, {ranks * pairs / took_s:,.0f} pairs/s", flush=True)
-            keep(folder, model, optimizer, epoch, max(found, best), since)
-        best, since = agreed(max(found, best), since, ranks)
+            print(f"epoch {epoch}: NDCG@{LISTED} {quality:.4f}, {ranks * pairs / took_s:,.0f} pairs/s", flush=True)
+            keep(folder, model, optimizer, epoch, max(quality, best), since)
+        best, since = agreed(max(quality, best), since, ranks)
 
 
 def shape(plan: TrainingPlan) -> Shape:
@@ -116,7 +121,7 @@ def shape(plan: TrainingPlan) -> Shape:
 
 
 def agreed(best: float, since: int, ranks: int) -> tuple[float, int]:
-    """What the first process found."""
+    """Returns the first process's (best, since) in all processes."""
     if ranks == 1:
         return best, since
     first = torch.tensor([best, since], dtype=torch.float64)
@@ -125,7 +130,7 @@ def agreed(best: float, since: int, ranks: int) -> tuple[float, int]:
 
 
 def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float, int]:
-    """(epochs done, the best so far, epochs since)."""
+    """Loads the checkpoint, if there is one. Returns (epochs done, best quality so far, epochs since the best)."""
     path = folder / CHECKPOINT
     if not path.exists():
         return 0, -1.0, 0
@@ -146,7 +151,7 @@ def keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch
 
 
 def apart(users: Users, seed: int) -> tuple[Users, Judged]:
-    """(the users without the judges' hidden cells, the judges)."""
+    """Returns (the users without the judges' hidden cells, the judges)."""
     rng, rows = np.random.default_rng(seed), users.taken
     lengths = np.diff(rows.indptr)
     able = np.flatnonzero(lengths >= 2)
@@ -160,9 +165,9 @@ def apart(users: Users, seed: int) -> tuple[Users, Judged]:
 
 
 def to_hide(drawn: Float, indptr: Int, share: float) -> Any:
-    """Which entries are hidden: those whose number is below the share; of each row at least one, and never all.
+    """Returns which entries are hidden: those whose number is below the share; of each row at least one, never all.
 
-    A row of one entry has it shown.
+    The entry of a row with one entry is shown.
     """
     starts = indptr[:-1][np.diff(indptr) > 0]
     lengths = np.diff(indptr)[np.diff(indptr) > 0]
@@ -176,7 +181,7 @@ def without(rows: Rows, hidden: Any) -> Rows:
 
 
 def hard_negatives(model: Towers, users: Users, content: Rows, plan: TrainingPlan, epoch: int) -> Float:
-    """(m,): the share that each item has of the places HARD in the lists of ASKED users, without what they took."""
+    """Returns (m,): each item's share of the places HARD in the lists of ASKED users, without what they took."""
     items = int(plan.shape["items"])
     first, last = (min(place, items // part) for place, part in zip(HARD, (10, 2), strict=True))
     if not plan.hard or last <= first:
@@ -185,18 +190,18 @@ def hard_negatives(model: Towers, users: Users, content: Rows, plan: TrainingPla
     asked = users.chosen(np.random.default_rng([plan.seed, epoch, HARD[0]]).choice(able, min(ASKED, len(able)), False))
     offered, taken = towers.tables(model, content)
     X = towers.vectors(model, taken, asked).astype(np.float32)
-    found = np.zeros(items, np.int64)
+    listed_times = np.zeros(items, np.int64)
     for user, x in enumerate(X):
         scores = offered @ x
         scores[asked.taken.columns[slice(*asked.taken.indptr[user : user + 2])]] = -np.inf
         best = np.argpartition(-scores, last)[:last]
         best = best[np.argpartition(-scores[best], first)[first:]]
-        found[best[scores[best] > -np.inf]] += 1
-    return np.asarray(found / max(1, found.sum()))
+        listed_times[best[scores[best] > -np.inf]] += 1
+    return np.asarray(listed_times / max(1, listed_times.sum()))
 
 
 def chances(rows: Rows, plan: TrainingPlan, hard: Float, ranks: int = 1) -> Tensor:
-    """log of each item's chance to be offered in a process's step, (m,)."""
+    """Returns the log of each item's chance to be offered in a process's step, (m,)."""
     items = int(plan.shape["items"])
     taken = np.bincount(rows.columns, minlength=items) / max(1, np.count_nonzero(np.diff(rows.indptr) >= 2))
     absent = plan.users / ranks * np.log1p(-np.minimum(taken, 1 - 1e-9)) + plan.drawn * np.log1p(-1 / max(items, 2))
@@ -205,7 +210,7 @@ def chances(rows: Rows, plan: TrainingPlan, hard: Float, ranks: int = 1) -> Tens
 
 
 def steps(users: Users, plan: TrainingPlan, epoch: int, rank: int, ranks: int, hard: Float) -> Iterator[TrainingStep]:
-    """This process's part of each step; all processes have equally many."""
+    """Yields this process's part of each step; all processes have equally many."""
     able = np.flatnonzero(np.diff(users.taken.indptr) >= 2)
     order = np.random.default_rng([plan.seed, epoch]).permutation(able)
     rng = np.random.default_rng([plan.seed, epoch, rank])
@@ -217,7 +222,7 @@ def steps(users: Users, plan: TrainingPlan, epoch: int, rank: int, ranks: int, h
 
 
 def step(users: Users, plan: TrainingPlan, rng: np.random.Generator, below: Float) -> TrainingStep:
-    """below: the cumulative chances of the hard items."""
+    """Returns one process's step. below: the cumulative chances of the hard items."""
     rows = users.taken
     hidden = to_hide(rng.random(len(rows.columns)), rows.indptr, plan.hide)
     drawn = rng.integers(0, int(plan.shape["items"]), plan.drawn)
@@ -250,7 +255,7 @@ def listed(model: Towers, content: Rows, judged: Judged) -> Int:
 
 
 def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
-    """The rank of each hidden cell among all items that were not shown."""
+    """Returns the rank of each hidden cell among all items that were not shown."""
     ranks = np.empty(len(judged.columns), np.int64)
     rows = judged.users.taken
     owners = np.repeat(np.arange(len(X)), np.diff(rows.indptr))
@@ -265,7 +270,7 @@ def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
 
 
 def ndcg(ranks: Int, judged: Judged) -> float:
-    """Mean over judges of NDCG@LISTED; 0 without judges."""
+    """Returns the mean NDCG@LISTED over the judges; 0 without judges."""
     judges = len(judged.users.taken.indptr) - 1
     if not judges:
         return 0.0

@@ -1,10 +1,10 @@
 """Two towers: a user's vector from what they took, an item's from its id and content; score = their product.
 
-Items are offered as v_i = id_i + mean of the hashed content tokens of i, and taken likewise with other tables. A user
-is the mean of what they took, weighted by strength (udfs/factors/confidence.py), plus the mean of what is known of them
-(place, age, device, hashed), through one hidden layer: no user has parameters, so a new user has a vector from the
-first event on. An item's id, and what is known of a user, are dropped now and then in training, so that content alone,
-and events alone, say something too: a new item, or a stranger, has no more.
+An offered item is v_i = id_i + mean of the hashed content tokens of i; a taken item is the same from other tables. A
+user is the mean of the items they took, weighted by strength (udfs/factors/confidence.py), plus the mean of their
+features (place, age, device, hashed), through one hidden layer. No user has parameters, so a new user has a vector from
+the first event on. Training drops an item's id, and a user's features, now and then. So the content alone, and the
+events alone, mean something, too: a new item has no more than content, a stranger no more than events.
 """
 
 import zlib
@@ -20,7 +20,7 @@ from headrace.udfs.factors.als import Int, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE
 
 PRICE_STEPS = 4  # tokens in a doubling of the price
-FEATURE_BUCKETS = 1024  # for what is known of users: few kinds of few values
+FEATURE_BUCKETS = 1024  # of users' features: few kinds of few values
 
 
 class Shape(NamedTuple):
@@ -28,23 +28,23 @@ class Shape(NamedTuple):
     buckets: int  # of hashed content tokens; 0: no item has content
     factors: int
     hidden: int
-    dropout: float  # share of what was taken that a training step leaves out
-    id_dropout: float  # share of ids, and of what is known of users, that a training step leaves out
-    features: int = 0  # buckets of what is known of users; 0: nothing is, of none
+    dropout: float  # share of a user's items that a training step leaves out of the input
+    id_dropout: float  # share of item ids, and of users' features, that a training step leaves out
+    features: int = 0  # buckets of users' features; 0: no user has any
 
 
 class Users(NamedTuple):
-    """A row a user of each."""
+    """What is known about users; each field has a row per user."""
 
     taken: Rows
-    features: Rows  # buckets of what is known of them
+    features: Rows  # buckets of the features
 
     def chosen(self, places: Int) -> "Users":
         return Users(chosen(self.taken, places), chosen(self.features, places))
 
 
 class Bags(NamedTuple):
-    """Sparse rows as torch wants them: bag n has what lies between offsets n and n + 1."""
+    """Sparse rows as torch wants them: bag n has the entries between offsets n and n + 1."""
 
     columns: Tensor
     offsets: Tensor
@@ -52,7 +52,7 @@ class Bags(NamedTuple):
 
 
 class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
-    """id + mean of the content's tokens."""
+    """The item tower: id + mean of the content's tokens."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
         return ids + self.content(content)
 
     def content(self, content: Bags) -> Tensor:
-        """The vectors of items that have no id; zeros for those without content."""
+        """Returns the vectors of items without an id; zeros for those without content."""
         if self.tokens is None:
             return torch.zeros(len(content.offsets), self.ids.shape[1])
         return self.tokens(content.columns, content.offsets)
@@ -88,11 +88,11 @@ class Towers(nn.Module):  # type: ignore[misc]
         self.out = nn.Linear(shape.hidden, shape.factors)
 
     def forward(self, bags: Bags, features: Bags, offered: Tensor, content: Bags) -> Tensor:
-        """Scores (users, offered); the columns of `bags` are places in `offered`, too."""
+        """Returns scores (users, offered). The columns of `bags` are places in `offered`, too."""
         return self.users(self.taken(offered, content), bags, features) @ self.offered(offered, content).T
 
     def users(self, taken: Tensor, bags: Bags, features: Bags) -> Tensor:
-        """(bags, f) from the table that the bags' columns point into."""
+        """Returns (bags, f). taken: the table that the bags' columns point into."""
         weights = self.dropout(bags.weights)
         summed = nn.functional.embedding_bag(bags.columns, taken, bags.offsets, mode="sum", per_sample_weights=weights)
         if self.features is not None:
@@ -103,12 +103,12 @@ class Towers(nn.Module):  # type: ignore[misc]
 
 
 def undropped(rows: int, dropout: float) -> Tensor:
-    """(rows, 1)."""
+    """Returns (rows, 1): False for the rows to drop."""
     return torch.rand(rows, 1) >= dropout
 
 
 def bags(rows: Rows) -> Bags:
-    """Weights of a row have the length 1."""
+    """Returns the rows as bags, the weights of each scaled to length 1."""
     lengths = np.diff(rows.indptr)
     owners = np.repeat(np.arange(len(lengths)), lengths)
     norms = np.sqrt(np.bincount(owners, rows.strengths**2, len(lengths)))
@@ -119,7 +119,7 @@ def bags(rows: Rows) -> Bags:
 
 
 def tokens(category: str | None, price: float | None, texts: Iterable[str | None]) -> list[str]:
-    """What an item's content says, as words to hash."""
+    """Returns an item's content as words to hash."""
     words = [f"text:{word}" for text in texts if text for word in text.lower().split()]
     if category:
         words.append(f"category:{category}")
@@ -129,7 +129,7 @@ def tokens(category: str | None, price: float | None, texts: Iterable[str | None
 
 
 def hashed(content: Iterable[list[str]], buckets: int) -> Rows:
-    """One row an item: the buckets of its tokens; no two alike in a row."""
+    """Returns a row per item: the buckets of its tokens, each once."""
     rows = [sorted({zlib.crc32(token.encode()) % buckets for token in each}) if buckets else [] for each in content]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
     columns: Int = np.array([bucket for row in rows for bucket in row], np.int64)
@@ -137,7 +137,7 @@ def hashed(content: Iterable[list[str]], buckets: int) -> Rows:
 
 
 def chosen(rows: Rows, places: Int) -> Rows:
-    """The rows of these places, in this order."""
+    """Returns the rows of these places, in this order."""
     lengths = np.diff(rows.indptr)[places]
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     entries = np.repeat(rows.indptr[places] - indptr[:-1], lengths) + np.arange(indptr[-1])
@@ -145,14 +145,14 @@ def chosen(rows: Rows, places: Int) -> Rows:
 
 
 def users(taken: Rows, features: Int, shape: Shape) -> Users:
-    """features (n, kinds): hashes or NO_FEATURE, as udfs/factors/confidence.py gives them."""
+    """Returns the users of these rows. features (n, kinds): hashes or NO_FEATURE, of udfs/factors/confidence.py."""
     says = (features != NO_FEATURE) & (shape.features > 0)
     indptr = np.concatenate([[0], np.cumsum(says.sum(axis=1))]).astype(np.int64)
     return Users(taken, Rows(indptr, features[says] % max(shape.features, 1), np.ones(indptr[-1])))
 
 
 def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
-    """(item factors (m, f), the table that users are made from)."""
+    """Returns (item factors (m, f), the table that users are made from)."""
     towers.eval()
     every, contents = torch.arange(towers.shape.items), bags(content)
     with torch.no_grad():
@@ -160,17 +160,17 @@ def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
 
 
 def vectors(towers: Towers, taken: Tensor, users: Users) -> NDArray[np.float64]:
-    """(n, f); zeros for a user who took nothing."""
+    """Returns the users' vectors, (n, f); zeros for a user who took nothing."""
     towers.eval()
     with torch.no_grad():
-        made = towers.users(taken, bags(users.taken), bags(users.features))
-    found: NDArray[np.float64] = made.numpy().astype(np.float64)
-    found[np.diff(users.taken.indptr) == 0] = 0.0
-    return found
+        outputs = towers.users(taken, bags(users.taken), bags(users.features))
+    X: NDArray[np.float64] = outputs.numpy().astype(np.float64)
+    X[np.diff(users.taken.indptr) == 0] = 0.0
+    return X
 
 
 def saved(towers: Towers, content: Rows) -> dict[str, Any]:
-    """What towers.pt holds."""
+    """Returns what towers.pt holds."""
     kept = {"indptr": torch.from_numpy(content.indptr), "columns": torch.from_numpy(content.columns)}
     return {"shape": towers.shape._asdict(), "state": towers.state_dict(), "content": kept}
 

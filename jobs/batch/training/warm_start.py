@@ -1,8 +1,8 @@
-"""Item factors to begin a training with: of the version that serves, else of the newest earlier night, else chance.
+"""Item factors to begin a training with: of the version that serves, else of the newest earlier night, else random.
 
-Only what an earlier night trained under the same protocol may be used: it has seen nothing that this night holds out,
-as every protocol's training part only grows from night to night. A version of `headrace train`, of a later night or of
-another protocol may have seen it, and the evaluation would praise its memory.
+Only factors that an earlier night trained under the same protocol may be used. They have seen nothing that this night
+holds out, since every protocol's training part only grows from night to night. A version of `headrace train`, of a
+later night or of another protocol may have seen it, and the evaluation would then measure its memory.
 """
 
 from datetime import date
@@ -26,7 +26,7 @@ class Older(NamedTuple):
 
 
 def factors(items: list[str], how: Training, night: Night, kind: str, protocol: str) -> tuple[Real, str | None]:
-    """(m, f) float32, and whose they are. An item that is new begins as every item does without a warm start."""
+    """Returns (m, f) float32, and the name of their source; None if random. A new item begins with random factors."""
     start = als.initial(len(items), how.factors, np.random.default_rng(how.seed))
     older = _serving(how, night, kind, protocol) or _newest(how, night, kind, protocol)
     if older is None:
@@ -47,8 +47,8 @@ def _serving(how: Training, night: Night, kind: str, protocol: str) -> Older | N
 
 
 def _newest(how: Training, night: Night, kind: str, protocol: str) -> Older | None:
-    found = sorted((paths.home() / "nights").glob(f"*/{kind}/{model_folder.MODEL}"), reverse=True)
-    for folder in (path.parent for path in found):
+    newest_first = sorted((paths.home() / "nights").glob(f"*/{kind}/{model_folder.MODEL}"), reverse=True)
+    for folder in (path.parent for path in newest_first):
         about = model_folder.description(folder)
         if _fits(about.lineage, about.dims, how, night, protocol):
             contents = model_folder.contents(folder)
@@ -57,6 +57,6 @@ def _newest(how: Training, night: Night, kind: str, protocol: str) -> Older | No
 
 
 def _fits(lineage: dict[str, Any], dims: dict[str, int], how: Training, night: Night, protocol: str) -> bool:
-    """A version that no night made has no date in its lineage."""
+    """Returns whether factors may be used. A version that no night made has no date in its lineage."""
     same = lineage.get("protocol") == protocol and dims["factors"] == how.factors
     return same and "date" in lineage and date.fromisoformat(lineage["date"]) < night.date
