@@ -90,7 +90,7 @@ def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def probe(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flink.Job:
     """A running job that has completed a checkpoint; the tests share it."""
     (tmp_path / "probe.py").write_text(PROBE)
-    monkeypatch.setattr(streaming, "JOBS", tmp_path)
+    monkeypatch.setattr(streaming, "script", lambda job: tmp_path / f"{job}.py")
     if not flink.alive(settings.flink, "probe"):
         streaming.submit(settings, streaming.Submission("probe"))
     # Of a job that it is still setting up, Flink answers 500 to what concerns checkpoints.
