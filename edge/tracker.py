@@ -124,8 +124,8 @@ class Tracker:
         } | fields
         record["ts_ms"] = _now_ms() if ts_ms is None else ts_ms
         value = self._checked(self._click, record)
-        sessions = None if fields.keys() & {"session_id", "session_position"} else self._sessions
-        self._spool(topics.CLICKS, value, sessions, user_id, record["ts_ms"])
+        has_session = fields.keys() & {"session_id", "session_position"}
+        self._spool(topics.CLICKS, value, None if has_session else (user_id, record["ts_ms"]))
         return str(record["event_id"])
 
     def impression(self, *, ts_ms: int | None = None, **fields: Any) -> None:
@@ -171,16 +171,15 @@ class Tracker:
             self._rejected += 1
             raise
 
-    def _spool(
-        self, topic: str, value: bytes, sessions: Sessions | None = None, user_id: str = "", ts_ms: int = 0
-    ) -> None:
+    def _spool(self, topic: str, value: bytes, acted: tuple[str, int] | None = None) -> None:
+        """Takes a checked record. acted: user and time of an event that gets a session from us."""
         self._make_room()
         with self._lock:
             if self._closed or os.getpid() != self._pid:
                 raise RuntimeError("the tracker is closed" if self._closed else "the tracker was made before a fork")
-            if sessions:
+            if acted and self._sessions:
                 # The session is appended to the checked bytes: a refused record must not use up a position.
-                value = b'%b,"session_id":"%b","session_position":%d}' % (value[:-1], *sessions.next(user_id, ts_ms))
+                value = b'%b,"session_id":"%b","session_position":%d}' % (value[:-1], *self._sessions.next(*acted))
             self._journal.append(frame(topic, value))
             if self._sync:
                 self._journal.sync()
