@@ -50,13 +50,9 @@ def train(
 
     It trains as the night's ALS does, with the settings of [night.als] where no option is given.
     """
-    from itertools import islice
-
     from rich.console import Console
 
-    from headrace.edge import datasets
     from headrace.infra.settings import load
-    from headrace.jobs.batch.training import local
 
     enter_for(dataset)
     given = {"factors": factors, "iterations": iterations, "alpha": alpha, "reg": reg, "unobserved": unobserved}
@@ -64,6 +60,22 @@ def train(
     settings = load()
     how = _how(settings.night.als.model_copy(update=_only_given(given)), settings.session.history)
     console = Console(stderr=as_json)  # stdout is for the JSON alone
+    manifest = _learn(console, dataset, path, limit, how)
+    console.print(f"version {manifest.version}")
+    if publish:
+        serve(console, manifest.version)
+    if as_json:
+        described = {"version": manifest.version, "published": publish, **manifest.lineage}
+        print_json("train", described | {"quality": manifest.metrics})
+
+
+def _learn(console: "Console", dataset: str, path: Path, limit: int | None, how: "Training") -> "Manifest":
+    """Trains twice: without what quality is measured on, then on all."""
+    from itertools import islice
+
+    from headrace.edge import datasets
+    from headrace.jobs.batch.training import local
+
     file = datasets.find(dataset, path)
     log = local.read(islice(datasets.open_dataset(dataset, path), limit))
     console.print(f"{len(log.events.users):,} events, {log.users:,} users, {len(log.items):,} items")
@@ -73,12 +85,7 @@ def train(
     with _progress(console, "all events", how.iterations) as advance:
         contents = local.train(log, how, advance)
     lineage = {"dataset": dataset, "file": str(file), "events": len(log.events.users)}
-    written = _write(contents, log.users, how, lineage, quality)
-    console.print(f"version {written.version}")
-    if publish:
-        serve(console, written.version)
-    if as_json:
-        print_json("train", {"version": written.version, "published": publish, **lineage, "quality": quality})
+    return _write(contents, log.users, how, lineage, quality)
 
 
 def _only_given(options: dict[str, Any]) -> dict[str, Any]:
