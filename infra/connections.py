@@ -32,7 +32,7 @@ def addresses(text: str) -> str:
 
 
 class Beside:
-    """Marks a setting that names a file or folder: one that is relative is relative to the file that sets it."""
+    """Marks a setting that names a file or folder. A relative path is relative to the file that sets it."""
 
 
 FileName = Annotated[str, Beside()]
@@ -44,7 +44,7 @@ class Section(BaseModel):
 
 
 class Credentials(Section):
-    """A password comes from the environment or from `password_file`, and shows in no repr."""
+    """A user's name and password. The password comes from the environment or `password_file`, and is in no repr."""
 
     username: str = ""
     password: SecretStr = SecretStr("")
@@ -63,7 +63,7 @@ class Credentials(Section):
         return self.password.get_secret_value() or os.environ.get(variable, "")
 
     def sealed(self) -> Self:
-        """Without the password, to travel in a job graph; who uses it reads the password where it runs."""
+        """Returns these settings without the password, to travel in a job graph. `secret` reads it where it runs."""
         return self.model_copy(update={"password": SecretStr("")})
 
     def has_password(self) -> bool:
@@ -71,7 +71,7 @@ class Credentials(Section):
 
 
 class Kafka(Credentials):
-    bootstrap: Annotated[str, AfterValidator(addresses)]  # several by commas
+    bootstrap: Annotated[str, AfterValidator(addresses)]  # host:port, several with commas between
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
     sasl_mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
     ca_file: ExistingFile
@@ -99,7 +99,7 @@ class Kafka(Credentials):
         return self.security_protocol.endswith("SSL")
 
     def client(self) -> dict[str, Any]:
-        """Keyword arguments of kafka-python's clients."""
+        """Returns the keyword arguments of kafka-python's clients."""
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap.split(","),
             "security_protocol": self.security_protocol,
@@ -113,7 +113,7 @@ class Kafka(Credentials):
         return arguments
 
     def properties(self, package: str = FLINK_KAFKA) -> dict[str, str]:
-        """Properties of a Java client, whose classes lie in `package`."""
+        """Returns the properties of a Java client with its classes in `package`."""
         properties = {"bootstrap.servers": self.bootstrap, "security.protocol": self.security_protocol}
         if self.ca_file:
             properties |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": self.ca_file}
@@ -146,7 +146,7 @@ class Redis(Credentials):
         return self
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of redis-py's clients and connections."""
+        """Returns the keyword arguments of redis-py's clients and connections."""
         arguments: dict[str, Any] = {
             "host": self.host,
             "port": self.port,

@@ -1,4 +1,4 @@
-"""Files that survive a power cut whole: written, synced, and only then given their name."""
+"""Files that survive a power cut whole: they are written, synced, and only then given their name."""
 
 import errno
 import hashlib
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def write(path: Path, content: bytes) -> None:
-    """The whole content or what was there before: also for a reader at the same moment."""
+    """Writes a file. Readers, also at the same moment, see the whole content or what was there before.
+
+    Raises OSError with the file's name.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with _named(path):
@@ -28,6 +31,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def save(path: Path, array: "NDArray[Any]") -> None:
+    """Saves an array, without a sync. Raises OSError with the file's name."""
     import numpy as np  # most commands save no array
 
     with _named(path):
@@ -36,7 +40,7 @@ def save(path: Path, array: "NDArray[Any]") -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """A write that fails names no file; numpy's says only how many numbers a full disk took."""
+    """Adds the file's name to an OSError. A failed write names no file, and numpy only counts what the disk took."""
     try:
         yield
     except OSError as error:
@@ -45,7 +49,7 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Of a folder: the names in it."""
+    """Syncs a file; of a folder, the names in it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -60,7 +64,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with its holder."""
+    """Lets one process in at a time. The lock ends with the process that holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:
         flock(file, LOCK_EX)

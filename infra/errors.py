@@ -1,15 +1,15 @@
-"""What a user can mend, said in one line."""
+"""Errors that a user can mend, each in one line."""
 
 import os
 from textwrap import shorten
 
 TEXT_MAX = 300  # characters; Kafka's errors quote whole requests
-REFUSED = 3  # exit status: another try would say the same
+REFUSED = 3  # exit status: a retry would give the same
 IS_IT_UP = "`headrace status` shows what runs, `headrace up` starts it"
 
 
 class HeadraceError(Exception):
-    """Says which name, which rule and which value, and what to do next."""
+    """An error that a user can mend: it says the name, the rule, the value, and what to do next."""
 
 
 class SettingsError(HeadraceError):
@@ -21,7 +21,7 @@ class Refusal(HeadraceError):
 
 
 def describe(error: Exception) -> str:
-    """Any error that ends a command, as its one line; by the name of its library, since importing that takes long."""
+    """Returns any error in one line. It goes by the name of the error's library, since importing that takes long."""
     kind = type(error)
     library = kind.__module__.partition(".")[0]
     text = brief(error)
@@ -41,6 +41,6 @@ def describe(error: Exception) -> str:
 
 
 def brief(error: object) -> str:
-    """What a library says, in one line that goes on after it."""
+    """Returns a library's message in one line without a full stop, so that the sentence can go on."""
     text = " ".join(str(error).split()).removesuffix(".")
     return shorten(text, TEXT_MAX, placeholder=" ...")

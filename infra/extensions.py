@@ -1,4 +1,4 @@
-"""What a shop brings of its own, by `module:NAME`: a policy, an encoder, a data set, a node's trainer, a model.
+"""A shop's own extensions, named by `module:NAME`: a policy, an encoder, a data set, a node's trainer, a model.
 
 The module is one that Python can import, or a file of the project.
 """
@@ -18,7 +18,7 @@ def is_reference(name: str) -> bool:
 
 
 def resolve(setting: str, reference: str) -> Any:
-    """The object that the reference names. Raises HeadraceError, with the setting that holds it, if there is none."""
+    """Returns the object that a reference names. Raises HeadraceError with the setting if it does not load."""
     project = paths.project()
     if project and str(project) not in sys.path:
         sys.path.append(str(project))
@@ -29,7 +29,7 @@ def resolve(setting: str, reference: str) -> Any:
 
 
 def resolve_kind(setting: str, reference: str, kind: type[T]) -> T:
-    """As `resolve`. Raises HeadraceError if it is not of the kind."""
+    """Returns the object that a reference names. Raises HeadraceError if it does not load or is of another kind."""
     extension = resolve(setting, reference)
     if not isinstance(extension, kind):
         raise HeadraceError(

@@ -1,10 +1,10 @@
-"""Where the parties of federated rounds keep what is theirs; nothing here is read by another party.
+"""Where the parties of federated rounds keep their files. No party reads another one's, but for the public ones.
 
 {home}/federated/
   public/{key id}.key        the public keys, and items.json, the default model's items: for everybody
-  nodes/{node}/secret.json   a node's two keys, mode 600; what it has sealed and not yet seen the end of
-  aggregator/macs.json       by node: the key that authenticates its frames, for Flink's workers
-  holder/                    the secret keys, tags.json (by node: the key of its tags), the ledger
+  nodes/{node}/secret.json   a node's two keys, mode 600; the updates that it sealed in rounds that have not ended
+  aggregator/macs.json       by node, the key that authenticates its frames: for Flink's workers
+  holder/                    the secret keys; tags.json, by node, the key of its tags; the ledger
 """
 
 import os
@@ -46,7 +46,7 @@ def holder() -> Path:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """For its owner alone, before the first byte is in it."""
+    """Writes a file that only its owner can read, from its first byte on."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
     before = os.umask(0o077)
@@ -57,7 +57,7 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 class Keys:
-    """A file of a party, {node: key}, for a program that runs on: read anew when it was replaced."""
+    """One party's key file, {node: key}, for a long-running program. `current` reads it again after it was replaced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -65,12 +65,12 @@ class Keys:
         self._keys: dict[str, bytes] = {}
 
     def current(self) -> dict[str, bytes]:
-        """Empty until the file is there."""
+        """Returns the keys by node; none until the file is there."""
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except FileNotFoundError:
             return self._keys
-        seen = found.st_ino, found.st_mtime_ns
+        seen = status.st_ino, status.st_mtime_ns
         if seen != self._seen:
             keys = msgspec.json.decode(self._path.read_bytes(), type=dict[str, str])
             self._keys, self._seen = {node: bytes.fromhex(key) for node, key in keys.items()}, seen

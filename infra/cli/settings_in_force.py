@@ -12,7 +12,7 @@ from headrace.infra import settings_files
 from headrace.infra.settings import load
 
 HEADING = re.compile(r"\[([\w.]+)\]")
-COMMENTED = re.compile(r'(\w+) = (?:"[^"]*"|\[[^\]]*\]|[^#]*?)\s*# (.*)')
+SETTING = re.compile(r'(\w+) = (?:"[^"]*"|\[[^\]]*\]|[^#]*?)\s*(?:# (.*))?')
 SECRET = "********"
 OF_SECRETS = "from the environment, or from the file password_file"
 
@@ -68,10 +68,14 @@ def _leaves(table: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]
 
 
 def _meanings() -> Iterator[tuple[str, str]]:
-    """Setting -> its comment in the file of defaults."""
-    section = ""
+    """Yields (setting, its comment in the file of defaults): beside it, or in the lines above it."""
+    section, above = "", list[str]()
     for line in settings_files.DEFAULTS.read_text().splitlines():
+        if line.startswith("# "):
+            above.append(line.removeprefix("# "))
+            continue
         if heading := HEADING.match(line):
             section = heading[1]
-        elif commented := COMMENTED.fullmatch(line):
-            yield f"{section}.{commented[1]}", commented[2]
+        elif setting := SETTING.fullmatch(line):
+            yield f"{section}.{setting[1]}", setting[2] or " ".join(above)
+        above.clear()

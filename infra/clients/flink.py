@@ -1,4 +1,4 @@
-"""Flink's REST API: what runs, how it fares, and how to end it."""
+"""Flink's REST API: which jobs run, how they are, and how to end them."""
 
 import json
 import time
@@ -24,6 +24,7 @@ class Job:
 
 
 def get(flink: Flink, path: str) -> Any:
+    """Returns the decoded answer of a GET. Raises HeadraceError if Flink is away or answers with an error."""
     return _call(flink, path)
 
 
@@ -42,25 +43,27 @@ def _call(flink: Flink, path: str, method: str = "GET", body: Any = None) -> Any
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
-    """The first line of what Flink says; the rest is a Java stack trace."""
+    """Returns the first line of Flink's message; the rest is a Java stack trace."""
     try:
-        said = json.loads(error.read())["errors"]
+        messages = json.loads(error.read())["errors"]
     except (ValueError, KeyError, OSError):
         return error.reason
-    return next((line for text in said for line in text.splitlines() if line.strip()), error.reason)
+    return next((line for text in messages for line in text.splitlines() if line.strip()), error.reason)
 
 
 def jobs(flink: Flink) -> list[Job]:
-    """Newest first."""
+    """Returns all jobs that Flink knows, newest first."""
     overview = sorted(get(flink, "/jobs/overview")["jobs"], key=lambda job: -job["start-time"])
     return [Job(job["jid"], job["name"], job["state"]) for job in overview]
 
 
 def alive(flink: Flink, name: str) -> Job | None:
+    """Returns the newest job of the name that has not ended; None if there is none."""
     return next((job for job in jobs(flink) if job.name == name and job.state in ALIVE), None)
 
 
 def named(flink: Flink, name: str) -> Job:
+    """Returns the job of the name that runs. Raises HeadraceError if there is none."""
     job = alive(flink, name)
     if job is None:
         running = [other.name for other in jobs(flink) if other.state in ALIVE]
@@ -69,7 +72,7 @@ def named(flink: Flink, name: str) -> Job:
 
 
 def restarts(flink: Flink, job: Job) -> int | None:
-    """None when the JobManager has no figure; asked for the first time, it only begins to collect them."""
+    """Returns how often the job restarted; None if the JobManager has no figure. It collects them once it is asked."""
     for _ in range(METRIC_TRIES):
         if metrics := get(flink, f"/jobs/{job.id}/metrics?get=numRestarts"):
             return int(metrics[0]["value"])
@@ -78,7 +81,7 @@ def restarts(flink: Flink, job: Job) -> int | None:
 
 
 def checkpoint_age_s(flink: Flink, job: Job) -> float | None:
-    """Seconds since the last checkpoint was completed."""
+    """Returns the seconds since the last checkpoint was completed; None without one."""
     latest = get(flink, f"/jobs/{job.id}/checkpoints")["latest"]["completed"]
     return round(time.time() - latest["latest_ack_timestamp"] / 1000, 1) if latest else None
 
@@ -88,7 +91,7 @@ def checkpoints_completed(flink: Flink, job: Job) -> int:
 
 
 def last_failure(flink: Flink, job: Job) -> str | None:
-    """The cause of the job's last failure, innermost, one line."""
+    """Returns the innermost cause of the job's last failure, in one line; None without a failure."""
     entries = get(flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
     if not entries:
         return None
@@ -98,7 +101,7 @@ def last_failure(flink: Flink, job: Job) -> str | None:
 
 
 def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:
-    """Until every task of the job runs."""
+    """Waits until every task of the job runs. Raises HeadraceError if the job ends or time is up."""
     deadline = time.monotonic() + timeout_s
     while True:
         detail = get(flink, f"/jobs/{job_id}")
@@ -116,6 +119,7 @@ def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:
 
 
 def cancel(flink: Flink, job: Job, timeout_s: float) -> None:
+    """Ends the job without a savepoint. Raises HeadraceError if time is up."""
     _call(flink, f"/jobs/{job.id}?mode=cancel", "PATCH")
     deadline = time.monotonic() + timeout_s
     while get(flink, f"/jobs/{job.id}")["state"] in (*ALIVE, "CANCELLING"):
@@ -125,7 +129,7 @@ def cancel(flink: Flink, job: Job, timeout_s: float) -> None:
 
 
 def savepoint(flink: Flink, job: Job, timeout_s: float, *, stop: bool) -> str:
-    """Take a savepoint, and end the job with it if `stop`; where it lies."""
+    """Takes a savepoint and returns its path; `stop` ends the job with it. Raises HeadraceError if there is none."""
     if stop:
         trigger = _call(flink, f"/jobs/{job.id}/stop", "POST", {"drain": False})["request-id"]
     else:
@@ -140,7 +144,7 @@ def savepoint(flink: Flink, job: Job, timeout_s: float, *, stop: bool) -> str:
 
 
 def dispose(flink: Flink, savepoint_path: str) -> None:
-    """Delete a savepoint, wherever it lies; Flink does so in its own time."""
+    """Asks Flink to delete a savepoint, wherever it is; Flink does so later."""
     _call(flink, "/savepoint-disposal", "POST", {"savepoint-path": savepoint_path})
 
 

@@ -1,4 +1,4 @@
-"""Our Kafka topics: made, and measured."""
+"""Our Kafka topics: making them, reading them, measuring them."""
 
 import contextlib
 import logging
@@ -12,9 +12,9 @@ from headrace.schemas import topics
 BOOTSTRAP_MS = 5_000
 POLL_MS = 500
 HOUR_MS = 3_600_000
-# Twice a source record's default limit: the raw bytes, and in the headers what is said of them.
+# Twice the default limit of a source record: the raw bytes, and the headers that describe them.
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
-# Arms are few and their statistics are kept for ever; rewards are as many as impressions.
+# Arms are few, so their statistics are kept for ever. Rewards are as many as impressions, so they are also deleted.
 COMPACTED = {topics.STATISTICS: {"cleanup.policy": "compact"}, topics.REWARDS: {"cleanup.policy": "compact,delete"}}
 # A round's number and the model must outlast any pause between rounds.
 COMPACTED |= {name: {"cleanup.policy": "compact"} for name in (topics.ROUNDS, topics.GLOBAL_MODEL)}
@@ -29,7 +29,7 @@ def admin(kafka: Kafka, timeout_ms: int = BOOTSTRAP_MS) -> Iterator[Any]:
     from kafka import KafkaAdminClient
     from kafka.errors import KafkaError
 
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # we say what went wrong, once
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # our error says what went wrong, once
     try:
         client = KafkaAdminClient(**kafka.client(), bootstrap_timeout_ms=timeout_ms)
     except (KafkaError, OSError) as error:
@@ -45,21 +45,21 @@ def unreachable(kafka: Kafka, error: Exception) -> HeadraceError:
 
 
 def create(kafka: Kafka, replication: int = -1) -> list[str]:
-    """Make the topics that are missing; their names. -1: as many replicas as the broker's default."""
+    """Makes the topics that are missing, and returns their names. replication: -1 is the broker's default."""
     from kafka.errors import TopicAlreadyExistsError
 
     with admin(kafka) as client:
         missing = [name for name in names() if name not in client.list_topics()]
         if missing:
             wanted = {name: _definition(kafka, name, replication) for name in missing}
-            with contextlib.suppress(TopicAlreadyExistsError):  # a slow broker is asked twice
+            with contextlib.suppress(TopicAlreadyExistsError):  # the client asks a slow broker twice
                 client.create_topics(wanted)
             client.wait_for_topics(missing)
     return missing
 
 
 def _definition(kafka: Kafka, name: str, replication: int) -> dict[str, Any]:
-    # The rules of docs/semantics.md stand on the broker's clock.
+    # The rules of docs/semantics.md rely on the broker's clock.
     configs = {"message.timestamp.type": "LogAppendTime", "retention.ms": str(kafka.retention_h * HOUR_MS)}
     configs |= COMPACTED.get(name, {})
     if name == topics.DEAD_LETTERS:
@@ -68,7 +68,7 @@ def _definition(kafka: Kafka, name: str, replication: int) -> dict[str, Any]:
 
 
 def records(kafka: Kafka, name: str) -> Iterator[Any]:
-    """Every committed record that is there now, in the order of each partition."""
+    """Yields every committed record that is there now, in the order of each partition."""
     from kafka import KafkaConsumer
 
     ends = _offsets(kafka, name)[1]
@@ -89,7 +89,7 @@ def records(kafka: Kafka, name: str) -> Iterator[Any]:
 
 
 def ranges(kafka: Kafka, name: str) -> dict[int, tuple[int, int]]:
-    """Of each partition: the first offset there is, and the one after the last that is committed."""
+    """Returns of each partition the first offset, and the one after the last committed record."""
     first, last = _offsets(kafka, name)
     return {part.partition: (first[part], last[part]) for part in sorted(last)}
 
@@ -104,11 +104,11 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
             raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace topics create` makes it")
         (topic,) = client.describe_topics([name])
         parts = [TopicPartition(name, each["partition_index"]) for each in topic["partitions"]]
-        found = [
+        offsets = [
             client.list_partition_offsets(dict.fromkeys(parts, spec), isolation_level=IsolationLevel.READ_COMMITTED)
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         ]
-    return [{part: each[part].offset for part in parts} for each in found]
+    return [{part: each[part].offset for part in parts} for each in offsets]
 
 
 class ListedTopic(NamedTuple):
@@ -118,7 +118,7 @@ class ListedTopic(NamedTuple):
 
 
 def listed(kafka: Kafka) -> list[ListedTopic]:
-    """Each of our topics."""
+    """Returns each of our topics, also the missing ones."""
     held = sizes(kafka)
     with admin(kafka) as client:
         partitions = {each["name"]: len(each["partitions"]) for each in client.describe_topics(list(held))}
@@ -126,19 +126,19 @@ def listed(kafka: Kafka) -> list[ListedTopic]:
 
 
 def sizes(kafka: Kafka) -> dict[str, int]:
-    """Offsets held by each of our topics that exists: records, and markers of transactions."""
+    """Returns how many offsets each of our existing topics holds: records, and markers of transactions."""
     first, last = bounds(kafka)
     return {name: last[name] - first[name] for name in last}
 
 
 def bounds(kafka: Kafka) -> tuple[dict[str, int], dict[str, int]]:
-    """Of each of our topics that exists, summed over its partitions: the first offset, and the one after the last."""
+    """Returns the first offset of each of our existing topics, and the one after the last, summed over partitions."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
 
     with admin(kafka) as client:
-        found = client.describe_topics([name for name in names() if name in client.list_topics()])
-        parts = [TopicPartition(each["name"], p["partition_index"]) for each in found for p in each["partitions"]]
+        described = client.describe_topics([name for name in names() if name in client.list_topics()])
+        parts = [TopicPartition(each["name"], p["partition_index"]) for each in described for p in each["partitions"]]
         specs = (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         offsets = [client.list_partition_offsets(dict.fromkeys(parts, spec)) for spec in specs]
     sums: tuple[dict[str, int], dict[str, int]] = ({}, {})

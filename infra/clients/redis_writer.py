@@ -1,7 +1,7 @@
-"""Prebuilt RESP commands to Redis, some on the way while the next are built; done when all are answered.
+"""Sends prebuilt RESP commands to Redis: some are on their way while the next are built.
 
-A lost connection is opened again and what was not answered is sent again, so a command may arrive twice: values are
-absolute.
+After a lost connection it connects again, and sends again what was not answered. So a command may arrive twice, and
+values must be absolute.
 """
 
 from collections.abc import Iterable
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from headrace.infra.settings import Redis
 
 _PART = 250  # elements of `commands`: Redis works on one part while we build the next
-_TRIES, _PAUSE_S, _PAUSE_MAX_S = 40, 0.02, 1.0  # half a minute: a Redis that comes back costs no restart of a job
+_TRIES, _PAUSE_S, _PAUSE_MAX_S = 40, 0.02, 1.0  # half a minute: a Redis that restarts costs no restart of a job
 
 
 class RedisWriter:
-    """Opened in the worker: no password is in the job graph."""
+    """A connection for writing. It is opened in the worker, so that no password is in the job graph."""
 
     def __init__(self, redis: "Redis", tries: int = _TRIES) -> None:
         self._client = redis.client()
         self._retry = Retry(ExponentialBackoff(_PAUSE_MAX_S, _PAUSE_S), tries)
         self._connection = self._client.connection_pool.get_connection()
-        self._lost = False  # the connection, and with it the replies to what was sent
+        self._lost = False  # whether the connection was lost, and with it the replies to what was sent
 
     def write(self, commands: Iterable[bytes], replies: int) -> None:
-        """commands: RESP, built as we go, each with so many replies. Returns once Redis has answered them all."""
+        """Sends RESP commands, which are built on the way, and returns once Redis has answered each `replies` times."""
         commands = iter(commands)
         waiting: list[bytes] = []
         while (part := list(islice(commands, _PART))) or waiting:
@@ -39,7 +39,7 @@ class RedisWriter:
             waiting = part
 
     def _send(self, part: list[bytes], waiting: list[bytes], replies: int) -> None:
-        """Send a part, then read the replies to the one before it."""
+        """Sends a part, then reads the replies to the one before it."""
         if self._lost:
             self._connection.send_packed_command([b"".join(waiting)])
             self._lost = False

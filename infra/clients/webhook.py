@@ -1,4 +1,4 @@
-"""What an operator must hear: one JSON message to the webhook of [alerts], with a `text` for chat rooms."""
+"""Alerts for an operator: one JSON message to the webhook of [alerts], with a `text` for chat rooms."""
 
 import json
 import urllib.request
@@ -11,7 +11,7 @@ from headrace.infra.settings import Alerts
 
 
 def send(alerts: Alerts, text: str, **fields: Any) -> bool:
-    """False if no webhook is set; HeadraceError if it does not take the message."""
+    """Sends a message; returns False if no webhook is set. Raises HeadraceError if the webhook does not take it."""
     if not alerts.webhook:
         return False
     body = json.dumps({"text": text, **fields}).encode()
@@ -20,18 +20,19 @@ def send(alerts: Alerts, text: str, **fields: Any) -> bool:
         with urllib.request.urlopen(request, timeout=alerts.timeout_s):
             return True
     except OSError as error:
-        # The address may hold a token: it is not repeated.
+        # The address may hold a token, so the error does not repeat it.
         raise HeadraceError(f"alerts.webhook did not take {text!r}: {error}") from None
 
 
 def send_news(alerts: Alerts, memory: Path, trouble: dict[str, str]) -> bool:
-    """What is wrong now and was not at the last call, and what is well again; each is told once.
+    """Sends what went wrong since the last call and what is well again, each once. Returns whether it sent anything.
 
-    memory: the file that remembers what was told; trouble: by name, what is wrong.
+    memory: the file that remembers what was sent; trouble: by name, what is wrong now. Raises HeadraceError if the
+    webhook does not take the message.
     """
-    told: dict[str, str] = json.loads(memory.read_text()) if memory.exists() else {}
-    lines = [f"{name}: {said}" for name, said in trouble.items() if name not in told]
-    lines += [f"{name}: well again" for name in told if name not in trouble]
+    before: dict[str, str] = json.loads(memory.read_text()) if memory.exists() else {}
+    lines = [f"{name}: {text}" for name, text in trouble.items() if name not in before]
+    lines += [f"{name}: well again" for name in before if name not in trouble]
     sent = bool(lines) and send(alerts, "headrace: " + "; ".join(lines), trouble=trouble)
     memory.parent.mkdir(parents=True, exist_ok=True)
     durable.write(memory, json.dumps(trouble).encode())

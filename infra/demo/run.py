@@ -1,14 +1,15 @@
-"""`headrace demo`: real clicks through the real stack, and what the recommender makes of them.
+"""`headrace demo`: sends real clicks through the real stack, and shows what the recommender makes of them.
 
-Streams Online Retail where its file is found, else simulated shoppers; now and then a broken record, to show where
+It streams Online Retail if its file is there, else simulated shoppers, and now and then a broken record, to show where
 those go. Beside them one shopper, `you`, clicks through the tracker, and each click is timed until Redis shows its
-features and its list. Then simulated shoppers with hidden tastes see lists by a bandit, by popularity and by chance.
+features and its list. Then simulated shoppers with hidden tastes see lists by a bandit, by popularity and at random.
 """
 
 import os
 import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -32,7 +33,10 @@ PLAIN_EVERY_S, SCREEN_EVERY_S = 5.0, 0.5
 
 
 def demo(console: Console, seconds: float | None, data: Path) -> None:
-    """Ends `seconds` after everything runs, or by itself without a terminal, or by Ctrl-C; the stack stays up."""
+    """Runs the demo until `seconds` after everything runs, or Ctrl-C. The stack stays up.
+
+    Without a terminal it ends by itself. Raises HeadraceError if no feature reaches Redis.
+    """
     began_s = time.monotonic()
     lifecycle.up(console)
     settings = load()
@@ -56,7 +60,7 @@ def demo(console: Console, seconds: float | None, data: Path) -> None:
 
 
 class Story:
-    """What is started, and what is said of it."""
+    """Starts the jobs one after the other, and prints a line about each."""
 
     def __init__(self, console: Console, settings: Settings, began_s: float) -> None:
         self.console, self.settings, self.began_s = console, settings, began_s
@@ -71,43 +75,46 @@ class Story:
         self.tell("job", f"{job} runs")
 
     def learn(self, scene: Scene) -> None:
-        """The rest of the stage, one after the other: on few cores all at once is no faster."""
+        """Starts the rest, one after the other: on few cores all at once is no faster."""
         try:
             self.pointer = version.publish(scene.shop, SEED, self.settings)
             self.tell("version", f"{self.pointer.version} serves")
             self.run(LISTS)
             scene.lists_run.set()
             self.run(BANDIT)
-            self.tell(
-                "shoppers", f"come, {SLATES_PER_S:.0f} slates a second, each shown by one of three ways at random"
-            )
+            self.tell("shoppers", f"come, {SLATES_PER_S:.0f} slates a second, each by one of three ways at random")
             scene.open.set()
         except Exception as error:
             scene.failure.append(error)
 
 
 def _show(console: Console, scene: Scene, seconds: float | None) -> None:
-    """The clock runs from when the simulated shoppers come."""
-    if seconds is None and not console.is_terminal:
-        seconds = PLAIN_SECONDS
+    """Shows the scene until it fails, Ctrl-C, or `seconds` after the simulated shoppers came."""
+    if seconds is None:
+        seconds = float("inf") if console.is_terminal else PLAIN_SECONDS
     plain = not console.is_terminal or "DEMO_SECONDS" in os.environ
+    every_s = PLAIN_EVERY_S if plain else SCREEN_EVERY_S
+    screen_ = nullcontext() if plain else Live(console=console, refresh_per_second=4, auto_refresh=False)
+    with screen_ as live, suppress(KeyboardInterrupt):
+        for rate in _rates(scene, seconds, every_s):
+            if live is None:
+                for line in lines(scene, rate):
+                    say(console, line)
+            else:
+                live.update(screen(scene, rate), refresh=True)
+
+
+def _rates(scene: Scene, seconds: float, every_s: float) -> Iterator[float]:
+    """Yields the clicks per second since the last look, until `seconds` after the simulated shoppers came."""
     end_s = float("inf")
-    with Live(console=console, refresh_per_second=4, auto_refresh=False) if not plain else nullcontext() as live:
+    sent, at_s = scene.sent, time.monotonic()
+    while time.monotonic() < end_s and not scene.failure:
+        time.sleep(min(every_s, max(0.0, end_s - time.monotonic())))
+        if scene.open.is_set():
+            end_s = min(end_s, time.monotonic() + seconds)
+        rate = (scene.sent - sent) / (time.monotonic() - at_s)
         sent, at_s = scene.sent, time.monotonic()
-        try:
-            while time.monotonic() < end_s and not scene.failure:
-                time.sleep(min(PLAIN_EVERY_S if plain else SCREEN_EVERY_S, max(0.0, end_s - time.monotonic())))
-                if scene.open.is_set():
-                    end_s = min(end_s, time.monotonic() + (float("inf") if seconds is None else seconds))
-                rate = (scene.sent - sent) / (time.monotonic() - at_s)
-                sent, at_s = scene.sent, time.monotonic()
-                if live is None:
-                    for line in lines(scene, rate):
-                        say(console, line)
-                else:
-                    live.update(screen(scene, rate), refresh=True)
-        except KeyboardInterrupt:
-            pass
+        yield rate
 
 
 def _say_goodbye(console: Console, settings: Settings, pointer: Pointer | None) -> None:

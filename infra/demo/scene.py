@@ -1,6 +1,6 @@
 """What happens in the demo: a background stream, one shopper `you`, and simulated shoppers in front of the read SDK.
 
-Each runs in a thread of its own; what was seen of them so far is in the attributes.
+Each runs in a thread of its own. The attributes hold what was seen of them so far.
 """
 
 import itertools
@@ -27,7 +27,7 @@ YOU = "you"
 CLICKS_PER_S = 200.0
 BROKEN_EVERY = 500  # one record in so many is not JSON
 PROBE_EVERY_S, PROBE_STEP_S = 0.7, 0.002
-PATIENCE_MS = 30_000.0  # for the answer to a click
+PATIENCE_MS = 30_000.0  # longest wait for the answer to a click
 FEATURES, LIST = "click to features", "my click changed my list"
 MINE = 5  # items of the list of `you`
 SLATES_PER_S = 30.0
@@ -36,7 +36,10 @@ SEED, ITEMS, SHOPPERS = 1, 40, 600
 
 
 class Scene:
-    """Set `lists_run` once live lists are computed, `open` once simulated shoppers may come."""
+    """The demo's threads, and what they saw.
+
+    Set `lists_run` once live lists are computed, and `open` to let simulated shoppers come.
+    """
 
     def __init__(self, settings: Settings, data: Path) -> None:
         self.settings, self.shop = settings, Shop(SEED, SHOPPERS, ITEMS)
@@ -82,9 +85,9 @@ class Scene:
         producer.close()
 
     def _probe(self) -> None:
-        """Views the first item of their own list, then does something with it, and waits for what that changes.
+        """Views the first item of the list of `you`, does something with it, and waits for what that changes.
 
-        Two events an item: the history of 50 never holds all items, so there is always a next one.
+        Each item gets two events: the history of 50 never holds all items, so there is always a next one.
         """
         item = self.shop.items[0].item_id
         for action in itertools.cycle(("view", "click", "view", "like", "view", "purchase")):
@@ -101,7 +104,7 @@ class Scene:
                 self.first_feature.set()
 
     def _time(self, sent_ms: int, sent_s: float) -> None:
-        """Until features and list are as of the click. The first of each waits for workers to start and is left out."""
+        """Times features and list until they are as of the click. The first of each, slowed by starts, is left out."""
         asked = {FEATURES: self._features_as_of} | ({LIST: self._list_as_of} if self.lists_run.is_set() else {})
         while asked and not self._over.wait(PROBE_STEP_S):
             took_ms = 1000 * (time.perf_counter() - sent_s)
@@ -121,7 +124,7 @@ class Scene:
         return self.mine.as_of_ms
 
     def _loop(self) -> None:
-        """Shoppers of this run are new to the recommender; what it learned about items in earlier runs it keeps."""
+        """Lets simulated shoppers come. They are new in each run; what earlier runs learned about items is kept."""
         while not self.open.wait(0.1):
             if self._over.is_set():
                 return
@@ -172,7 +175,7 @@ def _clicks(data: Path, shop: Shop) -> tuple[str, Iterator[dict[str, Any]]]:
 
 
 def _fresh(clicks: datasets.Clicks) -> Iterator[dict[str, Any]]:
-    """The clicks at a steady pace, happening now, with ids of this run: a second demo's clicks are no repeats."""
+    """Yields the clicks at a steady pace, as of now, with ids of this run: a second demo's clicks are no repeats."""
     run, began_s = f"{time.time_ns():x}", time.time()
     for n, click in enumerate(clicks):
         due_s = began_s + n / CLICKS_PER_S

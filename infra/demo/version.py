@@ -18,7 +18,7 @@ RATING_MAX = 5.0
 
 
 def publish(shop: Shop, seed: int, settings: Settings) -> store.Pointer:
-    """It serves from now on; one that an earlier demo made of the same shop serves on."""
+    """Publishes a version of the shop, or that of an earlier demo of the same shop, and shows it in Redis."""
     how = Training(FACTORS, ITERATIONS, als.ials(), HALF_LIFE_MS, RATING_MAX, settings.session.history, seed)
     lineage = {"dataset": "simulator", "seed": seed, "items": len(shop.items), "events": PAST}
     parameters = how.parameters()
@@ -29,8 +29,8 @@ def publish(shop: Shop, seed: int, settings: Settings) -> store.Pointer:
 
 
 def _kept(lineage: dict[str, Any], parameters: dict[str, Any]) -> str | None:
-    found = [each for each in store.versions() if (each.lineage, each.parameters) == (lineage, parameters)]
-    return found[-1].version if found else None
+    same = [each for each in store.versions() if (each.lineage, each.parameters) == (lineage, parameters)]
+    return same[-1].version if same else None
 
 
 def _train(shop: Shop, how: Training, **described: Any) -> str:

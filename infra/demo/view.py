@@ -1,4 +1,4 @@
-"""What the demo shows of its scene: a screen in a terminal, lines elsewhere."""
+"""What the demo shows of its scene: a screen in a terminal, else lines."""
 
 from collections.abc import Iterator
 from functools import reduce
@@ -56,7 +56,7 @@ def _pairs(values: dict[str, Any]) -> Table:
 
 
 def _rates(scene: Scene) -> Iterator[tuple[str, str, str]]:
-    """(arm, its rate so far, its rate over time); the newest bar comes when its time is over."""
+    """Yields (arm, its rate so far, its rate over time). The newest bar is shown when its time is over."""
     by_arm = {name: list(rates) for name, rates in scene.rates.items()}
     bars = {name: rates[:-1][-BUCKETS:] for name, rates in by_arm.items()}
     top = max((rate.mean for rates in bars.values() for rate in rates), default=0.0)
@@ -71,6 +71,6 @@ def _percent(rate: Rate) -> str:
 
 
 def sparkline(rates: list[Rate], top: float) -> str:
-    """One bar each; full height is `top`, and a space stands for no slates."""
+    """Returns a bar for each rate: `top` has full height, and a space means no slates."""
     heights = (int(rate.mean / top * (len(HEIGHTS) - 1) + 0.5) if top else 0 for rate in rates)
     return "".join(HEIGHTS[height] if rate.slates else " " for rate, height in zip(rates, heights, strict=True))

@@ -1,4 +1,4 @@
-"""`headrace run`: a step of the night in the batch environment, with Spark as [spark] says."""
+"""`headrace run`: runs a step of the night in the batch environment, with Spark as [spark] sets it."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Spark
 
 LOG4J = Path(__file__).with_name("spark-log4j2.properties")
-INCUBATOR = b"WARNING: Using incubator modules: jdk.incubator.vector\n"  # Java's own, of a module that Spark asks for
+INCUBATOR = b"WARNING: Using incubator modules: jdk.incubator.vector\n"  # Java warns of a module that Spark uses
 
 
 class Step(NamedTuple):
@@ -52,10 +52,10 @@ def command(job: str, arguments: list[str]) -> list[str]:
 
 
 def step(job: str) -> Step:
-    found = next((each for each in STEPS if each.name == job), None)
-    if found is None:
+    match = next((each for each in STEPS if each.name == job), None)
+    if match is None:
         raise HeadraceError(f"unknown job {job!r}; known: {', '.join(NAMES)}")
-    return found
+    return match
 
 
 def script(job: str) -> Path:
@@ -63,7 +63,7 @@ def script(job: str) -> Path:
 
 
 def environment(spark: Spark) -> dict[str, str]:
-    """A job that asks for a Spark session starts one with these; a job that does not starts no JVM."""
+    """Returns the environment of a job. A job that asks for a Spark session gets these options; others start no JVM."""
     jars = ",".join(str(jar) for jar in sorted(paths.spark_jars().glob("*.jar")))
     level = "warn" if os.environ.get("HEADRACE_DEBUG") else "off"
     java = f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -Dheadrace.log={level}"
@@ -79,7 +79,7 @@ def environment(spark: Spark) -> dict[str, str]:
 
 
 def run(spark: Spark, job: str, arguments: list[str]) -> int:
-    """The exit status of the job; what it prints goes where ours goes."""
+    """Runs a job, with our output as its own, and returns its exit status. Raises HeadraceError if it is unknown."""
     process = subprocess.Popen(command(job, arguments), env=environment(spark), stderr=subprocess.PIPE)
     with process, contextlib.suppress(KeyboardInterrupt):
         assert isinstance(process.stderr, io.BufferedReader)

@@ -1,6 +1,6 @@
-"""`make package`: what `flink run` needs on a machine without this checkout, in dist/.
+"""`make package`: writes to dist/ what `flink run` needs on a machine without this checkout.
 
-headrace-env.tar.gz     Python environment of the workers and of the client, our packages in it
+headrace-env.tar.gz     Python environment of the workers and of the client, with our package in it
 headrace-flink.jar      Kafka connector and udfs/jvm
 NAME.py                 the jobs of `headrace submit`, a file each
 settings.toml           every setting with its default: edit, and name it in HEADRACE_SETTINGS
@@ -26,7 +26,7 @@ def package(console: Console, out: Path) -> None:
     build = paths.cache() / "build" / "package"
     shutil.rmtree(build, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    if paths.is_checkout():  # setuptools would pack what it left there last time
+    if paths.is_checkout():  # setuptools would pack what it left in build/ last time
         shutil.rmtree(paths.PACKAGE / "build", ignore_errors=True)
     with console.status("installing the workers' environment"):
         _environment(build / "env", build)

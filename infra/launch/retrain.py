@@ -1,6 +1,6 @@
-"""`headrace retrain`: the night's DAG in the airflow environment, without a scheduler, step by step.
+"""`headrace retrain`: runs the night's DAG in the airflow environment, without a scheduler.
 
-dags/night_at_once.py reports on a pipe of its own; everything that Airflow itself prints goes to a log.
+dags/night_at_once.py reports each step on a pipe of its own. Everything that Airflow prints goes to a log.
 """
 
 import contextlib
@@ -50,8 +50,8 @@ def run(settings: Settings, day: date, models: list[str], dry_run: bool, show: S
         show.ends()
     if night.status and not night.steps:
         lines = log.read_text(errors="replace").split("\n")
-        said = next((line.strip() for line in reversed(lines) if line.strip()), "Airflow printed nothing")
-        raise HeadraceError(f"the night of {day} did not begin: {said} (all of it: {log})")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "Airflow printed nothing")
+        raise HeadraceError(f"the night of {day} did not begin: {last} (all of it: {log})")
     return night
 
 

@@ -1,4 +1,4 @@
-"""`headrace submit`: a file of jobs/streaming to the cluster at flink.rest, by Flink's own client."""
+"""`headrace submit`: submits a file of jobs/streaming to the cluster at flink.rest, by Flink's own client."""
 
 import os
 import re
@@ -15,6 +15,8 @@ from headrace.infra.stack import jars, programs, rendering
 JOBS = ("session_features", "collaborative", "covisitation", "bandit", "federated")  # files of jobs/streaming
 RUNNING_WAIT_S = 60
 JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
+ERROR = re.compile(r"(Caused by: )?([\w.$]+\.)?\w*(Error|Exception|Exit)\b")
+WRAPPER = re.compile(r"ProgramAbortException|ProgramInvocation")  # errors of the client around the real one
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def script(job: str) -> Path:
 
 
 def submit(settings: Settings, submission: Submission) -> str:
-    """The id of the job, once all its tasks run."""
+    """Submits a job and returns its id once all its tasks run. Raises HeadraceError as `check` does, or if it fails."""
     check(settings, submission)
     file = script(submission.job)
     command = _command(settings, submission, file)
@@ -45,7 +47,7 @@ def submit(settings: Settings, submission: Submission) -> str:
 
 
 def check(settings: Settings, submission: Submission) -> None:
-    """HeadraceError for a job that is unknown or runs already, and where Flink is away."""
+    """Raises HeadraceError if the job is unknown or runs already, or if Flink is away."""
     script(submission.job)
     if running := flink.alive(settings.flink, submission.job):
         raise HeadraceError(
@@ -54,7 +56,7 @@ def check(settings: Settings, submission: Submission) -> None:
 
 
 def _savepoint(path: str) -> str:
-    """A URI as it is, a local folder whole."""
+    """Returns a URI as it is, and a local folder as an absolute path."""
     if re.match(r"[a-z0-9]+:", path):
         return path
     if not Path(path).exists():
@@ -79,18 +81,23 @@ def _run_client(command: list[str], job: str) -> str:
         "HOSTNAME": "local",
     }
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    found = JOB_ID.search(done.stdout)
-    if done.returncode or not found:
+    job_id = JOB_ID.search(done.stdout)
+    if done.returncode or not job_id:
         full = paths.logs() / f"submit-{job}.log"
         full.write_text(done.stdout)
         raise HeadraceError(f"job {job} was not submitted: {_cause(done.stdout)} (all of it: {full})")
-    return found[1]
+    return job_id[1]
 
 
 def _cause(output: str) -> str:
-    """The line that says most: the last Python or Java error in what the client printed."""
+    """Returns the line that says most: the last Python or Java error in what the client printed."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(Caused by: )?([\w.$]+\.)?\w*(Error|Exception|Exit)\b", line)]
-    innermost = [line for line in errors if "ProgramAbortException" not in line and "ProgramInvocation" not in line]
-    refused = [line for line in lines if "Cannot map checkpoint/savepoint state" in line]
-    return (refused or innermost or errors or lines or ["the client printed nothing"])[-1].removeprefix("Caused by: ")
+    errors = [line for line in lines if ERROR.match(line)]
+    by_rank = (
+        [line for line in lines if "Cannot map checkpoint/savepoint state" in line],
+        [line for line in errors if not WRAPPER.search(line)],
+        errors,
+        lines,
+    )
+    best = next((ranked for ranked in by_rank if ranked), ["the client printed nothing"])
+    return best[-1].removeprefix("Caused by: ")

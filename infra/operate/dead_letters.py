@@ -1,6 +1,6 @@
-"""Dead letters: what is in the topic, how many for which reason, and sending them once more after a fix.
+"""Dead letters: what the topic holds, how many for each reason, and sending them again after a fix.
 
-A resend is recorded as committed offsets of the group `headrace-deadletters-resend.<reason>`, so no letter goes twice,
+A resend is recorded as committed offsets of the group `headrace-deadletters-resend.<reason>`. So no letter goes twice,
 and letters of other reasons stay for later.
 """
 
@@ -35,7 +35,7 @@ class DeadLetter:
 
     @property
     def source(self) -> str:
-        """Where the record had been refused: topic/partition/offset."""
+        """Returns the place of the refused record: topic/partition/offset."""
         return "/".join(self.headers.get(name, "?") for name in ("topic", "partition", "offset"))
 
 
@@ -46,13 +46,13 @@ class Mended(NamedTuple):
 
 
 def read(kafka: Kafka, reason: str | None = None) -> Iterator[DeadLetter]:
-    """Every committed dead letter, in the order of each partition."""
+    """Yields every committed dead letter of a reason, or of all, in the order of each partition."""
     letters = map(_letter, kafka_topics.records(kafka, DEAD_LETTERS))
     return (letter for letter in letters if reason in (None, letter.reason))
 
 
 def counts(kafka: Kafka) -> dict[str, int]:
-    """By reason, most first."""
+    """Returns the number of letters by reason, most first."""
     totals: dict[str, int] = defaultdict(int)
     for letter in read(kafka):
         totals[letter.reason] += 1
@@ -60,9 +60,10 @@ def counts(kafka: Kafka) -> dict[str, int]:
 
 
 def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int]:
-    """Send to their topics the letters not sent before; (sent, dropped by the edit).
+    """Sends the letters that were not sent before to their topics. Returns (sent, dropped by the edit).
 
-    edit: a shell command that gets a raw value on its standard input and prints the mended one, or nothing to drop it.
+    edit: a shell command that reads a raw value and prints the mended one. Empty output drops the letter. Raises
+    HeadraceError if Kafka is away, if the command fails, or if a letter does not say its topic.
     """
     from kafka import KafkaProducer
 
@@ -70,7 +71,7 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
         producer = KafkaProducer(
             **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
         )
-        producer.init_transactions()  # waits for the end of the last resend's transaction, without which `done` is old
+        producer.init_transactions()  # waits for the last resend's transaction to end, else `done` would be too old
         done = _done(client)
     mended: list[Mended] = []
     try:
@@ -79,20 +80,20 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
             if len(mended) % BATCH == 0:
                 _send(producer, mended[-BATCH:])
     finally:
-        _send(producer, mended[len(mended) // BATCH * BATCH :])  # what was mended before an edit failed
+        _send(producer, mended[len(mended) // BATCH * BATCH :])  # also those mended before an edit failed
         producer.close()
     return _counted(mended)
 
 
 def preview(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int]:
-    """What `resend` would do now; it sends nothing."""
+    """Returns what `resend` would return now, and sends nothing."""
     with admin(kafka) as client:
         done = _done(client)
     return _counted(list(_mended(kafka, reason, edit, done)))
 
 
 def _mended(kafka: Kafka, reason: str | None, edit: str | None, done: dict[tuple[str, int], int]) -> Iterator[Mended]:
-    """Every letter that was not sent before."""
+    """Yields every letter that was not sent before, mended by the edit."""
     fix = _filter(edit) if edit else lambda letter: letter.value
     for letter in read(kafka, reason):
         if letter.offset >= done[letter.reason, letter.partition]:
@@ -105,7 +106,7 @@ def _counted(mended: list[Mended]) -> tuple[int, int]:
 
 
 def _send(producer: Any, batch: list[Mended]) -> None:
-    """The letters and the record that they were sent, in one transaction."""
+    """Sends the letters, and the record that they were sent, in one transaction."""
     if not batch:
         return
     producer.begin_transaction()
@@ -132,7 +133,7 @@ def _topic(letter: DeadLetter) -> str:
     topic = letter.headers.get("topic")
     if not topic:
         raise HeadraceError(
-            f"the dead letter at {letter.partition}/{letter.offset} has no header topic: it cannot go back"
+            f"the dead letter at {letter.partition}/{letter.offset} has no header `topic`, so it cannot go back"
         )
     return topic
 
@@ -141,9 +142,9 @@ def _filter(command: str) -> Callable[[DeadLetter], bytes]:
     def fix(letter: DeadLetter) -> bytes:
         done = subprocess.run(command, shell=True, input=letter.value or b"", capture_output=True)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise HeadraceError(
-                f"--edit failed with {done.returncode} on the letter from {letter.source}: {''.join(said)}"
+                f"--edit failed with {done.returncode} on the letter from {letter.source}: {''.join(last)}"
             )
         return done.stdout.removesuffix(b"\n")
 
@@ -151,11 +152,11 @@ def _filter(command: str) -> Callable[[DeadLetter], bytes]:
 
 
 def _done(client: Any) -> dict[tuple[str, int], int]:
-    """By (reason, partition): the offset below which every letter was sent."""
+    """Returns by (reason, partition) the offset below which every letter was sent."""
     groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(GROUP)]
-    found = client.list_group_offsets(groups) if groups else {}
+    committed_by_group = client.list_group_offsets(groups) if groups else {}
     done: dict[tuple[str, int], int] = defaultdict(int)
-    for group, offsets in found.items():
+    for group, offsets in committed_by_group.items():
         for part, committed in offsets.items():
             done[group.removeprefix(GROUP), part.partition] = committed.offset
     return done

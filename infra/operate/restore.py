@@ -1,8 +1,8 @@
-"""`headrace restore`: Redis again as the log says, after any loss of it.
+"""`headrace restore`: writes Redis again from the log, after any loss of it.
 
-The running job is stopped with a savepoint, so that no older value can overtake a newer one; a bounded run of the same
-job writes every key from the topic; the job goes on from its savepoint. The bandit's keys come from the compacted topic
-`statistics` instead, which outlives the impressions.
+The running job is stopped with a savepoint, so that no older value can overtake a newer one. A bounded run of the same
+job writes every key from the topic. Then the job goes on from its savepoint. The bandit's keys come from the compacted
+topic `statistics` instead, which outlives the impressions.
 """
 
 import time
@@ -26,7 +26,10 @@ BANDIT = "bandit"  # the job
 
 
 def restore(settings: Settings, job: str) -> float:
-    """Seconds it took. The job runs afterwards if it ran before, also when the restoring run fails."""
+    """Restores a job's keys and returns the seconds it took. The job goes on if it ran before, also after a failure.
+
+    Raises HeadraceError if the restoring run fails or takes longer than TIMEOUT_S.
+    """
     began_s = time.monotonic()
     with _stopped(settings, job):
         if job == BANDIT:
@@ -38,14 +41,14 @@ def restore(settings: Settings, job: str) -> float:
 
 
 def running(settings: Settings) -> list[str]:
-    """The jobs that run now."""
+    """Returns the jobs that run now. Raises HeadraceError if there are none."""
     if names := [job for job in JOBS if flink.alive(settings.flink, job)]:
         return names
     raise HeadraceError(f"no job runs: name the one to restore, of {', '.join(JOBS)}")
 
 
 def restore_serving(settings: Settings) -> bool:
-    """What Redis holds of the version that serves and the one before it; False if no version is published."""
+    """Restores the keys of the serving version and the one before it. Returns False if no version is published."""
     pointer = store.current()
     if pointer is None:
         return False

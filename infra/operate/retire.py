@@ -1,6 +1,6 @@
-"""`headrace retire`: the bandit's arms whose item has left the catalogue go from Redis and from the topic `statistics`.
+"""`headrace retire`: removes arms whose item has left the catalogue from Redis and from the topic `statistics`.
 
-The job's own sums stay, so an item that comes back begins where it was: its next impression writes the arm again.
+The job's own sums stay. So an item that comes back begins where it was: its next impression writes the arm again.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,17 @@ from headrace.schemas.topics import STATISTICS
 class Arm(NamedTuple):
     policy: str
     item: str
-    key: bytes  # of its record
+    key: bytes  # of its record in `statistics`
 
 
 def resting(settings: Settings, now_ms: int) -> list[Arm]:
-    """Who goes: not in the version that serves, and without an impression or feedback for bandit.retire_ms."""
+    """Returns the arms that are not in the serving version, and had no impression or feedback for bandit.retire_ms.
+
+    Raises HeadraceError if no version is published.
+    """
     pointer = store.current()
     if not pointer:
-        raise HeadraceError("no version is published, so nothing says which items are in the catalogue")
+        raise HeadraceError("a version must be published to say which items are in the catalogue, got none")
     catalogue = set(store.load(pointer.version).contents.items)
     return [arm for arm in _old(settings, now_ms) if arm.item not in catalogue]
 
@@ -42,7 +45,7 @@ def _old(settings: Settings, now_ms: int) -> Iterator[Arm]:
 
 
 def delete(settings: Settings, gone: list[Arm]) -> None:
-    """Redis first: what a crash leaves in the topic is found again."""
+    """Deletes the arms. Redis comes first: arms that a crash leaves in the topic are found again."""
     from kafka import KafkaProducer
 
     client = settings.redis.client()

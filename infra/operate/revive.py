@@ -1,9 +1,9 @@
-"""A job that failed or is gone runs again, from its last checkpoint or savepoint; and savepoints are taken and kept.
+"""Runs a job that failed or is gone again, from its last checkpoint or savepoint; takes and keeps savepoints.
 
-    {home}/watch/{job}.json     what the job was when it was last seen to run, and its savepoints
+    {home}/watch/{job}.json     how the job ran when it was last seen, and its savepoints
 
-A job that was ended by hand stays so. Going back further than the last checkpoint would write committed records twice,
-so a job of which no last place is known is left to the operator.
+A job that was ended by hand stays ended. Going back further than the last checkpoint would write committed records
+twice, so a job without a known last place is left to the operator.
 """
 
 import time
@@ -20,12 +20,12 @@ from headrace.infra.operate import watch
 from headrace.infra.settings import Settings
 
 SAVEPOINT_WAIT_S = 300
-SECOND_LOOK_S = 10.0  # a JobManager that comes back may need so long to take its jobs up again
+SECOND_LOOK_S = 10.0  # a JobManager that restarts may need so long to run its jobs again
 BY_HAND = ("CANCELED", "FINISHED")
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """How a job ran."""
+    """How a job ran when it was last seen."""
 
     id: str
     parallelism: int
@@ -36,7 +36,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def care(settings: Settings, revive_gone: bool, take_savepoints: bool) -> list[watch.WatchFinding]:
-    """What was done, and whether it went well."""
+    """Revives, takes savepoints and notes the jobs, as asked. Returns what was done, and whether it went well."""
     try:
         done = revive(settings) if revive_gone else []
         done += savepoints(settings) if take_savepoints else []
@@ -47,14 +47,14 @@ def care(settings: Settings, revive_gone: bool, take_savepoints: bool) -> list[w
 
 
 def note(settings: Settings) -> None:
-    """Of every job that runs: what it takes to bring it back, if Flink should forget it."""
+    """Notes of every running job what it takes to run it again, if Flink should forget it."""
     for name in settings.watch.jobs:
         if job := flink.alive(settings.flink, name):
             _write(name, _seen(settings, job, _read(name)))
 
 
 def revive(settings: Settings) -> list[watch.WatchFinding]:
-    """One finding for each job that does not run and was not ended by hand."""
+    """Runs each job again that does not run and was not ended by hand. Returns a finding for each."""
     gone = [name for name in settings.watch.jobs if not flink.alive(settings.flink, name)]
     if gone:
         time.sleep(SECOND_LOOK_S)
@@ -80,7 +80,7 @@ def _revived(settings: Settings, name: str) -> watch.WatchFinding | None:
 
 
 def savepoints(settings: Settings) -> list[watch.WatchFinding]:
-    """One of each job that runs; of each the newest watch.savepoints_kept stay."""
+    """Takes a savepoint of each running job. The newest watch.savepoints_kept of each stay."""
     running = [job for name in settings.watch.jobs if (job := flink.alive(settings.flink, name))]
     return [_savepoint(settings, job) for job in running]
 
@@ -108,7 +108,7 @@ def _seen(settings: Settings, job: flink.Job, before: Seen | None) -> Seen:
     checkpoints = flink.get(settings.flink, f"/jobs/{job.id}/checkpoints")
     backend = flink.get(settings.flink, f"/jobs/{job.id}/checkpoints/config")["state_backend"]
     place, place_ms = _last_place(checkpoints["latest"])
-    if not place and before:  # none yet since it was brought back
+    if not place and before:  # no checkpoint yet since it was revived
         place, place_ms = before.place, before.place_ms
     return Seen(
         job.id,
@@ -121,16 +121,16 @@ def _seen(settings: Settings, job: flink.Job, before: Seen | None) -> Seen:
 
 
 def _last_place(latest: dict[str, Any]) -> tuple[str, int]:
-    """The newest of the last checkpoint, the last savepoint and where the job itself came from."""
+    """Returns the newest of the last checkpoint, the last savepoint and the job's own beginning, and its time."""
     taken = [latest[kind] for kind in ("completed", "savepoint") if latest.get(kind)]
-    found = [(each["external_path"], each["trigger_timestamp"]) for each in taken]
+    places = [(each["external_path"], each["trigger_timestamp"]) for each in taken]
     if restored := latest.get("restored"):
-        found.append((restored["external_path"], 0))
-    return max(found, key=lambda each: each[1], default=("", 0))
+        places.append((restored["external_path"], 0))
+    return max(places, key=lambda each: each[1], default=("", 0))
 
 
 def _newest_folder(seen: Seen) -> str:
-    """The last checkpoint on this machine's disk, if it is newer than the one Flink last told of."""
+    """Returns the last checkpoint on this machine's disk if it is newer than the noted one, else the noted one."""
     folder = paths.home() / "flink" / "checkpoints" / seen.id
     whole = [path.parent for path in folder.glob("chk-*/_metadata")]
     newest = max(whole, key=lambda path: int(path.name.removeprefix("chk-")), default=None)

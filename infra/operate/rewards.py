@@ -1,4 +1,4 @@
-"""What policies have earned, and what others would have: the topic `rewards`, the last value of each impression."""
+"""What policies have earned, and what others would have earned: the topic `rewards`, last value of each impression."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ Record = dict[str, Any]  # schemas/reward.avsc
 
 
 class Earned(NamedTuple):
-    """The mean reward of an impression, with its 95 % interval over slates."""
+    """A policy's mean reward of an impression, with its 95 % interval over slates."""
 
     policy: str
     slates: int
@@ -28,17 +28,21 @@ class Earned(NamedTuple):
 
 
 def last(kafka: Kafka) -> list[Record]:
+    """Returns the last record of each impression in the topic `rewards`."""
     newest = {record.key: record.value for record in kafka_topics.records(kafka, REWARDS)}
     return [msgspec.json.decode(value) for value in newest.values()]
 
 
 def of_day(records: Iterable[Record], day: date) -> list[Record]:
-    """Those whose impression was on this day, UTC."""
+    """Returns the records whose impression was on this day, UTC."""
     return [each for each in records if datetime.fromtimestamp(each["ts_ms"] / 1000, UTC).date() == day]
 
 
 def log(records: Sequence[Record], target: Callable[[Record], float]) -> ope.DecisionLog:
-    """For the estimators of udfs/bandit/ope; target: how probably the policy in question would show this item."""
+    """Returns the records for the estimators of udfs/bandit/ope.
+
+    target: the probability with which the policy in question would show a record's item.
+    """
     columns = (
         [each[name] for each in records] if name else [target(each) for each in records]
         for name in ("reward", "propensity", None)
@@ -47,12 +51,12 @@ def log(records: Sequence[Record], target: Callable[[Record], float]) -> ope.Dec
 
 
 def earned(records: Iterable[Record], rng: np.random.Generator) -> list[Earned]:
-    """Most impressions first."""
+    """Returns what each policy earned, most impressions first."""
     by_policy: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_policy[record["policy"]].append(record)
-    found = [_earned(policy, theirs, rng) for policy, theirs in by_policy.items()]
-    return sorted(found, key=lambda each: (-each.impressions, each.policy))
+    every = [_earned(policy, theirs, rng) for policy, theirs in by_policy.items()]
+    return sorted(every, key=lambda each: (-each.impressions, each.policy))
 
 
 def _earned(policy: str, records: list[Record], rng: np.random.Generator) -> Earned:

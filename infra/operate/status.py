@@ -55,8 +55,8 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 
 def _programs(settings: Settings) -> list[dict[str, Any]]:
-    found = supervision.processes()
-    if not found:
+    processes = supervision.processes()
+    if not processes:
         return []
     checks = health.checks(settings)
     ports = {each.name: each.port for each in programs.all_programs(settings.stack)}
@@ -72,7 +72,7 @@ def _programs(settings: Settings) -> list[dict[str, Any]]:
             "uptime_s": int(time.time() - each["start"]) if each["pid"] else None,
             "log": str(paths.logs() / programs.LOG_NAMES[each["name"]]),
         }
-        for each in found
+        for each in processes
     ]
 
 
@@ -83,7 +83,7 @@ def _healthy(check: health.Check) -> bool:
 
 
 def _jobs(settings: Settings) -> list[dict[str, Any]] | None:
-    """None when Flink does not answer."""
+    """Returns Flink's jobs; None when Flink does not answer."""
     with contextlib.suppress(HeadraceError):
         return [_job(settings, job) for job in flink.jobs(settings.flink)]
     return None
@@ -100,7 +100,7 @@ def _job(settings: Settings, job: flink.Job) -> dict[str, Any]:
 
 
 def _topics(settings: Settings) -> dict[str, int] | None:
-    """None when Kafka does not answer."""
+    """Returns the size of each topic; None when Kafka does not answer."""
     with contextlib.suppress(HeadraceError):
         return kafka_topics.sizes(settings.kafka)
     return None

@@ -1,8 +1,8 @@
-"""Is the stream well? One look at each job that should run, at what they refuse, and at what Redis shows.
+"""Is the stream well? One look at each job that should run, at the dead letters, and at Redis.
 
-A look keeps nothing but what revives a job (infra/operate/revive.py): counts are of the last watch.window_s, by the
-times that Flink and Kafka hold. Lag is counted from the offsets of a job's last checkpoint, so it is never below what
-came since.
+A look keeps no counts of its own: it counts the last watch.window_s by the times that Flink and Kafka hold. It keeps
+only what revives a job (infra/operate/revive.py). Lag is counted from the offsets of a job's last checkpoint, so it is
+never below what came since.
 """
 
 import time
@@ -16,35 +16,35 @@ from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS
 
 RUNS = "runs"
-SAMPLE = 20  # newest clicks of a partition that are looked up in Redis
+SAMPLE = 20  # newest clicks of a partition that `_fresh` looks up in Redis
 POLL_MS = 2_000
 AGAIN_S = 3
 
 
 class WatchFinding(NamedTuple):
-    about: str  # a job, or a part
+    about: str  # a job, or a part such as redis
     check: str
     ok: bool
     said: str
 
 
 def findings(settings: Settings) -> list[WatchFinding]:
-    found = [finding for name in settings.watch.jobs for finding in _job(settings, name)]
-    found.append(_asked("dead letters", "share", lambda: _dead_letters(settings)))
+    every = [finding for name in settings.watch.jobs for finding in _job(settings, name)]
+    every.append(_asked("dead letters", "share", lambda: _dead_letters(settings)))
     if "session_features" in settings.watch.jobs:
-        found.append(_asked("redis", "fresh", lambda: _fresh(settings)))
-    return found
+        every.append(_asked("redis", "fresh", lambda: _fresh(settings)))
+    return every
 
 
 def _asked(about: str, check: str, look: Callable[[], tuple[bool, str]]) -> WatchFinding:
-    """A part that does not answer is trouble, too; but not in the seconds of its start, so it is asked once more."""
+    """Returns the finding of a look. A part that does not answer is asked once more, since it may be starting."""
     for pause_s in (AGAIN_S, 0):
         try:
             return WatchFinding(about, check, *look())
         except Exception as error:
-            said = describe(error)
+            trouble = describe(error)
             time.sleep(pause_s)
-    return WatchFinding(about, check, False, said)
+    return WatchFinding(about, check, False, trouble)
 
 
 def _job(settings: Settings, name: str) -> list[WatchFinding]:
@@ -71,7 +71,7 @@ def _gone(settings: Settings, name: str) -> str:
 
 
 def last_of(settings: Settings, name: str) -> flink.Job | None:
-    """The newest job of the name, whatever became of it."""
+    """Returns the newest job of the name, in any state."""
     return next((job for job in flink.jobs(settings.flink) if job.name == name), None)
 
 
@@ -99,7 +99,7 @@ def _restarts(settings: Settings, job: flink.Job) -> tuple[bool, str]:
 
 
 def _lag(settings: Settings, group: str) -> tuple[bool, str]:
-    """Records after the offsets that the job's last checkpoint committed."""
+    """Returns whether few enough records come after the offsets that the job's last checkpoint committed."""
     with kafka_topics.admin(settings.kafka) as client:
         committed = client.list_group_offsets([group]).get(group, {})
     if not committed:
@@ -122,12 +122,12 @@ def _dead_letters(settings: Settings) -> tuple[bool, str]:
         consumer.close()
     read = came[CLICKS] + came[IMPRESSIONS]
     share = came[DEAD_LETTERS] / max(read, came[DEAD_LETTERS], 1)
-    said = f"{came[DEAD_LETTERS]:,} of {read:,} records in {settings.watch.window_s} s"
-    return share <= settings.watch.dead_share_max, said
+    count = f"{came[DEAD_LETTERS]:,} of {read:,} records in {settings.watch.window_s} s"
+    return share <= settings.watch.dead_share_max, count
 
 
 def _fresh(settings: Settings) -> tuple[bool, str]:
-    """Of the newest clicks that are older than fresh_max_s, whether any stands in its shopper's session."""
+    """Returns whether at least one of the newest clicks older than fresh_max_s has reached its shopper's session."""
     until_ms = int((time.time() - settings.watch.fresh_max_s) * 1000)
     clicks = [
         each for each in _newest(settings.kafka, until_ms) if each.timestamp > until_ms - redis_keys.SESSION_TTL_MS
@@ -143,17 +143,17 @@ def _fresh(settings: Settings) -> tuple[bool, str]:
 
 
 def _newest(kafka: Kafka, until_ms: int) -> list[Any]:
-    """The last clicks of each partition before a time."""
+    """Returns the last clicks of each partition before a time."""
     consumer = _consumer(kafka)
     try:
         parts, first, last = _span(consumer, CLICKS, until_ms)
         consumer.assign(parts)
         for part in parts:
             consumer.seek(part, max(first[part], last[part] - SAMPLE))
-        found: list[Any] = []
+        clicks: list[Any] = []
         while any(consumer.position(part) < last[part] for part in parts):
-            found += [each for fetched in consumer.poll(POLL_MS).values() for each in fetched]
-        return [each for each in found if each.timestamp < until_ms]
+            clicks += [each for fetched in consumer.poll(POLL_MS).values() for each in fetched]
+        return [each for each in clicks if each.timestamp < until_ms]
     finally:
         consumer.close()
 
@@ -165,7 +165,7 @@ def _since(consumer: Any, topic: str, since_ms: int) -> int:
 
 
 def _span(consumer: Any, topic: str, until_ms: int) -> tuple[list[Any], dict[Any, int], dict[Any, int]]:
-    """A topic's partitions, their first offsets, and the first offset of each at or after a time."""
+    """Returns a topic's partitions, their first offsets, and the first offset of each at or after a time."""
     from kafka import TopicPartition
 
     parts = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic) or ())]

@@ -1,6 +1,6 @@
 """`headrace airflow up`: scheduler, DAG processor and API server of the Airflow in {home}/airflow.
 
-Under a supervisord of their own, so that they stand with or without the local stack, and `headrace down` leaves them.
+They run under a supervisord of their own, so that they need no local stack, and `headrace down` leaves them running.
 """
 
 import json
@@ -59,7 +59,7 @@ def _programs() -> list[Program]:
 
 
 def _added() -> dict[str, str]:
-    """What supervisord's own environment lacks."""
+    """Returns the variables that supervisord's own environment lacks."""
     wanted = airflow_home.environment()
     return {name: wanted[name] for name in ("AIRFLOW_HOME", "HEADRACE_HOME")}
 
@@ -68,12 +68,13 @@ def _wait_healthy(timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while sick := _sick():
         if time.monotonic() > deadline:
-            raise HeadraceError(f"Airflow's {', '.join(sick)} not healthy after {timeout_s:.0f} s: see {paths.logs()}")
+            parts = ", ".join(sick)
+            raise HeadraceError(f"Airflow's {parts} did not become healthy in {timeout_s:.0f} s: see {paths.logs()}")
         time.sleep(POLL_S)
 
 
 def _sick() -> list[str]:
-    """The parts that do not answer, by the API server's own word."""
+    """Returns the parts that are not healthy, as the API server reports."""
     try:
         health = _get("/api/v2/monitor/health")
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
-"""One Airflow of this machine with our DAGs: its configuration and database in {home}/airflow, and running in it.
+"""One Airflow of this machine with our DAGs: its configuration and database in {home}/airflow, and commands in it.
 
-SQLite and LocalExecutor: for one machine. Where Airflow runs already, point it at dags/ (docs/airflow.md).
+It has SQLite and the LocalExecutor, which are for one machine. If you have an Airflow already, point it at dags/
+(docs/airflow.md).
 """
 
 import base64
@@ -20,18 +21,21 @@ USER = "admin"
 
 
 def prepare(settings: Settings, port: int | None = None) -> None:
-    """Its configuration and database. Without a port the one that is configured stays."""
+    """Writes Airflow's configuration and makes its database. Without a port, the configured one stays.
+
+    Raises HeadraceError if the database cannot be made.
+    """
     home = paths.airflow_home()
     home.mkdir(parents=True, exist_ok=True)
     with durable.locked(home):
-        held = configured()
+        before = configured()
         values = {
             "dags": paths.PACKAGE / "dags",
             "home": home,
             "parallelism": settings.airflow.parallelism,
-            "port": port or held.get("api", "port", fallback=settings.airflow.port),
-            "fernet_key": held.get("core", "fernet_key", fallback=_key()),
-            "secret": held.get("api", "secret_key", fallback=_key()),
+            "port": port or before.get("api", "port", fallback=settings.airflow.port),
+            "fernet_key": before.get("core", "fernet_key", fallback=_key()),
+            "secret": before.get("api", "secret_key", fallback=_key()),
         }
         rendering.write_private(home / "airflow.cfg", rendering.fill("airflow.cfg", values))
         if not (home / "passwords.json").exists():
@@ -46,7 +50,7 @@ def configured() -> configparser.ConfigParser:
 
 
 def login() -> str:
-    """The password of USER."""
+    """Returns the password of USER."""
     return str(json.loads((paths.airflow_home() / "passwords.json").read_text())[USER])
 
 
@@ -56,7 +60,7 @@ def run(module: str, arguments: list[str]) -> int:
 
 
 def environment() -> dict[str, str]:
-    """No AIRFLOW__ variable of another Airflow reaches this one."""
+    """Returns the environment of this Airflow, without AIRFLOW__ variables of another one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
     ours = {"AIRFLOW_HOME": paths.airflow_home(), "HEADRACE_HOME": paths.home()}
     return kept | {name: str(value) for name, value in ours.items()}
@@ -71,7 +75,7 @@ def _key() -> str:
 
 
 def _migrate() -> None:
-    """Once for each version of Airflow: it takes half a minute, and asking takes some seconds."""
+    """Makes the database, once for each version of Airflow: it takes half a minute, and asking takes some seconds."""
     version = next(python().parents[1].glob("lib/*/site-packages/apache_airflow_core-*.dist-info")).name
     mark = paths.airflow_home() / "migrated"
     if mark.exists() and mark.read_text() == version:

@@ -1,4 +1,4 @@
-"""Whether each program of the stack answers as a client would need it to."""
+"""Whether each program of the stack answers as a client needs it."""
 
 import socket
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Check = Callable[[], bool]
 
 
 def checks(settings: Settings) -> dict[str, Check]:
-    """By program; each says at once whether it is healthy."""
+    """Returns a check of each program, which says at once whether the program is healthy."""
     return {
         "zookeeper": lambda: _zookeeper(settings.stack.zookeeper_port),
         "redis": lambda: _redis(settings),

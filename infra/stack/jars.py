@@ -1,4 +1,4 @@
-"""The jars that Maven makes, kept in the cache: Kafka's broker, Spark's Kafka source, the one jar of our Flink jobs.
+"""The jars that Maven makes, kept in the cache: Kafka's broker, Spark's Kafka source, and the jar of our Flink jobs.
 
 Run: python -m headrace.infra.stack.jars kafka|spark|flink
 """
@@ -20,7 +20,7 @@ LAST_LINES = 5
 
 
 def ensure() -> None:
-    """Build what is missing or older than its sources."""
+    """Makes the jars that are missing or older than their sources. Raises HeadraceError if Maven fails."""
     if _stale(paths.kafka_jars() / ".ready", [BROKER_POM]):
         copy_kafka()
     if _stale(paths.job_jar(), [JOB_SOURCES / "pom.xml", *JOB_SOURCES.glob("*.java")]):

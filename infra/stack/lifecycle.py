@@ -24,7 +24,7 @@ from headrace.infra.stack.ports import LOCALHOST
 POLL_S = 0.2
 GUILTY_LINES = 15
 HOUR_S = 3600
-WRITTEN = ("kafka", "redis", "flink", "zookeeper", "models", "logs", "tmp")  # folders of a home that no build made
+WRITTEN = ("kafka", "redis", "flink", "zookeeper", "models", "logs", "tmp")  # folders of a home that the stack writes
 
 
 def up(console: Console) -> None:
@@ -36,20 +36,20 @@ def up(console: Console) -> None:
         _stage(console, "jars", jars.ensure)
         if supervision.running():
             restarted = supervision.start_stopped()
-            said = f"started {', '.join(restarted)}" if restarted else "the stack was up already"
+            result = f"started {', '.join(restarted)}" if restarted else "the stack was up already"
             _wait_healthy(settings, console)
         else:
             supervision.end_orphans()
             settings = _start(settings, console)
-            said = "the stack is up"
+            result = "the stack is up"
         kafka_topics.create(settings.kafka)
         _drop_old_checkpoints(settings)
     took = f"{time.monotonic() - begun:.1f} s"
-    console.print(f"{said} ({took}): Flink UI http://{settings.flink.rest}, logs in {paths.logs()}", soft_wrap=True)
+    console.print(f"{result} ({took}): Flink UI http://{settings.flink.rest}, logs in {paths.logs()}", soft_wrap=True)
 
 
 def _start(settings: Settings, console: Console) -> Settings:
-    """One stack of this machine at a time: ports that are chosen are free until a program listens on them."""
+    """Starts the programs, one stack of this machine at a time: a chosen port is free until a program listens on it."""
     with durable.locked(Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}"):
         settings = _configure(settings, console)
         _stage(console, "storage", _format_kafka)
@@ -72,7 +72,7 @@ def down(console: Console, forget: bool = False) -> None:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """One `up` or `down` of a home at a time."""
+    """Lets one `up` or `down` of a home in at a time. Raises HeadraceError at once if another is at work."""
     lock = paths.home() / "run" / "lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
@@ -84,7 +84,7 @@ def _alone() -> Iterator[None]:
 
 
 def _configure(settings: Settings, console: Console) -> Settings:
-    """Choose ports, remember them, and write every program's configuration."""
+    """Chooses ports, remembers them, and writes every program's configuration."""
     chosen, moved = ports.choose(settings.stack)
     for line in moved:
         console.print(line, soft_wrap=True)
@@ -96,7 +96,7 @@ def _configure(settings: Settings, console: Console) -> Settings:
 
 
 def _refuse_overridden(settings: Settings, chosen: dict[str, int]) -> None:
-    """Commands would look elsewhere than where the stack listens."""
+    """Raises HeadraceError if a setting overrides an address: commands would look elsewhere than the stack listens."""
     redis = f"{settings.redis.host}:{settings.redis.port}"
     spelled = {"kafka.bootstrap": settings.kafka.bootstrap, "redis": redis, "flink.rest": settings.flink.rest}
     spelled |= {f"stack.{name}": str(port) for name, port in ports.wished(settings.stack).items()}
@@ -151,7 +151,7 @@ def _format_kafka() -> None:
 
 
 def _drop_unfinished_results() -> None:
-    """Of jobs that ended before they began, as by a refused savepoint: the JobManager dies of them at each start."""
+    """Removes results of jobs that ended before they began, as by a refused savepoint: the JobManager dies of them."""
     for left in (paths.home() / "flink" / "ha" / "job-result-store").glob("**/*_DIRTY.json"):
         left.unlink()
 
@@ -181,7 +181,7 @@ def _wait(name: str, healthy: health.Check, timeout_s: int) -> None:
     deadline = time.monotonic() + timeout_s
     while not healthy():
         if time.monotonic() > deadline:
-            raise HeadraceError(f"{name} is not healthy after {timeout_s} s; its last words:\n{_last_words(name)}")
+            raise HeadraceError(f"{name} is not healthy after {timeout_s} s; the end of its log:\n{_last_words(name)}")
         time.sleep(POLL_S)
 
 
@@ -191,7 +191,7 @@ def _last_words(name: str) -> str:
 
 
 def _drop_old_checkpoints(settings: Settings) -> None:
-    """Of jobs that Flink no longer knows, once they are older than stack.checkpoint_kept_h."""
+    """Removes checkpoints of jobs that Flink no longer knows, once they are older than stack.checkpoint_kept_h."""
     known = {job.id for job in flink.jobs(settings.flink)}
     oldest_s = time.time() - settings.stack.checkpoint_kept_h * HOUR_S
     for folder in (paths.home() / "flink" / "checkpoints").glob("*"):

@@ -1,4 +1,4 @@
-"""Ports of the local stack: the wished one where it is free, else another, and who holds the wished one."""
+"""Ports of the local stack: the wished port if it is free, else another one, and who holds the wished one."""
 
 import random
 import socket
@@ -9,7 +9,7 @@ from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Stack
 
 LOCALHOST = "127.0.0.1"
-# Below Linux's range for outgoing connections, one of which could sit on the port when the stack comes back.
+# Below Linux's range for outgoing connections: one of them could hold the port when the stack starts again.
 SPARE_PORTS = range(20_000, 32_000)
 TRIES = 200
 
@@ -19,7 +19,7 @@ def wished(stack: Stack) -> dict[str, int]:
 
 
 def choose(stack: Stack) -> tuple[dict[str, int], list[str]]:
-    """The port of each part, and a line on each one that had to move."""
+    """Returns the port of each part, and a line about each port that had to change."""
     chosen: dict[str, int] = {}
     moved = []
     for name, port in wished(stack).items():
@@ -32,7 +32,7 @@ def choose(stack: Stack) -> tuple[dict[str, int], list[str]]:
 
 
 def free(port: int) -> int:
-    """The port, or another one if it is taken."""
+    """Returns the port, or another one if it is taken. Raises HeadraceError if none is free."""
     return port if is_free(port) else _spare(set())
 
 

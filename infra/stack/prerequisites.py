@@ -1,4 +1,4 @@
-"""What the stack needs from the machine: a JDK, Maven, redis-server. Root on Debian gets what is missing."""
+"""What the stack needs from the machine: a JDK, Maven, redis-server. For root on Debian, it installs missing ones."""
 
 import os
 import re
@@ -49,8 +49,8 @@ def jdk_version() -> int | None:
     if not javac:
         return None
     done = subprocess.run([javac, "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    found = re.search(r"javac (\d+)", done.stdout)
-    return int(found[1]) if found else None
+    number = re.search(r"javac (\d+)", done.stdout)
+    return int(number[1]) if number else None
 
 
 def _may_install() -> bool:

@@ -15,13 +15,13 @@ LOG_NAMES = {
     "zookeeper": "zookeeper.log",
     "kafka": "kafka.log",
     "redis": "redis.log",
-    # So the scripts name them, given FLINK_IDENT_STRING and HOSTNAME; Flink's web UI shows these files.
+    # Flink's scripts make these names from FLINK_IDENT_STRING and HOSTNAME; Flink's web UI shows the files.
     "taskmanager": "flink-headrace-taskexecutor-0-local.log",
     "jobmanager": "flink-headrace-standalonesession-0-local.log",
 }
 AIRFLOW_LOG_NAMES = {name: f"airflow-{name}.log" for name in ("api-server", "dag-processor", "scheduler")}
 ZOOKEEPER_MAIN = "org.apache.flink.shaded.zookeeper3.org.apache.zookeeper.server.quorum.QuorumPeerMain"
-# Every program empties its own temporary folder first, so that kills do not fill the disk.
+# Every program first empties its own temporary folder, so that killed programs do not fill the disk.
 FRESH_TMPDIR = 'rm -rf "$TMPDIR" && mkdir -p "$TMPDIR" && exec "$@"'
 
 
@@ -30,7 +30,7 @@ class Program:
     name: str
     port: int
     command: list[str]
-    priority: int  # ended from the highest down
+    priority: int  # programs start from the lowest up, and end from the highest down
     environment: dict[str, str] = field(default_factory=dict)
     whole_group: bool = False  # its children end with it
 
@@ -50,10 +50,10 @@ def all_programs(stack: Stack) -> list[Program]:
 
 def java() -> str:
     home = os.environ.get("JAVA_HOME")
-    found = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
-    if not found:
+    path = shutil.which("java", path=f"{home}/bin") if home else shutil.which("java")
+    if not path:
         raise HeadraceError("Java is missing: run `headrace doctor`")
-    return found
+    return path
 
 
 def flink_home() -> Path:
@@ -61,10 +61,10 @@ def flink_home() -> Path:
     spec = importlib.util.find_spec("pyflink")
     if spec and spec.submodule_search_locations:
         return Path(spec.submodule_search_locations[0])
-    found = sorted(environments.ready("streaming").parents[1].glob("lib/*/site-packages/pyflink"))
-    if not found:
+    folders = sorted(environments.ready("streaming").parents[1].glob("lib/*/site-packages/pyflink"))
+    if not folders:
         raise HeadraceError("PyFlink is missing from the streaming environment: run `headrace install streaming`")
-    return found[0]
+    return folders[0]
 
 
 def kafka_java(heap_mb: int, *arguments: str) -> list[str]:
@@ -80,7 +80,7 @@ def _kafka(stack: Stack) -> Program:
 
 
 def _zookeeper(stack: Stack) -> Program:
-    """The ZooKeeper inside flink-dist, by its own main class, which unlike Flink's also purges old logs."""
+    """The ZooKeeper inside flink-dist, with ZooKeeper's own main class: unlike Flink's, it purges old logs."""
     conf = paths.home() / "conf"
     logging = f"-Dlog4j2.configurationFile={conf}/log4j.properties"
     command = [java(), "-Xmx64m", logging, "-cp", f"{flink_home()}/lib/*", ZOOKEEPER_MAIN, f"{conf}/zookeeper.cfg"]
@@ -107,7 +107,7 @@ def _taskmanager(stack: Stack) -> Program:
 
 def _flink_script(name: str, metrics_port: int) -> list[str]:
     tmpdir = paths.home() / "tmp" / name
-    # One pair an option: jobmanager.sh knows `-D key=value` only with the space.
+    # jobmanager.sh knows `-D key=value` only with the space, so each option is two arguments.
     options = {"metrics.reporter.prom.port": metrics_port, "io.tmp.dirs": tmpdir}
     dynamic = [part for key, value in options.items() for part in ("-D", f"{key}={value}")]
     return [str(flink_home() / "bin" / f"{name}.sh"), "start-foreground", *dynamic]
@@ -121,6 +121,6 @@ def _flink_environment() -> dict[str, str]:
         "FLINK_PID_DIR": f"{home}/run",
         "FLINK_IDENT_STRING": "headrace",
         "HOSTNAME": "local",
-        "OPENBLAS_NUM_THREADS": "1",  # the slots share the cores; a thread a core in each Python worker would spin
+        "OPENBLAS_NUM_THREADS": "1",  # the slots share the cores; with a thread per core each Python worker would spin
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
     }

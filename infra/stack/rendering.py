@@ -21,6 +21,7 @@ OPEN_FILES = 65_536
 
 
 def write_all(settings: Settings) -> None:
+    """Writes the configuration of Kafka, Redis, ZooKeeper, Flink and supervisord, and makes the folders they need."""
     home = paths.home()
     for folder in ("conf", "logs", "run", "tmp", "redis", "zookeeper", "kafka", "flink/conf", "flink/savepoints"):
         (home / folder).mkdir(parents=True, exist_ok=True)
@@ -83,10 +84,10 @@ def _redis_access(settings: Settings) -> str:
 
 
 def _java_opts() -> str:
-    """The module exports that Flink needs, as its own configuration has them."""
+    """Returns the module exports that Flink needs, from its own configuration."""
     shipped = (programs.flink_home() / "conf" / "config.yaml").read_text()
-    found = re.search(r"^\s+all: (--add-exports.*)$", shipped, re.MULTILINE)
-    return found[1] if found else ""
+    exports = re.search(r"^\s+all: (--add-exports.*)$", shipped, re.MULTILINE)
+    return exports[1] if exports else ""
 
 
 def _supervisord(settings: Settings, group: list[Program], name: str, socket: Path) -> str:
@@ -124,7 +125,7 @@ def _escape(text: str) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Readable by this user only: redis.conf can hold a password."""
+    """Writes a file that only this user can read: redis.conf can hold a password."""
     path.touch(mode=0o600)
     os.chmod(path, 0o600)
     path.write_text(text)

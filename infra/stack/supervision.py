@@ -1,4 +1,4 @@
-"""supervisord: starts the programs, brings a killed one back, rotates their logs. Reached by its unix socket."""
+"""supervisord, reached by its unix socket: it starts the programs, restarts a killed one, and rotates their logs."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ from supervisor.xmlrpc import SupervisorTransport
 from headrace.infra import paths
 from headrace.infra.errors import HeadraceError
 
-MARK = "HEADRACE_SUPERVISED"  # environment variable with the home
+MARK = "HEADRACE_SUPERVISED"  # environment variable with the group's mark
 SOCKET_WAIT_S = 20
 STOP_WAIT_S = 120
 ORPHAN_WAIT_S = 10
 
 
 class ProgramGroup(NamedTuple):
-    """Programs that come and go together, under a supervisord of their own."""
+    """Programs that start and end together, under a supervisord of their own."""
 
     name: str  # of its configuration and log
     socket: Path
-    mark: str  # what MARK says in its processes
+    mark: str  # value of MARK in its processes
 
     @property
     def conf(self) -> Path:
@@ -50,14 +50,14 @@ def _rpc(group: ProgramGroup) -> Iterator[Any]:
 
 
 def running(group: ProgramGroup | None = None) -> bool:
-    # A Fault: it is shutting down.
+    # A Fault means that it is shutting down.
     with contextlib.suppress(OSError, xmlrpc.client.Fault), _rpc(group or stack()) as rpc:
         return bool(rpc.getState()["statename"] == "RUNNING")
     return False
 
 
 def processes(group: ProgramGroup | None = None) -> list[dict[str, Any]]:
-    """supervisord's word on each program: name, statename, pid, start (s since 1970), ...; empty when it is down."""
+    """Returns each program's name, statename, pid, start (s since 1970), ...; an empty list if supervisord is down."""
     try:
         with _rpc(group or stack()) as rpc:
             return list(rpc.getAllProcessInfo())
@@ -68,17 +68,17 @@ def processes(group: ProgramGroup | None = None) -> list[dict[str, Any]]:
 def start(group: ProgramGroup | None = None) -> None:
     group = group or stack()
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(group.conf)]
-    # Inherited by all it starts: so none of them is ever lost, nor another's process taken for ours.
+    # All processes inherit MARK. So none of them is ever lost, and no process of another home is taken for ours.
     environment = {**os.environ, MARK: group.mark, "HEADRACE_HOME": str(paths.home())}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise HeadraceError(f"supervisord did not start: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
     if not _wait(lambda: running(group), SOCKET_WAIT_S):
-        raise HeadraceError(f"supervisord is silent: see {group.log}")
+        raise HeadraceError(f"supervisord does not answer after {SOCKET_WAIT_S} s: see {group.log}")
 
 
 def start_stopped() -> list[str]:
-    """Start the programs that somebody stopped, or that supervisord gave up; their names."""
+    """Starts the programs that somebody stopped, or that supervisord gave up. Returns their names."""
     stopped = [each["name"] for each in processes() if each["statename"] in ("STOPPED", "EXITED", "FATAL")]
     with _rpc(stack()) as rpc:
         for name in stopped:
@@ -87,7 +87,7 @@ def start_stopped() -> list[str]:
 
 
 def stop(group: ProgramGroup | None = None) -> bool:
-    """End every program, then supervisord; False if it was not running."""
+    """Ends every program, then supervisord. Returns False if it was not running. Raises HeadraceError if it hangs."""
     group = group or stack()
     if not running(group):
         return False
@@ -102,7 +102,7 @@ def stop(group: ProgramGroup | None = None) -> bool:
 
 
 def end_orphans(group: ProgramGroup | None = None) -> int:
-    """End what outlived a killed supervisord or TaskManager; how many there were."""
+    """Ends processes that outlived a killed supervisord or TaskManager. Returns how many there were."""
     orphans = list(_marked((group or stack()).mark))
     for process in orphans:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,12 +1,12 @@
-"""The lists of a version as they stand in Redis, kept on disk: what a restore sends again and upkeep unlinks.
+"""The lists of a version as Redis has them, kept on disk: a restore sends them again, and upkeep unlinks their keys.
 
     {home}/lists/{version}/00000.resp ...   recs of the users of each part, as Redis commands (SET)
-                           similar.resp     of items
+                           similar-....resp similar items of a part of the items
                            popular.resp     popular and trending, by category and by place
-                           manifest.json    ListManifest; there once all of them are whole
+                           manifest.json    ListManifest; there once all files are whole
 
-The files are what `redis-cli --pipe` takes. They lie beside the version and not in it: a version never changes, while
-its lists leave when it is neither champion nor previous.
+`redis-cli --pipe` takes these files. They are beside the version and not in it: a version never changes, while its
+lists are removed when it is neither champion nor previous.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from headrace.infra.settings import Redis
 from headrace.udfs import resp
 
 MANIFEST, SUFFIX = "manifest.json", ".resp"
-TRIES = 12  # about five seconds: whoever waits is a person or a scheduler, and a rerun goes on from here
+TRIES = 12  # about five seconds: a person or a scheduler waits, and a rerun goes on from here
 
 
 class ListManifest(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ def versions() -> list[str]:
 
 
 def write(place: Path, name: str, keys: Iterable[str], values: Iterable[bytes]) -> None:
-    """A file of the folder of a version, whole or not at all."""
+    """Writes a file of a version's folder, whole or not at all."""
     place.mkdir(parents=True, exist_ok=True)
     durable.write(place / f"{name}{SUFFIX}", b"".join(resp.lasting(keys, values)))
 
@@ -54,20 +54,20 @@ def files_in(place: Path) -> list[Path]:
 
 
 def finish(version: str) -> ListManifest:
-    """Every file is there; from now on the lists are whole."""
-    made = ListManifest(version, {path.name: sum(1 for _ in commands(path)) for path in files(version)})
-    durable.write(folder(version) / MANIFEST, msgspec.json.encode(made))
-    return made
+    """Writes the manifest, once every file is there: from now on the lists are whole."""
+    whole = ListManifest(version, {path.name: sum(1 for _ in commands(path)) for path in files(version)})
+    durable.write(folder(version) / MANIFEST, msgspec.json.encode(whole))
+    return whole
 
 
 def manifest(version: str) -> ListManifest | None:
-    """None if the version has no lists, or none that are whole."""
+    """Returns the manifest; None if the version has no lists, or none that are whole."""
     path = folder(version) / MANIFEST
     return msgspec.json.decode(path.read_bytes(), type=ListManifest) if path.is_file() else None
 
 
 def commands(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(key, the whole command) of each."""
+    """Yields (key, the whole command) of each. Raises HeadraceError if the file ends within a command."""
     with path.open("rb") as file:
         while head := file.readline():
             parts = [head, *(part for _ in range(3) for part in _bulk(file, path))]
@@ -78,23 +78,23 @@ def _bulk(file: BinaryIO, path: Path) -> tuple[bytes, bytes]:
     size = file.readline()
     data = file.read(int(size[1:] or 0) + 2)
     if not size.startswith(b"$") or not data.endswith(b"\r\n"):
-        raise HeadraceError(f"{path}: must hold whole Redis commands, ends within one: precompute it with --again")
+        raise HeadraceError(f"{path} must hold whole Redis commands, but ends within one: precompute it with --again")
     return size, data
 
 
 def load(redis: Redis, version: str) -> int:
-    """Send all to Redis; the number of keys. 0 if the version has no lists."""
-    made = manifest(version)
-    if made is None:
+    """Sends all lists to Redis and returns the number of keys; 0 if the version has no lists."""
+    whole = manifest(version)
+    if whole is None:
         return 0
     writer = RedisWriter(redis, TRIES)
     for path in files(version):
         writer.write((command for _, command in commands(path)), replies=1)
-    return sum(made.keys.values())
+    return sum(whole.keys.values())
 
 
 def remove(redis: Redis, version: str) -> int:
-    """Unlink all from Redis, then delete the files; the number of keys. What a crash leaves is found again."""
+    """Unlinks all lists from Redis, then deletes the files. Returns the number of keys. A rerun completes it."""
     if not folder(version).is_dir():
         return 0
     writer, gone = RedisWriter(redis, TRIES), 0

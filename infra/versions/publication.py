@@ -1,8 +1,8 @@
-"""What follows from the pointer to the version that serves: Redis, MLflow's aliases, and which versions may go.
+"""What follows from the pointer to the serving version: Redis, MLflow's aliases, and which versions may go.
 
-The pointer, {home}/models/current.json, moves first and alone (infra/versions/store.py). Whoever projects it does so
-under a lock and reads it there: of two at once the later projection is of the pointer that stands, and a process that
-died in between is made good by the next one.
+The pointer, {home}/models/current.json, moves first and alone (infra/versions/store.py). A process that shows it
+elsewhere takes a lock first, and reads it then. If two processes publish at once, Redis ends up showing the current
+pointer. If one dies half-way, the next run finishes its work.
 """
 
 import shutil
@@ -20,13 +20,13 @@ from headrace.infra.versions.store import Pointer
 
 @contextmanager
 def projecting() -> Iterator[None]:
-    """One process at a time; not the lock of the pointer, which moves meanwhile."""
+    """Lets one process in at a time. It is not the lock of the pointer, which may move meanwhile."""
     with durable.locked(store.root() / ".projecting"):
         yield
 
 
 def project(settings: Settings, with_lists: bool = True) -> Pointer | None:
-    """Show in Redis the version that serves. with_lists: send its lists, too, for they may not be there."""
+    """Shows the serving version in Redis, and returns the pointer. with_lists: sends its lists, too."""
     with projecting():
         pointer = store.current()
         if pointer:
@@ -37,7 +37,7 @@ def project(settings: Settings, with_lists: bool = True) -> Pointer | None:
 
 
 def move_aliases() -> str:
-    """Let MLflow's aliases follow, where there is a registry; what went wrong, if anything did."""
+    """Lets MLflow's aliases follow the pointer, if there is a registry. Returns the error, or an empty text."""
     if not paths.python("batch").exists() or not (paths.home() / "mlflow").is_dir():
         return ""
     command = batch.command("upkeep", ["--aliases"])
@@ -46,13 +46,13 @@ def move_aliases() -> str:
 
 
 def tidy(settings: Settings) -> list[str]:
-    """The versions that are no longer kept, and went: from disk with their index, and from Redis.
+    """Removes old versions, from disk with their index and from Redis, and returns their names.
 
-    The lists of a version that is kept leave when it is neither champion nor previous; unless it is newer than the
-    champion, for then it may be about to become one.
+    It also removes the lists of kept versions that are neither champion nor previous. A version that is newer than the
+    champion keeps its lists, for it may be about to become champion.
     """
     client = settings.redis.client()
-    client.ping()  # what is deleted here while Redis is away would stay there
+    client.ping()  # while Redis is away, keys of deleted files would stay in it
     gone = store.prune(settings.night.versions_kept)
     for version in gone:
         shutil.rmtree(index(version), ignore_errors=True)

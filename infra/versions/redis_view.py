@@ -1,6 +1,4 @@
-"""Of published versions, what Redis shows (docs/redis.md); the lists of a night are those of
-infra/versions/list_files.py.
-"""
+"""What Redis shows of published versions (docs/redis.md), but for a night's lists, see infra/versions/list_files.py."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show(client: "Redis", model: Model, pointer: Pointer) -> None:
-    """The popular list, and then the pointer to it."""
+    """Writes the version's popular list, and then the pointer to the version."""
     described = model.manifest
     items = [Entry(item, float(users), "popular") for item, users in model.contents.popular]
     listed = encode(Listed(described.version, described.created_ms, items))
@@ -26,6 +24,6 @@ def show(client: "Redis", model: Model, pointer: Pointer) -> None:
 
 
 def unlink(client: "Redis", gone: list[str]) -> None:
-    """Of versions that left; live lists of theirs expire by themselves."""
+    """Unlinks the popular lists of versions that are gone; their live lists expire by themselves."""
     for version in gone:
         client.unlink(redis_keys.popular(version))

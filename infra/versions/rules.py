@@ -1,4 +1,4 @@
-"""Business rules of the lists, infra/config/rules.toml: what is left out, caps of categories, diversity."""
+"""The business rules of lists, infra/config/rules.toml: which items are left out, caps of categories, diversity."""
 
 import tomllib
 from collections.abc import Iterable
@@ -48,8 +48,8 @@ def load(path: Path) -> Rules:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} must be TOML: {error}") from None
     except ValidationError as error:
-        said = "; ".join(_sentence(problem) for problem in error.errors(include_url=False))
-        raise SettingsError(f"{path}: {said}") from None
+        problems = "; ".join(_sentence(problem) for problem in error.errors(include_url=False))
+        raise SettingsError(f"{path}: {problems}") from None
     for key, file in (("block.file", rules.block.file), ("stock.file", rules.stock.file)):
         if file and not (path.parent / file).is_file():
             raise SettingsError(f"{path}: {key} must name an existing file, got {file!r}")
@@ -67,7 +67,7 @@ def _sentence(problem: Any) -> str:
 
 
 def left_out(rules: Rules, path: Path, items: Iterable[str]) -> tuple[str, ...]:
-    """Those of the items that no list may hold, in their order. path: of the rules."""
+    """Returns those of the items that no list may hold, in their order. path: of the rules."""
     blocked = {*rules.block.items, *_ids(path, rules.block.file)}
     stocked = set(_ids(path, rules.stock.file)) if rules.stock.file else None
     return tuple(item for item in items if item in blocked or (stocked is not None and item not in stocked))

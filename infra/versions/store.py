@@ -4,17 +4,17 @@
                               user_gram.npy     (f, f) float64, X'X: what folding in a new item needs
                               items.json        item ids, JSON array
                               popular.json      [[item id, users], ...], best first
-                              left_out.json     item ids that no list may hold, by infra/config/rules.toml; none: no
-                              file manifest.json     Manifest, with the sha256 of each file above
+                              left_out.json     item ids that no list may hold, by infra/config/rules.toml; no file if
+                                                there are none
+                              manifest.json     Manifest, with the sha256 of each file above
     {home}/models/current.json                  Pointer
 
 A version is written beside its place, synced and renamed: it is there whole or not at all, and never changes. The
 pointer is replaced the same way, so a reader sees the old version or the new one, and rollback is one step.
 
-current.json alone says which version serves. MLflow's aliases `champion` and `previous` and Redis's `model:current` are
-projections of it (infra/versions/publication.py), not its owners: `headrace train`, `publish` and `rollback` and the
-stream must work where the batch environment, 6 GB with MLflow in it, is not installed, and two owners would one day
-disagree.
+current.json alone says which version serves. MLflow's aliases `champion` and `previous` and Redis's `model:current`
+follow it (infra/versions/publication.py) and do not own it. `headrace train`, `publish` and `rollback` and the stream
+must work where the batch environment, 6 GB with MLflow in it, is not installed; and two owners would one day disagree.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ class Contents(NamedTuple):
     """What a version holds, beside its manifest."""
 
     item_factors: NDArray[np.float32]  # (items, f)
-    user_gram: NDArray[np.float64]  # (f, f)
+    user_gram: NDArray[np.float64]  # (f, f), X'X
     items: list[str]
     popular: list[tuple[str, int]]  # item id, users; best first
     left_out: tuple[str, ...] = ()  # items that no list may hold
@@ -80,7 +80,7 @@ class Model(NamedTuple):
 
 
 def commit() -> str:
-    """Of the code; empty outside a checkout."""
+    """Returns the commit of the code; empty outside a checkout."""
     try:
         done = subprocess.run(["git", "-C", str(paths.PACKAGE), "rev-parse", "HEAD"], capture_output=True, text=True)
         return done.stdout.strip()
@@ -93,16 +93,19 @@ def root() -> Path:
 
 
 def name(kind: str, created_ms: int, contents: Contents) -> str:
-    """Such as als-20260131T235959-1f0c2a9b: when it was made, and a digest of the factors and what is left out."""
-    made = datetime.fromtimestamp(created_ms / 1000, UTC)
+    """Returns a name such as als-20260131T235959-1f0c2a9b: the time, and a digest of the factors and left-out items."""
+    created = datetime.fromtimestamp(created_ms / 1000, UTC)
     digest = hashlib.sha256(np.ascontiguousarray(contents.item_factors).tobytes())
     if contents.left_out:
         digest.update(msgspec.json.encode(contents.left_out))
-    return f"{kind}-{made:%Y%m%dT%H%M%S}-{digest.hexdigest()[:8]}"
+    return f"{kind}-{created:%Y%m%dT%H%M%S}-{digest.hexdigest()[:8]}"
 
 
 def write(contents: Contents, **described: Any) -> Manifest:
-    """Keep a version under the name described["version"]; the other fields of Manifest but dims and sha256 with it."""
+    """Writes a version. described: the fields of Manifest but dims and sha256, and `users`, the number of users.
+
+    Raises ModelError for a bad name, contents that do not fit, and a version that exists.
+    """
     version, factors = described["version"], contents.item_factors
     if not NAME.fullmatch(version):
         raise ModelError(f"version must match {NAME.pattern}, got {version!r}")
@@ -117,7 +120,7 @@ def write(contents: Contents, **described: Any) -> Manifest:
         with durable.locked(root()):
             if (root() / version).exists():
                 raise ModelError(f"version {version} exists already, and a version never changes")
-            draft.chmod(0o755)  # mkdtemp's is for its owner alone
+            draft.chmod(0o755)  # mkdtemp makes folders for their owner alone
             draft.rename(root() / version)
             durable.sync(root())
     finally:
@@ -138,23 +141,24 @@ def _write_files(folder: Path, contents: Contents) -> dict[str, str]:
 
 
 def versions() -> list[Manifest]:
-    """Oldest first."""
-    found = [manifest(path.parent.name) for path in root().glob(f"*/{MANIFEST}") if NAME.fullmatch(path.parent.name)]
-    return sorted(found, key=lambda each: (each.created_ms, each.version))
+    """Returns the manifests of all versions, oldest first."""
+    names = [path.parent.name for path in root().glob(f"*/{MANIFEST}") if NAME.fullmatch(path.parent.name)]
+    return sorted(map(manifest, names), key=lambda each: (each.created_ms, each.version))
 
 
 def manifest(version: str) -> Manifest:
+    """Returns the manifest of a version. Raises ModelError if there is no such version."""
     path = root() / version / MANIFEST
     if not NAME.fullmatch(version) or not path.is_file():
         raise ModelError(f"no version {version!r} in {root()}; `headrace models` lists them")
-    found = _read(path, Manifest)
-    if found.version != version:
-        raise ModelError(f"{path}: must be the manifest of {version}, got that of {found.version}")
-    return found
+    described = _read(path, Manifest)
+    if described.version != version:
+        raise ModelError(f"{path} must be the manifest of {version}, got that of {described.version}")
+    return described
 
 
 def load(version: str) -> Model:
-    """Factors stay on disk, mapped into memory; ModelError if any file is not the one that was written."""
+    """Loads a version; its factors stay on disk, mapped into memory. Raises ModelError if any file has changed."""
     described = manifest(version)
     folder = root() / version
     for name in sorted({*ALWAYS, *described.sha256}):
@@ -173,7 +177,7 @@ def load(version: str) -> Model:
 
 
 def _fits(version: str, contents: Contents) -> None:
-    """Factors of another item map are refused."""
+    """Raises ModelError if factors, items and gram do not fit each other."""
     factors, f = contents.item_factors, contents.item_factors.shape[-1]
     if factors.dtype != np.float32 or factors.ndim != 2 or not np.isfinite(factors).all():
         raise ModelError(f"{version}: {FACTORS} must be finite float32 (items, f), got {factors.dtype} {factors.shape}")
@@ -187,12 +191,13 @@ def _fits(version: str, contents: Contents) -> None:
 
 
 def current() -> Pointer | None:
+    """Returns the pointer to the version that serves; None before the first publication."""
     path = root() / POINTER
     return _read(path, Pointer) if path.is_file() else None
 
 
 def publish(version: str, published_ms: int) -> Pointer:
-    """From now on `version` serves. It is loaded first: what does not load is not published."""
+    """Makes `version` the one that serves. Raises ModelError, and changes nothing, if it does not load."""
     load(version)
     with durable.locked(root()):
         now = current()
@@ -202,7 +207,7 @@ def publish(version: str, published_ms: int) -> Pointer:
 
 
 def prune(keep: int) -> list[str]:
-    """Remove all but the newest `keep`, the one that serves and the one before it; the names of those that went."""
+    """Removes all but the newest `keep`, the one that serves and the one before it. Returns the removed ones."""
     with durable.locked(root()):
         now = current()
         served = {now.version, now.previous} if now else set()
@@ -213,7 +218,10 @@ def prune(keep: int) -> list[str]:
 
 
 def rollback(published_ms: int) -> Pointer:
-    """The version before this one serves again; a second rollback undoes the first."""
+    """Makes the version before this one serve again; a second rollback undoes the first.
+
+    Raises ModelError if there was none before, or if it does not load.
+    """
     with durable.locked(root()):
         now = current()
         if not now or not now.previous:
@@ -235,9 +243,9 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 class VersionFollower:
-    """The version that serves, for a program that runs on: `model()` costs one stat unless the pointer moved.
+    """The version that serves, for a long-running program. `model()` costs one stat unless the pointer moved.
 
-    Each move replaces the file, so its inode or time differs. A version that does not load raises, and `held` stays.
+    Each move replaces the file, so its inode or time differs.
     """
 
     def __init__(self) -> None:
@@ -245,12 +253,12 @@ class VersionFollower:
         self._seen: tuple[int, int] | None = None
 
     def model(self) -> Model | None:
-        """None until a version is published."""
+        """Returns the version; None until one is published. If it does not load: raises ModelError, keeps `held`."""
         try:
-            found = os.stat(root() / POINTER)
+            status = os.stat(root() / POINTER)
         except FileNotFoundError:
             return self.held
-        seen = found.st_ino, found.st_mtime_ns
+        seen = status.st_ino, status.st_mtime_ns
         if seen != self._seen:
             pointer = current()
             if pointer and (self.held is None or pointer.version != self.held.manifest.version):

@@ -53,8 +53,8 @@ def record(registry: "MlflowClient", manifest: Manifest, artefacts: list[Path]) 
         registry.log_artifact(run_id, str(path))
     registry.set_terminated(run_id)
     source = (store.root() / manifest.version).as_uri()
-    made = registry.create_model_version(NAME, source, run_id, tags={VERSION: manifest.version})
-    return str(made.version)
+    model_version = registry.create_model_version(NAME, source, run_id, tags={VERSION: manifest.version})
+    return str(model_version.version)
 
 
 def follow(registry: "MlflowClient") -> None:

@@ -30,10 +30,14 @@ def test_every_setting_is_there_with_its_meaning() -> None:
         "value": load().night.als.factors,
         "default": 128,
         "changed": False,
-        "meaning": "numbers an item",
+        "meaning": "numbers of an item's vector",
         "origin": "default",
     }
-    assert found["night.schedule"]["meaning"].startswith("cron, UTC")
+    assert found["watch.schedule"]["meaning"] == "of the DAG streaming_watch: cron, UTC"
+    beyond_one_line = found["flink.bundle_time_ms"]["meaning"]
+    assert beyond_one_line.startswith("longest wait of a click")
+    assert beyond_one_line.endswith("a third faster")
+    assert found["stack.kafka_port"]["meaning"] == ""  # not that of its section
     assert found["bandit.rewards.purchase"]["value"] == 10.0
     assert {each["origin"] for each in found.values()} == {"default"}
 
