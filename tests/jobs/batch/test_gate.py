@@ -62,9 +62,9 @@ def figures(hits: int, champion: int) -> dict[str, Any]:
     wanted = np.stack([rng.permutation(np.arange(20, ITEMS))[:8] for _ in range(USERS)])
     item_users = np.where(np.arange(ITEMS) < 20, 300, 20)
     about = About(Relevant(8 * np.arange(USERS + 1), wanted.ravel()), rng.integers(0, 60, USERS), item_users, 1000)
-    ways = {"als": hits, "popularity": 0, "item_item": 3, "champion": champion}
+    hits_of = {"als": hits, "popularity": 0, "item_item": 3, "champion": champion}
     lists = {
-        name: Lists(listed(rng, wanted, each), np.full(USERS, name != "popularity")) for name, each in ways.items()
+        name: Lists(listed(rng, wanted, each), np.full(USERS, name != "popularity")) for name, each in hits_of.items()
     }
     return summary(lists, about, {"diversity": ranking.cosine(rng.normal(size=(ITEMS, 50)))}, ["als"])
 

@@ -168,7 +168,7 @@ def test_a_night_ends_in_lists_that_readers_find(
 def test_what_the_rules_leave_out_is_in_no_list(redis: Redis, home: Path) -> None:  # noqa: F811
     (home / "stocked.txt").write_text("\n".join(f"i{item:02}" for item in range(4, nights.SIDE)))
     rule(home, "items = []", 'items = ["i07", "unknown"]')
-    rule(home, 'file = ""                   # the items in stock', 'file = "stocked.txt"                   # the items')
+    rule(home, '[stock]\nfile = ""', '[stock]\nfile = "stocked.txt"')
     rule(home, "at_most = 0", "at_most = 5")
     rule(home, "[category.limits]", "[category.limits]\nblue = 1")
     version = run()
