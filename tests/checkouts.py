@@ -1,4 +1,4 @@
-"""A copy of the checkout, in which a test may change what it likes."""
+"""A copy of the checkout that a test may change."""
 
 import shutil
 from pathlib import Path

@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Files marked spark import what only the batch environment has; the others, what it has not."""
+    """Ignores files of other environments: those marked spark import what only the batch environment has."""
     if not collection_path.name.startswith("test_"):
         return None
     of_spark = "spark" in marks(collection_path)
@@ -33,7 +33,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def marks(file: Path) -> set[str]:
-    """The marks of a whole file, read without importing it: those in its `pytestmark`."""
+    """Returns the marks of a whole file, those in its `pytestmark`, without importing it."""
     assigned = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Assign)]
     marked = [node.value for node in assigned if ast.unparse(node.targets[0]) == "pytestmark"]
     return {node.attr for value in marked for node in ast.walk(value) if isinstance(node, ast.Attribute)} - {"mark"}
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def own_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No HEADRACE_ variable of the caller, and a home of its own; what is built once is shared."""
+    """Gives a test no HEADRACE_ variable of the caller, and a home of its own; builds are shared."""
     for name in [name for name in os.environ if name.startswith("HEADRACE_") and name != "HEADRACE_CACHE"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "home"))
@@ -70,7 +70,7 @@ def stack(running_stack: "Stack") -> "Stack":
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
-    """Two cores, and few partitions: the data of a test are small. Only in the batch environment."""
+    """Starts Spark with two cores and few partitions, since tests have few data. Only in the batch environment."""
     from headrace.infra import settings
     from headrace.infra.launch import batch
     from headrace.jobs.batch.spark import session

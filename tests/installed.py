@@ -1,4 +1,4 @@
-"""Headrace as a stranger has it: the wheel in an environment and a folder of its own, the checkout out of reach."""
+"""Headrace as a stranger has it: the wheel in an environment and a folder of its own, without the checkout."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ class Installation:
     env: Path
 
     def run(self, *command: str, timeout_s: float = 300) -> "subprocess.CompletedProcess[str]":
-        """`headrace up` and the like, or `python client.py`, in the folder."""
+        """Runs `headrace up` and the like, or `python client.py`, in the folder."""
         program = str(self.env / "bin" / command[0])
         known = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "PYTHON"))}
         return subprocess.run(
@@ -32,14 +32,14 @@ class Installation:
         )
 
     def _apart(self) -> list[str]:
-        """Only root may hide a folder; for others the test below that nothing is imported from it has to do."""
+        """Hides the checkout. Only root may do so; for others a test checks that nothing is imported from it."""
         if os.geteuid() or not shutil.which("unshare"):
             return []
         return ["unshare", "--mount", "sh", "-c", HIDE, str(paths.PACKAGE)]
 
 
 def wheel(folder: Path) -> Path:
-    """The wheel made of the sdist that is made of a copy of the checkout."""
+    """Makes the wheel from the sdist of a copy of the checkout."""
     checkout = checkouts.copy(folder / "checkout")
     environments.uv("build", "--sdist", "--out-dir", str(folder), str(checkout))
     (sdist,) = folder.glob("*.tar.gz")
@@ -50,7 +50,7 @@ def wheel(folder: Path) -> Path:
 
 
 def install(built: Path, root: Path) -> Installation:
-    """With its base dependencies alone."""
+    """Installs the wheel with its base dependencies alone."""
     installation = Installation(root / "shop", root / "env")
     installation.folder.mkdir(parents=True)
     environments.uv("venv", "--python", "3.11", str(installation.env))
@@ -59,6 +59,6 @@ def install(built: Path, root: Path) -> Installation:
 
 
 def top_level(built: Path) -> set[str]:
-    """What the wheel puts into site-packages, its metadata aside."""
+    """Returns what the wheel puts into site-packages, without its metadata."""
     names = {name.split("/")[0] for name in zipfile.ZipFile(built).namelist()}
     return {name for name in names if not name.endswith(".dist-info")}

@@ -28,7 +28,7 @@ def rules() -> Bandit:
 
 
 def simple(rewards: float = 1.0) -> World:
-    """One item is always clicked, the others never; each choice a minute after the last."""
+    """One item is always clicked, the others never; each choice is a minute after the last."""
     X = np.zeros((CHOICES, ITEMS, SHOPPER.d))
     X[:, :, 0] = 1.0
     p = np.zeros((CHOICES, ITEMS))

@@ -27,7 +27,7 @@ every_page_of_today = pytest.mark.parametrize("page", [p for p in PAGES if p != 
 
 
 def code(page: Path) -> Iterator[str]:
-    """The code spans of a page, and the lines of its blocks."""
+    """Yields the code spans of a page, and the lines of its blocks."""
     text = page.read_text()
     yield from (line.strip() for line in text.splitlines() if line.startswith("    "))
     yield from (re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", text))
@@ -85,7 +85,7 @@ def leads_somewhere(page: Path, link: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """As GitHub makes them of headings."""
+    """Returns the anchors that GitHub makes of headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -147,7 +147,7 @@ def what_is_wrong(words: list[str]) -> str:
 
 
 def wrong_step(name: str, options: set[str]) -> str:
-    """A step reads its own options."""
+    """Returns what is wrong with the options of a step, which it reads itself."""
     if name not in {step.name for step in STEPS}:
         return f"no step {name}"
     text = "".join((ROOT / "jobs" / "batch" / f"{each}.py").read_text() for each in (name, "night"))

@@ -22,7 +22,7 @@ def producer(kafka: Kafka) -> Any:
 
 
 def send(kafka: Kafka, topic: str, records: Iterable[Record]) -> int:
-    """How many were sent; all of them are acknowledged on return."""
+    """Sends records, and returns how many once all of them are acknowledged."""
     with_broker = producer(kafka)
     futures = [with_broker.send(topic, key=record.key, value=record.value) for record in records]
     with_broker.flush()
@@ -31,7 +31,7 @@ def send(kafka: Kafka, topic: str, records: Iterable[Record]) -> int:
 
 
 def read(kafka: Kafka, topic: str) -> Iterator[Any]:
-    """Every committed record there is now, each partition in offset order."""
+    """Returns every committed record there is now, each partition in offset order."""
     consumer = KafkaConsumer(
         **kafka.client(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=RECORD_MAX_BYTES,
@@ -53,7 +53,7 @@ def partitions(kafka: Kafka, topic: str) -> int:
 
 
 def ends(kafka: Kafka, topic: str) -> dict[int, int]:
-    """The offset after the last record of each partition."""
+    """Returns the offset after the last record of each partition."""
     consumer = KafkaConsumer(**kafka.client())
     parts = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
     found = {part.partition: offset for part, offset in consumer.end_offsets(parts).items()}

@@ -1,4 +1,4 @@
-"""A webhook: an HTTP server that keeps what is posted to it."""
+"""A webhook: an HTTP server that keeps what clients post to it."""
 
 import threading
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def webhook(status: int = 200) -> Iterator[tuple[str, list[bytes]]]:
-    """Its address, and the bodies that were posted to it."""
+    """Starts a webhook, and returns its address and the posted bodies."""
     posted: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A copy of the checkout whose night is made of small jobs that we can tell to fail, and what Airflow made of them.
+"""A copy of the checkout whose night is made of small jobs that can be told to fail, and what Airflow made of them.
 
 The DAGs, the launcher and Airflow are the real ones; each stand-in leaves a result as a real step does (jobs/batch/
 night.py), notes that it was begun, and does what a file named by the step asks: to refuse, fail, die or hang, once.
@@ -91,18 +91,18 @@ class Checkout:
         (self.home / f"order-{step}").write_text(what)
 
     def begun(self) -> list[str]:
-        """The jobs that the last night began."""
+        """Returns the jobs that the last night began."""
         return [line.split()[0] for line in (self.home / "begun").read_text().splitlines()]
 
     def results(self, night: str) -> dict[str, tuple[str, int]]:
-        """Of each file of the night's results: what is in it, and when it was written."""
+        """Returns what is in each file of the night's results, and when it was written."""
         root = self.home / "nights" / night
         files = [path for path in root.glob("[!.]*/*") if path.is_file()]
         return {str(path.relative_to(root)): (path.read_text(), path.stat().st_mtime_ns) for path in files}
 
 
 def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """step -> state, as `headrace retrain` printed them last: a step that was tried again has a line a try."""
+    """Returns (step, state) as `headrace retrain` printed them; a step that was tried again has a line per try."""
     found = {}
     for line in done.stdout.splitlines():
         step, *words = line.split()

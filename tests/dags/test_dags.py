@@ -1,4 +1,4 @@
-"""All DAGs: they load fast and lightly, and an operator finds owner, docs, time limit and retries at each task."""
+"""All DAGs: they load fast, import little, and give each task an owner, docs, a time limit and retries."""
 
 import json
 import subprocess

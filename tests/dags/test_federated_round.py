@@ -1,4 +1,4 @@
-"""The DAG of federated rounds: what it would run, read by the command line that is to run it."""
+"""The DAG of federated rounds: the command it would run, read by that command itself."""
 
 import json
 import os
@@ -31,7 +31,7 @@ print(json.dumps({name: sorted(dag.get_task(name).upstream_task_ids) for name in
 
 
 def printed(program: str, folder: Path, conf: dict[str, Any], **settings: str) -> Any:
-    """By a program that reads a DAG; conf: parameters of a run."""
+    """Returns what a program that reads a DAG prints. conf: parameters of a run."""
     ours = {"AIRFLOW_HOME": str(folder), "PYTHONPATH": str(paths.PACKAGE)}
     ours |= {f"HEADRACE_{name}": value for name, value in settings.items()}
     command = [sys.executable, "-c", program, json.dumps(conf)]
@@ -41,7 +41,7 @@ def printed(program: str, folder: Path, conf: dict[str, Any], **settings: str) -
 
 
 def parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
-    """By the `headrace` command itself: the command that it finds, and the options that this gets."""
+    """Lets the `headrace` command parse the arguments: returns the command it finds, and its options."""
     group: Any = typer.main.get_command(app)
     context = None
     while hasattr(group, "resolve_command"):

@@ -1,4 +1,4 @@
-"""A Kafka broker of the tests' own, to be killed and started again at will."""
+"""A Kafka broker of the tests' own, which a test may kill and start again."""
 
 import signal
 import socket
@@ -32,7 +32,7 @@ broker.heartbeat.interval.ms=500
 
 
 class Broker:
-    """listener: its security protocol; secrets: what it needs of properties."""
+    """A broker. listener: its security protocol; secrets: the properties that the protocol needs."""
 
     def __init__(self, folder: Path, listener: str = "PLAINTEXT", secrets: str = "") -> None:
         self._folder = folder

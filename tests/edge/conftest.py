@@ -22,7 +22,7 @@ def running_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
 
 @pytest.fixture
 def broker(running_broker: Broker) -> Broker:
-    """With empty topics."""
+    """Returns the broker with empty topics."""
     from headrace.infra.clients import kafka_topics
 
     with kafka_topics.admin(running_broker.kafka) as admin:
@@ -54,7 +54,7 @@ def _answers(client: Redis) -> bool:
 
 @pytest.fixture
 def redis(redis_port: int) -> Iterator[Redis]:
-    """Empty."""
+    """Returns an empty Redis."""
     with Redis(port=redis_port) as client:
         client.flushall()
         yield client

@@ -1,4 +1,4 @@
-"""What the read SDK finds in Redis, written as the jobs and the publication of a version write it."""
+"""Lists in Redis for the read SDK, written as the jobs and the publication of a version write them."""
 
 import json
 import time

@@ -26,7 +26,7 @@ def by_popularity(redis: Redis, how: Chooser, **options: Any) -> Recommendations
 
 
 def propensities(scores: dict[str, float], new: set[str], shown: Sequence[str], how: Chooser) -> list[float]:
-    """docs/bandit.md, "Slates and propensities", word by word."""
+    """Computes docs/bandit.md, "Slates and propensities", word by word."""
     left, found = dict(scores), []
     for item in shown:
         k, k_new = len(left), len(new & left.keys())
@@ -92,7 +92,7 @@ def test_two_ways_of_one_policy_are_kept_apart_by_their_names(redis: Redis) -> N
 
 
 def of_popularity(slope: float, seed: int) -> bytes:
-    """An arm after 400 impressions at various popularities, each with a reward of slope x popularity."""
+    """Returns arms after 400 impressions at various popularities, each with a reward of slope x popularity."""
     X = np.column_stack([np.ones(400), np.random.default_rng(seed).random(400)])
     sums = arms.Statistics((X.T @ X)[None], (X.T @ (slope * X[:, 1]))[None], np.array([400.0]))
     return arms.pack_posterior(arms.solve(sums, 1.0))[0]

@@ -152,7 +152,7 @@ def test_nonsense_is_refused(redis: Redis) -> None:
 
 
 def round_trips(redis: Redis, act: Any) -> int:
-    """Reads that the server's sockets had, less that of the question itself."""
+    """Counts the reads of the server's sockets, without that of the question itself."""
 
     def reads() -> int:
         stats: Any = redis.info("stats")

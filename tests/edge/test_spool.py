@@ -1,4 +1,4 @@
-"""edge/spool.py: order, segments, and what a killed process leaves behind."""
+"""edge/spool.py: order, segments, and what a killed process leaves."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def read(journal: Journal, max_bytes: int = EVERYTHING) -> list[bytes]:
 
 
 def killed(journal: Journal) -> None:
-    """What the kernel does for a process that is killed."""
+    """Does what the kernel does when a process is killed."""
     os.close(journal._lock)
     journal._lock = -1
 

@@ -38,7 +38,7 @@ def nowhere() -> dict[str, Any]:
 
 
 def spooled(spool: Path) -> list[dict[str, Any]]:
-    """What waits in the spool of a closed tracker."""
+    """Returns what waits in the spool of a closed tracker."""
     events = []
     for journal in Journal.orphans(spool):
         events += [json.loads(message(line).value) for line in journal.window(1 << 30)]
@@ -161,7 +161,7 @@ def test_an_absent_broker_does_not_hold_up_the_end(tmp_path: Path) -> None:
 
 
 def arrived(broker: Broker, name: str = CLICKS) -> dict[str, list[dict[str, Any]]]:
-    """user -> events in the order of the log."""
+    """Returns user -> events in the order of the log."""
     users = defaultdict(list)
     for record in topic.read(broker.kafka, name):
         event = json.loads(record.value)

@@ -44,7 +44,7 @@ def lines(path):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A project with a module of its own; the module's name, which no other test has imported."""
+    """Makes a project with a module of its own, and returns the module's name, which no other test has imported."""
     module = f"shop_{abs(hash(request.node.name))}"
     (tmp_path / "headrace.toml").write_text("")
     (tmp_path / f"{module}.py").write_text(OWN)

@@ -1,4 +1,4 @@
-"""Settings: which source wins, and what a wrong one is told."""
+"""Settings: which source wins, and how a wrong setting is reported."""
 
 import pickle
 from pathlib import Path

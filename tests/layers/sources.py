@@ -13,7 +13,7 @@ Imports = Mapping[str, set[str]]  # file, such as edge/tracker.py -> what it imp
 
 @cache
 def files(folders: tuple[str, ...] = PRODUCT) -> dict[str, ast.Module]:
-    """The files of packages; headrace/ holds links to the other folders, which are read where they are."""
+    """Returns the files of packages. headrace/ links to the other folders, which are read where they are."""
     paths = [path for top in folders for path in (ROOT / top).rglob("*.py")]
     own = [path for path in paths if (path.parent / "__init__.py").exists() and not links(path)]
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in own}
@@ -30,7 +30,7 @@ def module(file: str) -> str:
 
 
 def imported(tree: ast.AST, modules: Iterable[str]) -> set[str]:
-    """Every module that is imported, at the top or in a function; `from a import b` is a.b if that is a module."""
+    """Yields every imported module, also in functions; `from a import b` is a.b if that is a module."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -49,6 +49,6 @@ def imports(folders: tuple[str, ...] = PRODUCT) -> dict[str, set[str]]:
 
 
 def arrows(found: Imports) -> dict[str, set[str]]:
-    """file -> the files among these that it imports."""
+    """Returns file -> the files among these that it imports."""
     of = {module(file): file for file in found}
     return {file: {of[name] for name in names if name in of} for file, names in found.items()}

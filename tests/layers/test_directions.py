@@ -40,7 +40,7 @@ PURE = (sys.stdlib_module_names | {"numpy", "msgspec", "headrace"}) - WORLD
 
 
 def layer(path: str) -> str:
-    """infra/paths.py is of the ground, infra/cli/main.py of cli, any file outside infra of its top folder."""
+    """Returns a file's layer: infra/paths.py is ground, infra/cli/main.py is cli, others are their top folder."""
     top, *rest = PurePath(path).with_suffix("").parts
     return top if top != "infra" else rest[0] if rest and rest[0] in (*ORDER, *ROOF) else "ground"
 
@@ -55,7 +55,7 @@ def _path(name: str) -> str:
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """One circle, if there is any: each of it is imported by the next."""
+    """Returns one circle, if there is any: each file of it is imported by the next."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -64,7 +64,7 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def between_folders(found: Imports) -> dict[str, set[str]]:
-    """A folder and the folders in it are one: what the steps of a night share is beside them.
+    """Returns the imports between folders. A folder and the folders in it are one.
 
     headrace/ itself is left out, since it only passes names on.
     """
@@ -80,12 +80,12 @@ def between_folders(found: Imports) -> dict[str, set[str]]:
 
 
 def bare(found: Imports) -> set[tuple[str, str]]:
-    """`import udfs` and `from . import x` work in a checkout alone."""
+    """Returns imports such as `import udfs` and `from . import x`, which work in a checkout alone."""
     return {(file, name) for file, names in found.items() for name in names if name.split(".")[0] in (*FOLDERS, "")}
 
 
 def impure(found: Imports) -> set[tuple[str, str]]:
-    """What udfs import beside numpy, msgspec and the standard library: Flink, Spark and Flower share them."""
+    """Returns imports beside numpy, msgspec and the standard library: Flink, Spark and Flower share udfs."""
     tops = {(file, name.split(".")[0]) for file, names in found.items() if layer(file) == "udfs" for name in names}
     return {(file, top) for file, top in tops if top not in PURE}
 

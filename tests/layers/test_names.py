@@ -16,7 +16,7 @@ COMMANDS = "infra/cli"  # a file is named for the noun of its command
 
 
 def repeated(names: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """{file: names} -> {name: files}, of the names that are there more than once."""
+    """Returns {name: files} from {file: names}, for the names that occur more than once."""
     places: dict[str, list[str]] = defaultdict(list)
     for file, own in names.items():
         for name in own:
@@ -29,7 +29,7 @@ def classes(tree: ast.AST) -> list[str]:
 
 
 def renamed(tree: ast.AST) -> set[tuple[str, str]]:
-    """What is imported from headrace under another name; `x as x` is how a module passes a name on."""
+    """Returns what is imported from headrace under another name; `x as x` passes a name on."""
     froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     ours = [node for node in froms if (node.module or "").split(".")[0] == "headrace"]
     return {
@@ -41,7 +41,7 @@ def renamed(tree: ast.AST) -> set[tuple[str, str]]:
 
 
 def named(paths: Iterable[str]) -> dict[str, list[str]]:
-    """{file: its name}, of those that must differ."""
+    """Returns {file: its name}, for the files whose names must differ."""
     own = {path: PurePath(path).name for path in paths if not path.startswith(COMMANDS)}
     return {path: [name] for path, name in own.items() if name not in ("__init__.py", "__main__.py")}
 

@@ -1,4 +1,4 @@
-"""Every program of jobs/ is named where it is started from, and the reverse; Airflow reads DAG files alone."""
+"""Every program of jobs/ is named where it is started, and the reverse; Airflow reads DAG files alone."""
 
 import ast
 
@@ -9,7 +9,7 @@ from tests.layers.sources import ROOT, files, imports
 
 
 def programs(folder: str) -> set[str]:
-    """The files of a folder, not of those in it, that define main."""
+    """Returns the files directly in a folder that define main."""
     own = {file: tree for file, tree in files(("jobs",)).items() if file.rpartition("/")[0] == folder}
     mains = [file for file, tree in own.items() if "main" in functions(tree)]
     return {file.rpartition("/")[2].removesuffix(".py") for file in mains}

@@ -16,7 +16,7 @@ OURS = [path for top in ("jobs", "udfs", "edge", "schemas", "infra") for path in
 
 
 def strings(path: Path) -> Iterator[str]:
-    """String literals of a file, parts of f-strings too, docstrings left out."""
+    """Returns the string literals of a file, also parts of f-strings, without docstrings."""
     tree = ast.parse(path.read_text())
     docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -25,7 +25,7 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def records(path: Path) -> Iterator[set[str]]:
-    """The keys of each dict that a file spells out, and the fields of each of its classes."""
+    """Returns the keys of each dict that a file spells out, and the fields of each of its classes."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Dict):
             yield {key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}

@@ -1,7 +1,7 @@
 """docs/bandit.md recomputed in plain loops: what `rewards`, `statistics` and `dead_letters` must hold, and each theta.
 
-Shares no code with udfs, jobs or infra; reads both topics, not our output. Sums are of Python floats, in the order of
-the impressions' keys, which is not that in which the job adds; the regressions are numpy.linalg.solve's.
+It shares no code with udfs, jobs or infra, and reads both topics, not our output. It sums Python floats in the order of
+the impressions' keys, in which the job does not add; numpy.linalg.solve solves the regressions.
 """
 
 import math
@@ -78,7 +78,7 @@ class Arm:
 
 
 def unpack(blob: bytes) -> Posterior:
-    """As docs/bandit.md says that anyone can."""
+    """Unpacks as docs/bandit.md says that anyone can."""
     v = struct.unpack(f"<{len(blob) // 8}d", blob)
     d = (math.isqrt(8 * len(v) + 1) - 3) // 2
     left, square = iter(v[: -d - 1]), [[0.0] * d for _ in range(d)]
@@ -101,7 +101,7 @@ class Oracle:
     refused_clicks: int = 0
 
     def feed(self, impressions: Iterable[Any], clicks: Iterable[Any]) -> "Oracle":
-        """Records of each topic, every partition in the order of its offsets."""
+        """Takes records of each topic, every partition in the order of its offsets."""
         contracts = Contract("impression"), Contract("click")
         contracts[0].fields = [rule for rule in contracts[0].fields if rule["name"] != "context"]
         for record in impressions:
@@ -141,7 +141,7 @@ class Oracle:
             self.acted[key_of(click)].append(event)
 
     def feedback(self, key: Key) -> list[Feedback]:
-        """All that counts on an impression."""
+        """Returns all feedback that counts on an impression."""
         since = self.shown[key].t
         return [event for event in self.acted.get(key, []) if 0 <= event.t - since <= self.rules.reward_delay_ms]
 
@@ -163,7 +163,7 @@ class Oracle:
         return max([self.shown[key].append_ms, *(event.append_ms for event in self.feedback(key))])
 
     def rewards(self) -> dict[Key, dict[str, Any]]:
-        """By key: the last record."""
+        """Returns the last record by key."""
         return {
             key: {name: impression.record.get(name) for name in SHOWN}
             | {"user_id": key[0], "impression_id": key[1], "item_id": key[2], "context": impression.x}
@@ -172,7 +172,7 @@ class Oracle:
         }
 
     def statistics(self) -> dict[tuple[str, str], Arm]:
-        """By policy and arm."""
+        """Returns the statistics by policy and arm."""
         of_arm = defaultdict[tuple[str, str], list[Key]](list)
         for key in sorted(self.shown):
             of_arm[self.shown[key].record["policy"], key[2]].append(key)

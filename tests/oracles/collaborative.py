@@ -1,8 +1,8 @@
 """docs/collaborative.md recomputed in plain loops, with a direct solve per user: what each live list must be.
 
-Shares no code with udfs, jobs or infra, and reads the topic and the published files, not our output. Which events are
-accepted is what tests/oracles/sessions.py says of docs/semantics.md. Two scores nearer to each other than TOLERANCE may
-stand in either order.
+It shares no code with udfs, jobs or infra, and reads the topic and the published files, not our output.
+tests/oracles/sessions.py decides by docs/semantics.md which events are accepted. Two scores that are nearer to each
+other than TOLERANCE may have either order.
 """
 
 import json
@@ -36,7 +36,7 @@ class Moment(NamedTuple):
 
 
 class Histories:
-    """Of each user, after each record of theirs that is accepted or a repeat."""
+    """The history of each user, after each record of theirs that is accepted or a repeat."""
 
     def __init__(self, session: SessionSettings) -> None:
         self.oracle, self.kept = Oracle(session), session.history
@@ -81,7 +81,7 @@ def read(folder: Path) -> Version:
 
 @dataclass
 class Expected:
-    """What a list may hold: each item's score, and what gives each item of the history its part in one."""
+    """What a list may hold: each item's score, and the part of each history item in it."""
 
     scores: dict[str, float]
     solved: dict[str, NDArray[np.float64]]  # A^-1 y_j (alpha r_j + w0 target)
@@ -118,7 +118,7 @@ def weight(event: Acted, rating_max: float) -> float:
 
 
 def expected(version: Version, events: tuple[Acted, ...]) -> Expected | None:
-    """None where there is no list: nothing in the history is known, or no item is left."""
+    """Returns what a list must be; None if no item of the history is known, or no item is left."""
     r = strengths(version, events)
     if not r:
         return None
@@ -136,7 +136,7 @@ def expected(version: Version, events: tuple[Acted, ...]) -> Expected | None:
 
 
 def wrong(version: Version, moment: Moment, listed: dict[str, Any] | None, n: int) -> list[str]:
-    """How a list differs from what it must be at that moment; empty if it does not."""
+    """Returns how a list differs from what it must be at that moment; empty if it does not."""
     must = expected(version, moment.events)
     if must is None or listed is None:
         return [] if must is None and listed is None else [f"expected {must}, got {listed}"]

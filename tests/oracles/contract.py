@@ -1,8 +1,8 @@
 """The rules of schemas/*.avsc, judged one record at a time: the independent half of the oracle that reads bytes.
 
-JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are none. An integer field takes no
-1.0, a real field takes integers, neither takes true. An integer beyond 64 bits breaks a bound, a real beyond float64
-is no JSON.
+JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are no JSON. An integer field takes no
+1.0, a real field takes integers, and neither takes true. An integer beyond 64 bits breaks a bound, and a real beyond
+float64 is no JSON.
 """
 
 import json
@@ -16,13 +16,13 @@ HUGE = 10**400  # stands for any integer of absurd length: outside every bound
 
 
 class Contract:
-    """The rules of one schema, read from its .avsc, and the reasons for which a record breaks them."""
+    """The rules of one schema, read from its .avsc, and the reasons why a record breaks them."""
 
     def __init__(self, name: str) -> None:
         self.fields = json.loads((SCHEMAS / f"{name}.avsc").read_text())["fields"]
 
     def check(self, raw: bytes | None) -> tuple[dict[str, Any], str]:
-        """The record, {} if it is none, and the reasons for which it is refused joined by |."""
+        """Returns the record, {} if it is none, and the reasons why it is refused, joined by |."""
         if raw is not None and len(raw) > VALUE_MAX_BYTES:
             return {}, "size"
         try:

@@ -1,7 +1,7 @@
 """docs/collaborative.md, "Together" and "Trending", recounted in plain loops: what each list in Redis must be.
 
-Shares no code with udfs, jobs or the Java, and reads the topic, not our output. A user's baskets are made anew from all
-their events after each one, and what differs from before moves the counts.
+It shares no code with udfs, jobs or the Java, and reads the topic, not our output. After each event it makes the user's
+baskets again from all their events, and the differences move the counts.
 """
 
 from collections import Counter, defaultdict
@@ -112,7 +112,7 @@ class Covisitation:
                             yield Cell(kind, bucket, a, b)
 
     def redis(self) -> dict[str, tuple[dict[str, Any], int]]:
-        """key -> the list, and when it expires."""
+        """Returns key -> (the list, when it expires)."""
         found = {}
         for kind, key in (("viewed", redis_keys.also_viewed), ("bought", redis_keys.bought_together)):
             for item, entries in self.lists(kind, self.rules.top_n).items():
@@ -149,7 +149,7 @@ class Covisitation:
         return best([(item, self.decayed(users, as_of)) for item, users in alone.items()], n)
 
     def of(self, kind: str) -> tuple[dict[str, dict[int, int]], dict[str, dict[str, dict[int, int]]]]:
-        """item -> bucket -> users; item -> other item -> bucket -> users."""
+        """Returns item -> bucket -> users, and item -> other item -> bucket -> users."""
         alone = defaultdict[str, dict[int, int]](dict)
         both = defaultdict[str, dict[str, dict[int, int]]](lambda: defaultdict(dict))
         for cell, users in self.counts.items():
@@ -178,7 +178,7 @@ def purchases_that_stand(events: list[Acted]) -> list[Acted]:
 
 
 def rounded_down(value: float) -> float:
-    """To three significant bits."""
+    """Rounds down to three significant bits."""
     fraction, exponent = frexp(value)  # fraction in [.5, 1)
     return ldexp(floor(fraction * 8), exponent - 3)
 

@@ -1,8 +1,8 @@
 """docs/semantics.md recomputed in plain Python: what Redis, `sessions` and `dead_letters` must hold at the end.
 
-Shares no code with udfs, jobs or the Java; reads the topic in offset order, not our output. The watermark is ideal
-here: it closes nothing before `finish`. An accepted event that a moving watermark could have treated otherwise is
-counted in `at_risk`, so a test whose stream has none may demand equality of everything.
+It shares no code with udfs, jobs or the Java, and reads the topic in offset order, not our output. The watermark is
+ideal here: it closes nothing before `finish`. `at_risk` counts the accepted events that a moving watermark could have
+treated otherwise, so a test whose stream has none may demand that everything is equal.
 """
 
 from collections import Counter, deque
@@ -35,7 +35,7 @@ class DeadLetter(NamedTuple):
 
 @dataclass(eq=False)
 class Span:
-    """Accepted events each at most a gap after the one before it, by event time."""
+    """Accepted events, each at most a gap after the one before it by event time."""
 
     start: int
     end: int
@@ -80,7 +80,7 @@ class Oracle:
         self.at_risk = 0
 
     def feed(self, partition: int, offset: int, append_ms: int, key: bytes | None, value: bytes | None) -> str:
-        """The path that this record takes: applied, late, repeat, or the reason of its dead letter."""
+        """Returns the path that this record takes: applied, late, repeat, or the reason of its dead letter."""
         click, reason = self.contract.check(value)
         t, highest = self._time(click, append_ms), self.highest.get(partition, 0)
         path = f"dead {reason}" if reason else "dead future" if t is None else self._enter(click, t, append_ms, highest)
@@ -149,7 +149,7 @@ class Oracle:
             self.closed.append(span.record(user_id))
 
     def advance(self, watermark: int) -> None:
-        """Close the spans, and forget the users, that the topic's watermark has passed."""
+        """Closes the spans and forgets the users that the topic's watermark has passed."""
         for user_id, user in list(self.users.items()):
             self._close(user_id, user, watermark)
             if user.clock + self.session.forget_ms < watermark:
@@ -157,7 +157,7 @@ class Oracle:
                 del self.users[user_id]
 
     def finish(self, watermark: int | None = None) -> None:
-        """Let the final watermark pass; by default the lowest over the partitions of the highest t."""
+        """Lets the final watermark pass; by default the lowest over the partitions of the highest t."""
         self.advance(min(self.highest.values()) if watermark is None else watermark)
 
     def redis(self) -> dict[str, dict[str, str]]:

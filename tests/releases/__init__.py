@@ -1,4 +1,4 @@
-"""What a release left behind: savepoints of its jobs, the log they had read, a published version, a lake.
+"""What an old release leaves behind: savepoints of its jobs, the log they had read, a published version, a lake.
 
 0.1.0: 8 shoppers saw and bought six lamps, then were shown items of the model and clicked the first; one slot, RocksDB.
 `log.jsonl` holds a line [topic, partition, offset, key, value] for each record.
@@ -26,6 +26,6 @@ def unpack(release: str, folder: Path) -> Path:
 
 
 def log(folder: Path) -> Iterator[Sent]:
-    """In the order of offsets."""
+    """Returns the records in the order of their offsets."""
     with (folder / "log.jsonl").open() as lines:
         yield from (Sent(*json.loads(line)) for line in lines)

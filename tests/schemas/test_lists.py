@@ -1,4 +1,4 @@
-"""The record of a list: what a reader of any language meets, byte for byte, and what is no list."""
+"""The record of a list: what readers in any language get, byte for byte, and what is no list."""
 
 import msgspec
 import pytest

@@ -49,7 +49,7 @@ def test_every_field_says_what_it_is() -> None:
 
 
 def changed(**change: Any) -> dict[str, Any]:
-    """The click schema with fields changed (a dict), added (a new name) or removed (None)."""
+    """Returns the click schema with fields changed (a dict), added (a new name) or removed (None)."""
     schema = copy.deepcopy(load("click"))
     fields = {field["name"]: field for field in schema["fields"]}
     for name, new in change.items():

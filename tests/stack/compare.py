@@ -1,4 +1,4 @@
-"""What the stack holds, read back plainly, and how it differs from what the oracle says."""
+"""What the stack holds, read back plainly, and how it differs from the oracle."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ SCAN = 2_000
 
 
 def oracle_of(settings: Settings) -> Oracle:
-    """The oracle, fed with the whole topic."""
+    """Returns the oracle, fed with the whole topic."""
     oracle = Oracle(settings.session)
     for record in topic.read(settings.kafka, CLICKS):
         oracle.feed(record.partition, record.offset, record.timestamp, record.key, record.value)
@@ -27,7 +27,7 @@ def oracle_of(settings: Settings) -> Oracle:
 
 
 def differences(settings: Settings, oracle: Oracle) -> list[str]:
-    """The first ones in each place, readable; empty when Redis, `sessions` and `dead_letters` equal the oracle."""
+    """Returns the first differences in each place; none if Redis, `sessions` and `dead_letters` equal the oracle."""
     client = settings.redis.client(decode_responses=True)
     return [
         *unequal("Redis", by_field(oracle.redis()), by_field(hashes(client))),
@@ -75,7 +75,7 @@ def sessions(settings: Settings) -> list[dict[str, Any]]:
 
 
 def tally(closed: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
-    """How often each closed session is there: 1, unless it was written twice."""
+    """Returns how often each closed session is there: 1, unless it was written twice."""
     return Counter((s["user_id"], f"{s['start_ms']}-{s['end_ms']}", json.dumps(s, sort_keys=True)) for s in closed)
 
 
@@ -87,7 +87,7 @@ def letters_of(oracle: Oracle) -> dict[tuple[int, int], list[Letter]]:
 
 
 def dead_letters(settings: Settings, oracle: Oracle) -> dict[tuple[int, int], list[Letter]]:
-    """By place in `clicks`. Any reason of a record that breaks several rules counts as the oracle's."""
+    """Returns reasons by place in `clicks`. Any reason that the oracle has for a record counts as equal."""
     allowed = {(letter.partition, letter.offset): letter.reason for letter in oracle.dead}
     found: dict[tuple[int, int], list[Letter]] = {}
     for record in topic.read(settings.kafka, DEAD_LETTERS):

@@ -1,4 +1,4 @@
-"""Crash schedules: which process dies by kill -9, and after which share of the records; carried out in mid-stream."""
+"""Crash schedules: which process dies by kill -9 after which share of the records, carried out in mid-stream."""
 
 import os
 import random
@@ -43,7 +43,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Progress:
-    """Of the source's running attempt, at one moment."""
+    """The progress of the source's running attempt, at one moment."""
 
     consumed: int
     emitted: int
@@ -56,7 +56,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Bite:
-    """What a kill did: it counts only if it fell in mid-stream, after a checkpoint, and made the job go back."""
+    """What a kill did. It counts only if it came in mid-stream, after a checkpoint, and made the job go back."""
 
     kill: Kill
     share: float
@@ -71,7 +71,7 @@ class Bite:
 
 
 def schedule(seed: int) -> Schedule:
-    """Schedules 2n and 2n + 1 together kill every target: three and two of them."""
+    """Returns a schedule. Schedules 2n and 2n + 1 together kill every target: three and two of them."""
     rng = random.Random(seed // 2)
     restarting, outlived = rng.sample(RESTARTING, 3), rng.sample(OUTLIVED, 2)
     targets = [restarting[0], outlived[0], restarting[1]] if seed % 2 == 0 else [restarting[2], outlived[1]]
@@ -83,7 +83,7 @@ def schedule(seed: int) -> Schedule:
 
 
 def drive(stack: Stack, records: Sequence[Record], kills: list[Kill], seed: int) -> list[Bite]:
-    """Send all the records, killing on the way."""
+    """Sends all the records, killing on the way."""
     rng, bites = random.Random(seed), []
     sender = Sender(stack, records)
     for kill in kills:
@@ -111,7 +111,7 @@ class Sender:
             time.sleep(PACE_S)
 
     def keep_step(self, share: float) -> None:
-        """Until the job has consumed this share of the records, never more than a twentieth of them ahead of it."""
+        """Sends until the job has consumed this share, never more than a twentieth of the records ahead of it."""
         while (consumed := progress(self.stack).consumed) < share * len(self.records):
             if self.sent < consumed + self.twentieth:
                 self.send(CHUNK)
@@ -149,7 +149,7 @@ def supervised(name: str) -> int:
 
 
 def recovered(stack: Stack, kill: Kill, pid: int, before: Progress, killed_ms: float) -> bool:
-    """The process is back, the source has gone on beyond where it was, and a checkpoint was begun since."""
+    """Returns whether the process is back, the source has gone on, and a checkpoint has begun since."""
     if kill.target != "worker" and supervised(kill.target) == pid:
         return False
     now = progress(stack)

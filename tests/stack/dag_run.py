@@ -1,4 +1,4 @@
-"""A DAG run by Airflow against a stack, as `headrace retrain` runs the night: `main`, in the environment of Airflow."""
+"""A DAG run by Airflow against a stack as `headrace retrain` runs the night: `main`, in Airflow's environment."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ class Run(NamedTuple):
 
 
 def run(dag: str, **conf: object) -> Run:
-    """conf: its parameters."""
+    """Runs a DAG. conf: its parameters."""
     airflow_home.prepare(load())
     command = [str(airflow_home.python()), "-m", __name__, dag, json.dumps(conf)]
     quick = airflow_home.environment() | {"HEADRACE_AIRFLOW__RETRY_DELAY_S": "1"}

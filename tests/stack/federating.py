@@ -1,4 +1,4 @@
-"""A population on the real stack: its processes, what its nodes sent, and what everybody said."""
+"""A population on the real stack: its processes, the frames of its nodes, and what each party wrote."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ Record = dict[str, Any]
 
 
 class Recording(node.Node):
-    """Keeps on disk, for the test alone, the integers that it encrypts."""
+    """A node that keeps on disk, for the test alone, the integers that it encrypts."""
 
     def protected(self, round_: Record, update: NDArray[np.float64]) -> NDArray[np.int64]:
         values = super().protected(round_, update)
@@ -73,7 +73,7 @@ def records(kafka: Kafka, name: str) -> list[Record]:
 
 
 def opened(kafka: Kafka, number: int) -> list[Record]:
-    """The parts of a round's aggregate, in order; each must be there once."""
+    """Returns the parts of a round's aggregate, in order; each must be there once."""
     found = [record for record in records(kafka, topics.AGGREGATES) if record["round"] == number]
     found = sorted(
         (each for each in found if each["status"] == "opened"), key=lambda each: (each["bucket"], each["part"])
@@ -87,7 +87,7 @@ def total(parts: list[Record]) -> NDArray[np.int64]:
 
 
 def cohort(kafka: Kafka, number: int) -> list[str]:
-    """Of the round's last attempt."""
+    """Returns the cohort of the round's last attempt."""
     found = [record for record in records(kafka, topics.COHORTS) if record["round"] == number]
     last = max(record["attempt"] for record in found)
     return sorted({node for record in found if record["attempt"] == last for node in record["nodes"]})
@@ -112,7 +112,7 @@ def ledger() -> list[Record]:
 
 @dataclass
 class Processes:
-    """By name: what they are started with, so that a killed one can be started again."""
+    """The processes by name, with their commands, so that a killed one can be started again."""
 
     stack: Stack
     commands: dict[str, list[str]]
@@ -164,7 +164,7 @@ def sending(stack: Stack, members: list[node.Node]) -> Iterator[node.RunningNode
 
 
 def until(condition: Callable[[], bool], *steps: Callable[[], Any], timeout_s: float = 90) -> None:
-    """Let them work until it holds."""
+    """Lets the processes work until the condition holds."""
 
     def stepped() -> bool:
         for step in steps:
@@ -179,7 +179,7 @@ def node_process(numbers: list[int]) -> list[str]:
 
 
 def main() -> None:
-    """The nodes with these numbers, for ever."""
+    """Runs the nodes with these numbers, for ever."""
     from headrace.infra.settings import load
 
     population = provisioning.read(federated_files.public())

@@ -1,4 +1,4 @@
-"""The bandit's job on a real stack, what it has written, and how that differs from what the oracle says."""
+"""The bandit's job on a real stack, what it has written, and how that differs from the oracle."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ class Learning(Stack):
             topic.send(self.settings.kafka, name, [each.record for each in stream if each.topic == name])
 
     def read(self) -> int:
-        """Records of both topics that the running attempt of their sources is past."""
+        """Returns how many records of both topics the running attempt of their sources has read."""
         return sum(max(int(float(offset)), -1) + 1 for offset in CONSUMED.findall(self.metrics()))
 
     def settle(self, timeout_s: float = 120) -> None:
@@ -50,7 +50,7 @@ def oracle_of(settings: Settings) -> Oracle:
 
 
 def differences(settings: Settings, oracle: Oracle) -> list[str]:
-    """Empty when `statistics`, `rewards`, `dead_letters` and Redis equal the oracle."""
+    """Returns differences; none if `statistics`, `rewards`, `dead_letters` and Redis equal the oracle."""
     expected = oracle.statistics()
     known: dict[tuple[str, str], dict[str, Any]] = {
         key: {"policy": key[0], "arm": key[1], "n": int(arm.n), "packed": arm.packed(), "as_of_ms": arm.as_of_ms}
@@ -68,7 +68,7 @@ def differences(settings: Settings, oracle: Oracle) -> list[str]:
 
 
 def posterior_of(packed: bytes, settings: Settings) -> bytes:
-    """What exact sums must become, byte for byte; `inexact` holds it to numpy's own solution."""
+    """Returns what exact sums must become, byte for byte; `inexact` compares with numpy's own solution."""
     return arms.pack_posterior(arms.solve(arms.unpack([packed]), settings.bandit.ridge))[0]
 
 
@@ -80,7 +80,7 @@ def inexact(key: Any, arm: bandit.Arm, packed: bytes, settings: Settings) -> lis
 
 
 def newest(settings: Settings, name: str, key: tuple[str, ...]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """The last record of each key."""
+    """Returns the last record of each key."""
     last: dict[tuple[str, ...], dict[str, Any]] = {}
     for record in topic.read(settings.kafka, name):
         value = json.loads(record.value)
@@ -95,7 +95,7 @@ def statistics(settings: Settings) -> dict[tuple[str, ...], dict[str, Any]]:
 
 
 def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:
-    """All that Redis holds, by policy and arm."""
+    """Returns all posteriors in Redis, by policy and arm."""
     client, begin = settings.redis.client(), redis_keys.bandit("")
     keys: Any = sorted(client.scan_iter())
     assert all(key.decode().startswith(begin) for key in keys)
@@ -107,7 +107,7 @@ def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:
 
 
 def dead_letters(settings: Settings, oracle: Oracle) -> dict[tuple[int, int], Any]:
-    """By place in `impressions`. Any reason of a record that breaks several rules counts as the oracle's."""
+    """Returns reasons by place in `impressions`. Any reason that the oracle has for a record counts as equal."""
     found: dict[tuple[int, int], Any] = {}
     for record in topic.read(settings.kafka, DEAD_LETTERS):
         headers = {name: value.decode() for name, value in record.headers}
@@ -129,7 +129,7 @@ def assert_equal(learning: Learning) -> Oracle:
 
 
 def counters(learning: Learning) -> Counter[str]:
-    """What the job's own metrics say, summed over subtasks."""
+    """Returns the job's own metrics, summed over subtasks."""
     found: Counter[str] = Counter()
     for name, value in re.findall(r"_(entered|refused_impressions|refused_clicks)\{.*\} (\S+)", learning.metrics()):
         found[name] += int(float(value))

@@ -1,4 +1,4 @@
-"""Whether a process holds some bytes: all that it can write to is read."""
+"""Whether a process holds some bytes: the test reads all memory that the process can write to."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ HOLD = "import sys, time; held = bytes.fromhex(sys.argv[1]); print(len(held), fl
 
 
 def held(pid: int, needles: dict[str, bytes]) -> set[str]:
-    """The names of those that are somewhere in the memory of the process; an ended one has none."""
+    """Returns the names of the needles in the memory of the process; an ended one has none."""
     overlap, found = max(map(len, needles.values())), set()
     with contextlib.suppress(ProcessLookupError), Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
         for begin, end in mappings(pid):
@@ -38,7 +38,7 @@ def read(descriptor: int, at: int, size: int) -> bytes:
 
 @contextlib.contextmanager
 def canary(needle: bytes) -> Iterator[int]:
-    """The pid of a process that holds the needle, so that a scan that finds nothing is known to be able to."""
+    """Returns the pid of a process that holds the needle, to show that a scan can find it."""
     with subprocess.Popen([sys.executable, "-c", HOLD, needle.hex()], stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert int(process.stdout.readline()) == len(needle)

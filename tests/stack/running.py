@@ -1,4 +1,4 @@
-"""A real stack, brought up and handled through the product's own command line, and what tests ask of it."""
+"""A real stack, started and used through the product's own command line, and what tests ask of it."""
 
 import contextlib
 import fcntl
@@ -44,7 +44,7 @@ class Stack:
     job_name: str = JOB
 
     def run(self, *arguments: str, timeout_s: float = 180) -> str:
-        """What `headrace ARGUMENTS` printed."""
+        """Returns what `headrace ARGUMENTS` printed."""
         done = subprocess.run(
             [HEADRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s
         )
@@ -66,11 +66,11 @@ class Stack:
         return flink.restarts(self.settings.flink, self.job()) or 0
 
     def checkpoints(self) -> int:
-        """Completed since the job was submitted, or since the JobManager took it up again."""
+        """Returns the checkpoints completed since the job was submitted, or since the JobManager took it up again."""
         return flink.checkpoints_completed(self.settings.flink, self.job())
 
     def metrics(self) -> str:
-        """Asked again while they do not answer: a TaskManager that begins a job is busy."""
+        """Returns metrics. It asks again while they do not answer: a TaskManager that begins a job is busy."""
         address = f"http://localhost:{self.settings.stack.taskmanager_metrics_port}/metrics"
         for _ in range(METRICS_TRIES):
             with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
@@ -79,27 +79,27 @@ class Stack:
         raise OSError(f"no metrics at {address}")
 
     def consumed(self, metrics: str | None = None) -> int:
-        """Records of `clicks` that the running attempt of the source is past; a partition not begun shows -1."""
+        """Returns how many `clicks` the source's running attempt has read; a partition not begun has -1."""
         found = CONSUMED.findall(self.metrics() if metrics is None else metrics)
         return sum(max(int(float(offset)), -1) + 1 for offset in found)
 
     def settle(self, timeout_s: float = 180) -> None:
-        """Until every record sent has been consumed and what follows from it is written and committed."""
+        """Waits until every sent record has been consumed, and what follows from it is written and committed."""
         total = sum(topic.ends(self.settings.kafka, CLICKS).values())
         wait(lambda: self.consumed() == total, timeout_s, lambda: f"{self.consumed()} of {total} records are consumed")
         self.commit(timeout_s)
 
     def commit(self, timeout_s: float) -> None:
-        """Until what the job has been given by now is written and committed.
+        """Waits until what the job has been given by now is written and committed.
 
-        One checkpoint passes all records through; then timers fire; one passes on what they let go, and transactions of
-        one more show that those of the last are over.
+        The first checkpoint passes all records through; then timers fire. The second passes on what they emit, and the
+        third shows that the transactions of the second are over.
         """
         passed_ms = self.checkpoint(time.time_ns() // 1_000_000, timeout_s)
         self.checkpoint(self.checkpoint(passed_ms + TIMERS_MS, timeout_s), timeout_s)
 
     def checkpoint(self, after_ms: int, timeout_s: float) -> int:
-        """When a checkpoint ended that began later than that; by its own times, as Flink's answers are seconds old."""
+        """Waits for a checkpoint that began after then, and returns its end; by Flink's times, as answers are late."""
         ends: list[int] = []
 
         def ended() -> bool:
@@ -112,7 +112,7 @@ class Stack:
         return min(ends)
 
     def reset(self) -> None:
-        """No job, no records, no version, an empty Redis."""
+        """Removes all jobs, records, versions and Redis keys."""
         for job in flink.jobs(self.settings.flink):
             if job.state in flink.ALIVE:
                 flink.cancel(self.settings.flink, job, timeout_s=60)
@@ -128,7 +128,7 @@ class Stack:
 
 
 def wait(condition: Callable[[], bool], timeout_s: float, missing: Callable[[], str]) -> None:
-    """Polls; a program that is away counts as not yet."""
+    """Polls until the condition holds; a program that is away counts as not yet."""
     deadline = time.monotonic() + timeout_s
     while not holds(condition):
         if time.monotonic() > deadline:
@@ -152,7 +152,7 @@ def ports() -> dict[str, object]:
 
 @contextlib.contextmanager
 def stack_in(home: Path, **settings: object) -> Iterator[Stack]:
-    """Up and down of a stack in its own folder; `settings` as SECTION__NAME=value. Its ports are far from a user's."""
+    """Starts and ends a stack in its own folder; `settings` as SECTION__NAME=value. Its ports are far from a user's."""
     named = {f"HEADRACE_{name}": str(value) for name, value in (ports() | settings).items()}
     named["HEADRACE_HOME"] = str(home)
     before = dict(os.environ)

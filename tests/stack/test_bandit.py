@@ -1,4 +1,4 @@
-"""The bandit on a real stack: rewards, sums, posteriors equal plain loops, through retractions, kills and a restore."""
+"""The bandit on a real stack: rewards, sums and posteriors equal plain loops, through retractions, kills, a restore."""
 
 import random
 import threading
@@ -78,7 +78,7 @@ def test_everything_equals_plain_loops(
 
 
 def assert_covers(oracle: Oracle) -> None:
-    """The stream holds what the rules are about."""
+    """Checks that the stream has each case that the rules are about."""
     assert {reason for _, said, _ in oracle.dead.values() for reason in said.split("|")} == {
         "json", "type", "missing", "value", "future", "encoder", "size",
     }  # fmt: skip
@@ -111,7 +111,7 @@ def test_it_learns_at_once_and_is_restored(learning: Learning, stream: list[Sent
 
 
 def visible(learning: Learning, stream: list[Sent], condition: Any) -> float:
-    """Seconds from sending until arm i1 of linucb fulfils it."""
+    """Returns the seconds from sending until arm i1 of linucb fulfils the condition."""
     client = learning.settings.redis.client()
     began_s = time.monotonic()
     learning.send_all(stream)
@@ -125,7 +125,7 @@ def visible(learning: Learning, stream: list[Sent], condition: Any) -> float:
 
 
 class Both(Sender):
-    """Sends clicks at its pace, and with them the impressions that come before them in the stream; for two threads."""
+    """Sends clicks at its pace, with the impressions that come before them in the stream; for two threads."""
 
     def __init__(self, learning: Learning, stream: Sequence[Sent]) -> None:
         super().__init__(learning, [each.record for each in stream if each.topic == CLICKS])
@@ -139,7 +139,7 @@ class Both(Sender):
                 super().send(1)
 
     def show(self, clicks: int) -> None:
-        """The impressions before this many clicks; all that are left with the last."""
+        """Sends the impressions before this many clicks; all remaining ones with the last."""
         passed = self.sent
         while self.place < len(self.stream) and (passed < clicks or clicks == len(self.records)):
             each = self.stream[self.place]
@@ -150,7 +150,7 @@ class Both(Sender):
 
 
 def drive(learning: Learning, stream: Sequence[Sent], kills: list[Kill], seed: int) -> list[Bite]:
-    """Records go on flowing while a kill is prepared: else a checkpoint could hold all that was sent before it."""
+    """Sends the stream with kills. Records flow on meanwhile, else a checkpoint could hold all that was sent."""
     rng, sender, bites = random.Random(seed), Both(learning, stream), []
     for kill in kills:
         sender.keep_step(kill.share)

@@ -37,7 +37,7 @@ def retail() -> list[Click]:
 
 @pytest.fixture(scope="module")
 def stream(retail: list[Click]) -> Stream:
-    """Every action, late and repeated events, baskets of hundreds of items."""
+    """Returns every action, late and repeated events, and baskets of hundreds of items."""
     mixed = named("mixed", enriched(retail, list(ACTIONS), seed=1))
     return by_moment(shuffled(mixed, seed=2) + resent(named("resent", retail[:8_000]), seed=3))
 
@@ -48,7 +48,7 @@ def running(stack: Stack) -> Stack:
 
 
 def train(version: str, clicks: list[Click], factors: int, kind: str = "als") -> None:
-    """A version from some of the clicks, so that it does not know every item."""
+    """Trains a version on some of the clicks, so that it does not know every item."""
     how = Training(factors, 3, als.ials(alpha=2.0, reg=0.02, unobserved=0.2), 30.0 * DAY_MS, 5.0, 50, seed=factors)
     log = local.read(clicks)
     contents = local.train(log, how, lambda: None)
@@ -67,7 +67,7 @@ def histories(stack: Stack) -> Histories:
 
 
 def live_lists(stack: Stack, version: str) -> dict[str, tuple[dict[str, Any], int]]:
-    """user -> the list, and when it expires."""
+    """Returns user -> (the list, when it expires)."""
     client = stack.settings.redis.client(decode_responses=True)
     begin = redis_keys.live(version, "")
     keys = sorted(client.scan_iter(match=f"{begin}*", count=2_000))
@@ -83,7 +83,7 @@ def live_lists(stack: Stack, version: str) -> dict[str, tuple[dict[str, Any], in
 
 
 def differences(stack: Stack, version: Version) -> list[str]:
-    """Of every user's list, by their newest event."""
+    """Returns the differences of every user's list, by their newest event."""
     moments, found, n = histories(stack).moments, live_lists(stack, version.name), stack.settings.collaborative.top_n
     assert found.keys() <= moments.keys()
     lines = []
@@ -163,7 +163,7 @@ def test_a_swap_and_a_rollback_in_mid_stream(running: Stack, retail: list[Click]
 
 
 def moved(stack: Stack, records: list[Record], *command: str) -> int:
-    """Sends the records, and in their midst runs the command; the time at which it had ended. Returns when settled."""
+    """Sends the records, runs the command in their midst, and returns when it ended, once all is settled."""
     streaming = Streaming(stack, records)
     moved_ms = streaming.at(0.5, lambda: stack.run(*command))
     streaming.join()
@@ -184,7 +184,7 @@ class Streaming(threading.Thread):
         self.sender.close()
 
     def at(self, share: float, act: Callable[[], Any]) -> int:
-        """Do it once this share is sent; the time after, in ms."""
+        """Does something once this share is sent, and returns the time after it, in ms."""
         wait(lambda: self.sender.sent >= share * len(self.sender.records), 60, lambda: f"{self.sender.sent} sent")
         act()
         return time.time_ns() // 1_000_000

@@ -42,7 +42,7 @@ def running(stack: Stack) -> Stack:
 
 @pytest.fixture(scope="module")
 def stream() -> Stream:
-    """Every action in no order; purchases and what was given back of them, re-sent; some from days before."""
+    """Returns every action in random order; purchases and refunds of them, re-sent; some from days before."""
     first, later = online_retail("2011-11", 6_000), online_retail("2011-11", 14_000)[-4_000:]
     return by_moment(
         in_order(named("in-order", first[:2_000]))
@@ -53,7 +53,7 @@ def stream() -> Stream:
 
 
 def given_back(clicks: list[Click], seed: int) -> list[Click]:
-    """With a refund of a third of the purchases, up to three days after them or an hour before."""
+    """Adds refunds of a third of the purchases, up to three days after them or an hour before."""
     rng = random.Random(seed)
     back = [
         click | {"event_id": f"{click['event_id']}-back", "action": "refund"}
@@ -64,7 +64,7 @@ def given_back(clicks: list[Click], seed: int) -> list[Click]:
 
 
 def late(clicks: list[Click], seed: int) -> Stream:
-    """A third of them days late, some so late that they no longer count."""
+    """Makes some of the events days late, a few so late that they no longer count."""
     rng = random.Random(seed)
     days = (0, 0, 0, 0, 1, 3, 120)
     return [(click["ts_ms"], click | {"ts_ms": click["ts_ms"] - rng.choice(days) * DAY_MS}) for click in clicks]
@@ -162,7 +162,7 @@ def assert_bounded(stack: Stack, clean: Covisitation, poisoned: Covisitation, ta
 
 
 def bestseller(stream: Stream) -> tuple[int, str]:
-    """The last view of the stream, and the item most viewed on that day."""
+    """Returns the last view of the stream, and the most viewed item of that day."""
     views = [click for _, click in stream if click["action"] in ("view", "click")]
     at_ms = max(int(click["ts_ms"]) for click in views)
     items = [str(click["item_id"]) for click in views if click["ts_ms"] // DAY_MS == at_ms // DAY_MS]

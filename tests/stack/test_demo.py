@@ -1,4 +1,4 @@
-"""`headrace demo` as `make demo` runs it without a terminal: lines, an end, and a stack that has learned."""
+"""`headrace demo` as `make demo` runs it without a terminal: it prints lines, ends, and leaves a stack that learnt."""
 
 import json
 import math
@@ -63,7 +63,7 @@ def test_a_click_changes_the_list_of_who_clicked(running_stack: Stack, said: str
 
 
 def pulls(stack: Stack) -> Counter[str]:
-    """Impressions that each policy's arms know of; a value is decoded as docs/redis.md says."""
+    """Returns the impressions that each policy's arms have; a value is decoded as docs/redis.md says."""
     found: Counter[str] = Counter()
     for policy in POLICIES:
         arms: Any = stack.settings.redis.client().hgetall(redis_keys.bandit(policy))

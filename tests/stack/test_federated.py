@@ -1,4 +1,4 @@
-"""Federated rounds on a real stack: sums are exact, whatever else arrives; kills change nothing and cost nothing."""
+"""Federated rounds on a real stack: sums are exact with any other traffic; kills change nothing and cost nothing."""
 
 import math
 import os
@@ -56,7 +56,7 @@ def provisioned(stack: Stack, count: int, k: int = 3) -> Population:
 
 
 def assert_exact(stack: Stack, number: int, names: list[str]) -> None:
-    """The opened integers are those of exactly these nodes."""
+    """Checks that the opened integers are the sums of exactly these nodes."""
     kafka = stack.settings.kafka
     assert federating.cohort(kafka, number) == names
     parts = federating.opened(kafka, number)
@@ -65,7 +65,7 @@ def assert_exact(stack: Stack, number: int, names: list[str]) -> None:
 
 
 class Forger:
-    """Frames of a node as it would never send them."""
+    """Makes frames of a node as the node would never send them."""
 
     def __init__(self, round_: dict[str, Any], name: str) -> None:
         self.round, self.name = round_, name
@@ -87,7 +87,7 @@ class Forger:
 
 
 def bad_frames(round_: dict[str, Any], hostile: str, honest: str, stranger: str) -> dict[str, list[Sent]]:
-    """By the reason that each must be refused for."""
+    """Returns bad frames by the reason that each must be refused for."""
     forger, key = Forger(round_, hostile), frame.kafka_key(round_["round"], 0)
     size = frame.BYTES_MAX + 1
     return {
@@ -146,7 +146,7 @@ def test_a_round_is_exact_whatever_else_arrives(federated: Stack, tmp_path: Path
 
 
 def below_the_quorum(federated: Stack, running: coordinator.RunningCoordinator, members: list[Any]) -> None:
-    """Another round, in which two nodes take part: nothing is opened or charged."""
+    """Runs another round, in which two nodes take part: nothing is opened or charged."""
     running.coordinator.wish = WISH._replace(rounds=2, deadline_ms=8_000)
     with federating.sending(federated, members) as sending:
         known = running.coordinator.rounds.rounds
@@ -158,7 +158,7 @@ def below_the_quorum(federated: Stack, running: coordinator.RunningCoordinator, 
 
 
 def stock_apps(federated: Stack, running: coordinator.RunningCoordinator, names: list[str], folder: Path) -> None:
-    """A round in which three nodes run Flower's quickstart, unchanged, each in a process as on a device."""
+    """Runs a round in which three nodes run Flower's quickstart, unchanged, each in a process as on a device."""
     running.coordinator.wish = WISH._replace(rounds=2, epsilon=None, inflation=1 + 1e-9, deadline_ms=40_000)
     (folder / "quickstart.py").write_text(QUICKSTART)
     before = federating.model(federated.settings.kafka, 1)
@@ -243,7 +243,7 @@ np.save(sys.argv[2], aggregate([([update], 10) for update in trained])[0])
 
 
 def flowers(folder: Path, count: int) -> Any:
-    """The mean of what the nodes have learnt, by Flower."""
+    """Returns the mean of what the nodes have learnt, by Flower."""
     trained = np.array([update_of(n, LENGTH) for n in range(count)]).astype(np.float32)
     edge = paths.python("edge")
     if not edge.exists():
@@ -294,7 +294,7 @@ def test_kills_in_mid_round_change_nothing_and_cost_nothing(federated: Stack, se
 
 
 def one_more_by_airflow(rounds: int) -> int:
-    """A round by the DAG; and another when the budget has become too small for it, which is refused at once."""
+    """Runs a round by the DAG, and another that is beyond the budget and refused at once."""
     if not paths.python("airflow").exists():
         return rounds - 1
     terms = {"model": MODEL, "clip": 50, "quorum": 3, "epsilon": 8}
@@ -328,7 +328,7 @@ def kill(running: Processes, target: str) -> None:
 
 
 def assert_secrets_stay(federated: Stack, running: Processes, population: Population) -> None:
-    """The secret key is in the key holder's memory alone, updates in the nodes' alone, and neither is in a topic."""
+    """Checks that the secret key is only in the holder's memory, updates only in the nodes', none in a topic."""
     secret = (federated_files.holder() / f"{population.key_id}.secret").read_bytes()
     integers = np.load(federating.plain(population.nodes[0], 1)).tobytes()
     needles = {"secret key": secret[len(secret) // 2 :][:64], "integers": integers[4_000:4_064]}

@@ -1,4 +1,4 @@
-"""What an operator does to the running job: stop and resume it changed, restore Redis, send dead letters again."""
+"""What an operator does with a running job: stop it, resume it changed, restore Redis, send dead letters again."""
 
 import json
 import os

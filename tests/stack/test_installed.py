@@ -1,4 +1,4 @@
-"""From the wheel alone, with no checkout on the machine: an environment, a stack, a job, a click, its features."""
+"""From the wheel alone, without a checkout: an environment, a stack, a job, a click, its features."""
 
 from collections.abc import Iterator
 from pathlib import Path

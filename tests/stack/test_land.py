@@ -1,4 +1,4 @@
-"""Landing as it is run: by `headrace run`, from a real broker, killed in the middle, while shoppers click."""
+"""Landing by `headrace run`, from a real broker, killed half-way, while shoppers click."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def broker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
 
 
 def records(first: int, count: int, now_ms: int) -> list[Record]:
-    """Clicks of two days; every hundredth is none."""
+    """Returns clicks of two days; every hundredth record is no click."""
     return [
         Record(f"u{n % USERS}".encode(), b"bad" if n % BAD_EVERY == 0 else json.dumps(event(n, now_ms)).encode())
         for n in range(first, first + count)

@@ -1,6 +1,6 @@
-"""A whole night by Airflow on a real stack: what readers see afterwards, after a rerun, and after a refusal.
+"""A whole night by Airflow on a real stack: what readers see after it, after a rerun, and after a refusal.
 
-Shoppers want items of their own colour, half of the shop, and buy a few of them each day: so the right lists are known.
+Shoppers want items of their own colour, half of the shop, and buy a few of them each day. So the right lists are known.
 """
 
 import json
@@ -49,7 +49,7 @@ def shopping(days: range) -> Iterator[Record]:
 
 @pytest.fixture
 def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """Lists by score alone: items of one colour are alike, and diversity would have the other one, too."""
+    """Makes a shop with lists by score alone: items of one colour are alike, and diversity would add the other."""
     rules = tmp_path / "rules.toml"
     rules.write_text(changed("rules.toml", {"lambda": 1.0, "max_similarity": 1.0}))
     settings = {"MODELS": '["als"]', "ALS__FACTORS": "8", "RULES": str(rules)}
@@ -61,7 +61,7 @@ def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack
 
 
 def changed(name: str, values: dict[str, float]) -> str:
-    """A file of infra/ with other values."""
+    """Returns a file of infra/config/ with other values."""
     text = (paths.CONFIG / name).read_text()
     for key, value in values.items():
         text, found = re.subn(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
@@ -75,13 +75,13 @@ def current(stack: Stack) -> str:
 
 
 def written(stack: Stack) -> dict[str, int]:
-    """When each result was written; but not that of verify, which looks at Redis anew each time."""
+    """Returns when each result was written, but for verify's, which reads Redis again each time."""
     steps = [step for step in (stack.home / "nights" / NIGHT).iterdir() if step.is_dir() and step.name != "verify"]
     return {str(path): path.stat().st_mtime_ns for step in steps for path in step.rglob("*")}
 
 
 def champion(stack: Stack) -> str:
-    """By MLflow's own command, in the batch environment."""
+    """Returns the champion by MLflow's own command, in the batch environment."""
     asked = (
         "import mlflow; c = mlflow.MlflowClient(); (m,) = c.search_registered_models();"
         " print(c.get_model_version_by_alias(m.name, 'champion').tags)"

@@ -1,4 +1,4 @@
-"""`make package`, then what docs/cluster.md says, on a cluster that knows neither the checkout nor its environment."""
+"""`make package`, then the steps of docs/cluster.md, on a cluster without the checkout and its environment."""
 
 import json
 import os
@@ -38,7 +38,7 @@ class Cluster(NamedTuple):
             return bool(json.loads(response.read())["slots-available"])
 
     def run(self, command: list[str], cwd: Path, **environment: str) -> str:
-        """A command in an environment that holds nothing of ours."""
+        """Runs a command in an environment that holds nothing of ours."""
         bare = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.home), "FLINK_CONF_DIR": str(self.home / "conf")}
         if "JAVA_HOME" in os.environ:
             bare["JAVA_HOME"] = os.environ["JAVA_HOME"]
@@ -82,7 +82,7 @@ def free_port() -> int:
 
 
 def documented_command() -> str:
-    """What docs/cluster.md tells a user to type."""
+    """Returns what docs/cluster.md tells a user to type."""
     text = (paths.PACKAGE / "docs" / "cluster.md").read_text()
     block = re.search(r"(?: {4}.*\n)+(?= *\n## Settings that change)", text)
     assert block

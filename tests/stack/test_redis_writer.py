@@ -1,4 +1,4 @@
-"""The writer's connection is cut again and again while it writes: every value is in Redis, replies stay in step."""
+"""The writer's connection is cut again and again while it writes: Redis has every value, replies stay in step."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""An upgrade: savepoints and the published version of 0.1.0 are used by the jobs and readers of today."""
+"""An upgrade: today's jobs and readers use the savepoints and the published version of 0.1.0."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ VERSION = "als-20261130T040357-ba1d088e"
 
 @pytest.fixture
 def release(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home as 0.1.0 left it. Kafka has nothing at the offsets of its log, so only the savepoints know it."""
+    """Makes a home as 0.1.0 left it. Kafka has nothing at its log's offsets: only the savepoints know the log."""
     monkeypatch.setenv("HEADRACE_BANDIT__REWARD_DELAY_MS", "1000")  # as it was when the savepoint was taken
     monkeypatch.setenv("HEADRACE_BANDIT__FAST_MS", "500")
     monkeypatch.setenv("HEADRACE_COVISITATION__HORIZON_DAYS", "36500")  # what it saw counts, however long ago it was

@@ -1,4 +1,4 @@
-"""Arms of items that left the catalogue go from Redis and from `statistics`; a restore does not bring them back."""
+"""Arms of items that left the catalogue are removed from Redis and `statistics`; a restore keeps them away."""
 
 import json
 import time

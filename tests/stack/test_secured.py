@@ -1,4 +1,4 @@
-"""A job whose Kafka wants TLS and a password, and whose Redis wants TLS and another: both really do."""
+"""A job whose Kafka wants TLS and a password, and whose Redis wants TLS and another: both are real."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.p
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem, server.pem (key and certificate, signed by itself, of 127.0.0.1), and the passwords in files."""
+    """Makes ca.pem, server.pem (key and self-signed certificate of 127.0.0.1), and files with the passwords."""
     folder = tmp_path_factory.mktemp("secrets")
     certificate = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "ca.pem"]
@@ -66,7 +66,7 @@ def redis_port(folder: Path) -> Iterator[int]:
 
 @pytest.fixture
 def secured(stack: Stack, broker: Broker, redis_port: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
-    """The stack's Flink, with Kafka and Redis elsewhere."""
+    """Returns the stack's Flink, with Kafka and Redis elsewhere."""
     kafka: dict[str, object] = {"bootstrap": f"127.0.0.1:{broker.port}", "security_protocol": "SASL_SSL"}
     kafka |= {
         "sasl_mechanism": "PLAIN",

@@ -32,7 +32,7 @@ def assert_equal(stack: Stack, oracle: Oracle) -> None:
 
 
 def counters(stack: Stack) -> dict[str, int]:
-    """What the job's own metrics say, summed over subtasks."""
+    """Returns the job's own metrics, summed over subtasks."""
     found: Counter[str] = Counter()
     for name, value in re.findall(r"_operator_headrace_(\w+)\{.*\} (\S+)", stack.metrics()):
         found[name] += int(float(value))

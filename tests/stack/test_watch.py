@@ -1,4 +1,4 @@
-"""What watches the stream: it says what is wrong, and brings a lost job back where it was."""
+"""The watch of the stream: it reports what is wrong, and brings a lost job back to its last place."""
 
 import shutil
 import time
@@ -27,7 +27,7 @@ def watched(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def is_well(stack: Stack, *options: str) -> bool:
-    """A broker that just came up has no coordinator of the job's group yet."""
+    """Returns whether all is well; a broker that just started has no coordinator of the job's group yet."""
     try:
         return "TROUBLE" not in stack.run("watch", *options)
     except Failed:
@@ -35,7 +35,7 @@ def is_well(stack: Stack, *options: str) -> bool:
 
 
 def lose_every_job(stack: Stack) -> None:
-    """As by a cluster that is replaced: nothing in Flink knows the job any more; its checkpoints are there."""
+    """Loses the jobs as with a replaced cluster: Flink does not know them any more; their checkpoints are there."""
     stack.run("down")
     for name in ("flink/ha", "zookeeper"):
         shutil.rmtree(stack.home / name)

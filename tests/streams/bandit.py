@@ -33,7 +33,7 @@ class Sent(NamedTuple):
 
 
 class Shopper:
-    """The records of slates, a bad one here and there."""
+    """Makes the records of slates, with a bad one here and there."""
 
     def __init__(self, seed: int, encoder_version: str, d: int) -> None:
         self.rng, self.version, self.d, self.made = random.Random(seed), encoder_version, d, 0
@@ -77,7 +77,7 @@ class Shopper:
         }  # fmt: skip
 
     def context(self) -> list[float]:
-        """The bias, and values to be rounded, cut off or left as they are."""
+        """Returns the bias, and values to be rounded, cut off or left as they are."""
         rng = self.rng
         odd = (0, -0.0, 1, -1.5 / 4096, 0.5 / 4096, 9.5, -12.0, 8.0, 1e-300, rng.randrange(-9, 9) + 0.5 / 4096)
         return [1.0] + [rng.choice(odd) if rng.random() < 0.2 else rng.uniform(-1, 1) for _ in range(self.d - 1)]
@@ -123,7 +123,7 @@ def sent(moment_ms: float, topic: str, fields: Fields) -> Sent:
 
 
 def ahead(shopper: Shopper, now_ms: int) -> list[Sent]:
-    """Clocks that run ahead of the broker's: then its clock counts. The click is sent before its impression."""
+    """Clocks that are ahead of the broker's, so its clock counts. The click is sent before its impression."""
     shown = shopper.impression("ahead", "u-ahead", "i0", now_ms + AHEAD_MS)
     early = shopper.click(shown, "purchase", now_ms + AHEAD_MS)
     return [sent(now_ms, CLICKS, early), sent(now_ms, IMPRESSIONS, shown), sent(now_ms, CLICKS, early)]

@@ -1,4 +1,4 @@
-"""Users each of whom stands on one boundary of docs/semantics.md, to the millisecond; in arrival order."""
+"""Users who are each on one boundary of docs/semantics.md, to the millisecond; in arrival order."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ CASES: dict[str, list[At]] = {
 
 
 def boundaries(before_ms: int) -> Stream:
-    """The cases in the days before a moment, one each day."""
+    """Returns the cases in the days before a moment, one per day."""
     first_ms = before_ms // DAY_MS * DAY_MS - len(CASES) * DAY_MS
     stream: Stream = []
     for n, (name, events) in enumerate(CASES.items()):
@@ -53,6 +53,6 @@ def boundaries(before_ms: int) -> Stream:
 
 
 def everything() -> Stream:
-    """The boundaries, then all streams of tests/streams/clicks at once."""
+    """Returns the boundaries, then all streams of tests/streams/clicks at once."""
     stream = combined(list(ACTIONS))
     return boundaries(stream[0][0]) + stream

@@ -40,7 +40,7 @@ def data_file(name: str) -> Path:
 
 
 def online_retail(month: str, limit: int) -> list[Click]:
-    """The first events of a month such as 2011-11, in time order: one purchase or refund an invoice line."""
+    """Returns the first events of a month such as 2011-11, in time order: one purchase or refund per invoice line."""
     with lzma.open(data_file("online_retail.csv.xz"), "rt", encoding="utf-8", newline="") as file:
         rows = (row for row in csv.DictReader(file) if row["InvoiceDate"].startswith(month))
         return list(islice((retail_click(n, row) for n, row in enumerate(rows) if float(row["UnitPrice"]) >= 0), limit))
@@ -58,7 +58,7 @@ def retail_click(line: int, row: dict[str, str]) -> Click:
 
 
 def yoochoose(first_ms: int, last_ms: int, limit: int) -> list[Click]:
-    """The first views, in their order, spread evenly over the time given: the file has no clock times."""
+    """Returns the first views, in order, spread evenly over the time given: the file has no clock times."""
     pandas = pytest.importorskip("pandas")
     frame = pandas.read_parquet(data_file("yoochoose_17days.parquet")).head(limit)
     step_ms = (last_ms - first_ms) / len(frame)
@@ -70,7 +70,7 @@ def yoochoose(first_ms: int, last_ms: int, limit: int) -> list[Click]:
 
 
 def named(name: str, clicks: Iterable[Click], **fixed: Any) -> list[Click]:
-    """The clicks as those of users whose names begin with the stream's; `fixed` fields overwrite."""
+    """Returns the clicks as those of users whose names begin with the stream's; `fixed` fields overwrite."""
     return [
         click | {"event_id": f"{name}/{click['event_id']}", "user_id": f"{name}/{click['user_id']}"} | fixed
         for click in clicks
@@ -87,7 +87,7 @@ def shuffled(clicks: Iterable[Click], seed: int) -> Stream:
 
 
 def resent(clicks: Iterable[Click], seed: int, share: float = 0.1) -> Stream:
-    """A share of the events twice, the second time after up to 40 later ones of their user."""
+    """Returns a share of the events twice, the second time after up to 40 later ones of their user."""
     rng = random.Random(seed)
     return by_moment(sent for theirs in by_user(clicks) for sent in resent_to(theirs, rng, share))
 
@@ -108,7 +108,7 @@ def by_user(clicks: Iterable[Click]) -> Iterable[list[Click]]:
 
 
 def behind(clicks: Iterable[Click], seed: int) -> Stream:
-    """Each invoice a user of its own, whose last event comes from before the session: late, but not too late."""
+    """Makes each invoice a user, whose last event comes from before the session: late, but not too late."""
     rng = random.Random(seed)
     invoices = by_user(click | {"user_id": click["event_id"].split("-")[0]} for click in clicks)
     return by_moment(sent for lines in invoices for sent in [*in_order(lines), earlier(lines, rng)])
@@ -120,7 +120,7 @@ def earlier(lines: list[Click], rng: random.Random) -> tuple[int, Click]:
 
 
 def enriched(clicks: Iterable[Click], actions: list[str], seed: int) -> list[Click]:
-    """Real users, items and times with actions, categories, sessions and searches made up."""
+    """Returns real users, items and times with made-up actions, categories, sessions and searches."""
     rng = random.Random(seed)
     return [click | invented(click, rng.choice(actions), rng) for click in clicks]
 
@@ -136,7 +136,7 @@ def invented(click: Click, action: str, rng: random.Random) -> Click:
 
 
 def sharing(clicks: Iterable[Click], users: int, seed: int) -> list[Click]:
-    """The sessions dealt out to fewer users, whose sessions then overlap and alternate."""
+    """Gives the sessions to fewer users, whose sessions then overlap and alternate."""
     rng = random.Random(seed)
     owner = defaultdict[str, str](lambda: f"shared-{rng.randrange(users)}")
     return [click | {"user_id": owner[click["user_id"]]} for click in clicks]
@@ -172,7 +172,7 @@ def records(stream: Iterable[tuple[int, Click]]) -> Iterator[Record]:
 
 
 def sweepers(t_ms: int, partitions: int) -> list[Record]:
-    """One event at t_ms for each partition, by users of its own: it moves the watermark, and all other spans close."""
+    """Returns an event at t_ms per partition, by users of its own: the watermark moves, all other spans close."""
     found: dict[int, str] = {}
     for n in range(100 * partitions):
         found.setdefault(partition_of(f"sweeper-{n}", partitions), f"sweeper-{n}")

@@ -1,4 +1,4 @@
-"""20,000 records, good ones mixed with every kind of bad one, each planted with the path it must take known."""
+"""20,000 records, good ones mixed with every kind of bad one, each planted with the path that it must take."""
 
 import json
 import random
@@ -131,7 +131,7 @@ HUGE: list[tuple[str, Callable[[Click], bytes]]] = [
 
 
 def planted(now_ms: int, seed: int = 1) -> list[Planted]:
-    """The records in the order of sending; good times run from 20 minutes before now_ms to now_ms."""
+    """Returns the records in the order of sending; good times run from 20 minutes before now_ms to now_ms."""
     rng = random.Random(seed)
     shoppers = [Shopper(name, rng) for name in names()]
     kinds = [kind for kind, count in KINDS.items() for _ in range(count)]
@@ -152,7 +152,7 @@ def names() -> Iterator[str]:
 
 
 def soiled(stream: Stream, every: int = 50) -> Iterator[Record]:
-    """The stream's records, and after each so many of them a bad one."""
+    """Returns the stream's records, with a bad one after each so many of them."""
     for n, (_, click) in enumerate(stream):
         record = plain(click)
         yield record
@@ -170,7 +170,7 @@ def odd(shopper: Shopper, ts_ms: int, n: int) -> list[Planted]:
 
 
 def bad(shopper: Shopper, ts_ms: int, n: int) -> list[Planted]:
-    """A bad record with the event_id of an earlier good one: it must leave no trace. A few are huge."""
+    """Returns a bad record with the event_id of an earlier good one: it must leave no trace. A few are huge."""
     click, key = shopper.newest[-1], shopper.user_id.encode()
     if n % 150 == 0:
         path, make = HUGE[n // 150 % len(HUGE)]
@@ -197,7 +197,7 @@ def made_up(shopper: Shopper, n: int, ts_ms: int) -> Click:
 
 
 def late_pair(shopper: Shopper, ts_ms: int, n: int) -> list[Planted]:
-    """A user of its own: an event, then one from before its session; by the gap or by another session_id."""
+    """Returns a user's event and one from before its session, by the gap or by another session_id."""
     click = {
         "event_id": f"late-{n}-0", "user_id": f"late-{n}", "item_id": "i", "action": "view", "ts_ms": ts_ms,
         "session_id": "s2",

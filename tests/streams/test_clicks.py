@@ -1,4 +1,4 @@
-"""The streams hold what they promise, so that the tests on the stack test what they say."""
+"""The streams hold what they promise, so that the tests on the stack test what they claim."""
 
 from collections import Counter
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The validator: what it lets pass, what it refuses, and in which words."""
+"""The validator: what it accepts, what it refuses, and in which words."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""edge/datasets: handmade files for the edge cases, the real ones where they are."""
+"""edge/datasets: handmade files for the edge cases, and the real files where they are."""
 
 import lzma
 import os

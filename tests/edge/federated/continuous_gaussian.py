@@ -1,8 +1,8 @@
-"""What Google's dp-accounting says of the same rounds, were their noise continuous: a reference, promised by nobody.
+"""Google's dp-accounting on the same rounds as if their noise were continuous: a reference for our bound.
 
-Ours (udfs/federated/accountant.py) bounds what is really sent. Its RDP, a like way of counting, should be within a per
-cent; PLD is tight for the continuous Gaussian, and shows what our bound gives away at most. In the edge environment
-alone.
+Ours (udfs/federated/accountant.py) bounds what is really sent. RDP counts in a similar way, so it should be within one
+per cent; PLD is tight for the continuous Gaussian, and shows how much our bound loses at most. It runs in the edge
+environment alone.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from headrace.udfs.federated.round_arithmetic import rounded_norm
 
 
 class Reference(NamedTuple):
-    """Epsilons."""
+    """The epsilons of the reference."""
 
     rdp: float
     pld: float
@@ -31,7 +31,7 @@ def reference(mechanisms: Sequence[Mechanism], delta: float) -> Reference:
 
 
 def noise_multiplier(mechanism: Mechanism) -> float:
-    """Standard deviation of the sum's noise over what one node can change; of the dearest of disjoint parts."""
+    """Returns the noise's standard deviation over what one node can change; for disjoint parts, the least."""
     if isinstance(mechanism, Disjoint):
         return min(map(_of_sum, mechanism.parts))
     return _of_sum(mechanism)

@@ -18,7 +18,7 @@ LAYERS = '[["a", "float32", [8, 4]], ["b", "float32", [8]]]'
 
 
 def update_of(number: int, length: int = LENGTH) -> NDArray[np.float64]:
-    """What node `number` learns: known to the test alone."""
+    """Returns what node `number` learns, which the test alone knows."""
     return np.random.default_rng(number).standard_normal(length) / 10
 
 
@@ -39,14 +39,14 @@ def made(name: str, number: int, population: provisioning.Population) -> Node:
 
 
 def plain_add(bodies: list[bytes]) -> bytes:
-    """Coefficients modulo q, by integers without a limit; q is the greatest prime below 2^60 that is 1 modulo 8192."""
+    """Adds coefficients modulo q as unlimited integers; q is the greatest prime below 2^60 that is 1 modulo 8192."""
     q = 2**60 - 2**14 + 1
     total = sum(np.frombuffer(body, "<u8").astype(object) for body in bodies) % q
     return np.asarray(total, "<u8").tobytes()
 
 
 def body_of(frame: bytes) -> bytes:
-    """By the layout in udfs/federated/frame.py's docstring."""
+    """Returns a frame's body by the layout in udfs/federated/frame.py's docstring."""
     node = frame[36]
     return frame[41 + node : -32]
 
@@ -54,7 +54,7 @@ def body_of(frame: bytes) -> bytes:
 def sums(
     round_: dict[str, Any], frames: dict[str, list[bytes]], cohort: list[str], **other: Any
 ) -> list[dict[str, Any]]:
-    """What the job would say of a cohort."""
+    """Returns the sums that the job would send of a cohort."""
     common = {
         "round": round_["round"],
         "attempt": 0,

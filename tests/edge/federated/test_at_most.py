@@ -1,4 +1,4 @@
-"""A coordinator that finishes at most so many rounds and ends: what it counts, when it is killed and when one fails."""
+"""A coordinator that finishes at most so many rounds and ends: how it counts when it is killed or a round fails."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def population(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Population:
 
 @pytest.fixture
 def kafka() -> list[Told]:
-    """What is in the topics."""
+    """Returns the records that the topics hold at the start."""
     return version(0)
 
 
@@ -38,7 +38,7 @@ def version(number: int) -> list[Told]:
 
 
 class Run:
-    """From its start until it is done or killed; the nodes, Flink and the key holder do what they are told to."""
+    """A coordinator from its start until it is done or killed; nodes, Flink and key holder do what the test says."""
 
     def __init__(self, kafka: list[Told], population: Population, wish: RoundsWish = WISH) -> None:
         self.kafka, self.coordinator = kafka, Coordinator(wish, population)
@@ -60,7 +60,7 @@ class Run:
         return found
 
     def fold(self) -> None:
-        """The round that is open, to its end."""
+        """Brings the open round to its end."""
         number, begun = self.current()["round"], self.current()["version"]
         opened = {"round": number, "attempt": 0, "status": "opened", "epsilon": 1.0, "reason": None}
         self.hear([Told(topics.AGGREGATES, opened), *version(begun + 1)])
@@ -74,7 +74,7 @@ class Run:
 
 
 def full(run: Run) -> int:
-    """Rounds until it is done, when all goes well."""
+    """Runs rounds until the coordinator is done, when all goes well."""
     count = 0
     while not run.coordinator.is_done():
         if not run.coordinator.rounds.current(federation.MODEL):

@@ -1,4 +1,4 @@
-"""The encryption: sums open exactly, for as many nodes as promised; what hostile bytes do, in a process of their own.
+"""The encryption: sums open exactly for as many nodes as promised; hostile bytes in a process of their own.
 
 Needs TenSEAL, which both the streaming and the edge environment have.
 """
@@ -91,7 +91,7 @@ def test_numpy_s_sum_has_the_bytes_of_tenseal_s() -> None:
 
 
 def hostile_frames(start: int, count: int) -> list[bytes]:
-    """Mutated, then given the MAC of a node's valid key."""
+    """Returns frames that are mutated and then get the MAC of a node's valid key."""
     rng = random.Random(start)
     body = Encryptor(PUBLIC).encrypt(np.zeros(SLOTS, np.int64))
     sent = Frame(1, 0, 1, "node-1", bfv.key_id(PUBLIC), bfv.parameters(packing.layout(15)), body)
@@ -112,7 +112,7 @@ while body := read(65536):
 
 
 def opened(sums: list[bytes]) -> int:
-    """By TenSEAL in a process of its own, which hostile bytes may end."""
+    """Opens with TenSEAL in a process of its own, which hostile bytes may end."""
     sent = len(SECRET).to_bytes(4, "big") + SECRET + b"".join(sums)
     ran = subprocess.run([sys.executable, "-c", OPENING], input=sent, capture_output=True)
     assert ran.returncode == 0, ran.stderr.decode()[-500:]

@@ -1,4 +1,4 @@
-"""In the edge environment, which has dp-accounting: our bound beside its RDP and PLD of the continuous Gaussian."""
+"""Our bound beside RDP and PLD of the continuous Gaussian; in the edge environment, which has dp-accounting."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What `headrace federated coordinator` asks for, from its options and [federated]."""
+"""The wish that `headrace federated coordinator` makes from its options and [federated]."""
 
 from pathlib import Path
 from typing import Any

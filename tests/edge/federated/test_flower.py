@@ -1,4 +1,4 @@
-"""Stock Flower apps, unchanged, in a node's process; runs where Flower is installed."""
+"""Stock Flower apps, unchanged, run in a node's process; where Flower is installed."""
 
 import os
 import shutil

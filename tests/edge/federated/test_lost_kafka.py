@@ -1,4 +1,4 @@
-"""Kafka was lost, and its round numbers begin again, among nodes and a key holder that remember."""
+"""Kafka is lost, and round numbers begin again among nodes and a key holder that remember the old ones."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 def opened(
     population: provisioning.Population, wish: RoundsWish, now_ms: int, after: Sequence[dict[str, object]] = ()
 ) -> dict[str, object]:
-    """The next round of a coordinator that finds none in Kafka, or some that were aborted."""
+    """Opens the next round of a coordinator that finds no round in Kafka, or some aborted ones."""
     coordinator = Coordinator(wish, population)
     for round_ in after:
         coordinator.rounds.hear(Told(topics.ROUNDS, round_ | {"status": "aborted"}))

@@ -1,4 +1,4 @@
-"""Nodes, coordinator and key holder without Kafka: who does what, and what each refuses."""
+"""Nodes, coordinator and key holder without Kafka: what each does, and what each refuses."""
 
 import math
 import os

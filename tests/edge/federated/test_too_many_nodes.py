@@ -1,4 +1,4 @@
-"""Of more nodes than a sum opens exactly for, nobody makes one: docs/privacy.md."""
+"""A sum opens exactly up to a number of nodes. No party opens a round or a sum of more: docs/privacy.md."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""edge/shoppers/closed_loop.py: shoppers whose tastes are known, on a real Redis."""
+"""edge/shoppers/closed_loop.py: shoppers with known tastes, on a real Redis."""
 
 import json
 from itertools import pairwise
@@ -32,7 +32,7 @@ def test_the_mean_of_slates_and_its_interval_by_hand() -> None:
 
 @pytest.fixture
 def shop(redis: Redis) -> Shop:
-    """Of 12 items, the first of which is the most popular one."""
+    """Makes a shop of 12 items, the first of which is the most popular one."""
     made = Shop(seed=4, users=40, items=12)
     publish(redis, items={item.item_id: 12.0 - n for n, item in enumerate(made.items)})
     return made
@@ -78,7 +78,7 @@ def test_an_item_that_the_shop_does_not_have_is_not_clicked(redis: Redis, shop: 
 
 
 def sent(spool: Path) -> list[dict[str, Any]]:
-    """What waits in the spool of a closed tracker."""
+    """Returns what waits in the spool of a closed tracker."""
     records = []
     for journal in Journal.orphans(spool):
         records += [json.loads(message(line).value) for line in journal.window(1 << 30)]

@@ -49,7 +49,7 @@ def test_shifted_moves_every_time_alike() -> None:
 
 
 class Clock:
-    """Time that passes while somebody sleeps, and 3 ms at each look."""
+    """A clock that moves while somebody sleeps, and 3 ms at each look."""
 
     now_s = 1000.0
 
@@ -96,7 +96,11 @@ def test_a_speedup_must_be_positive() -> None:
 def test_bad_input_gets_one_line_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "retail.csv").write_text("a,b\n")
     wrong = {
-        ("replay", "netflix", str(tmp_path)): "must be one of online-retail, yoochoose, movielens or module:NAME, got 'netflix'",
+        (
+            "replay",
+            "netflix",
+            str(tmp_path),
+        ): "must be one of online-retail, yoochoose, movielens or module:NAME, got 'netflix'",
         ("replay", "movielens", f"{tmp_path}/gone"): "must be a file, found none",
         ("replay", "online-retail", f"{tmp_path}/retail.csv"): "must have the columns InvoiceNo",
         ("simulate", "--rate", "-3"): "rate must be > 0, got -3",

@@ -1,4 +1,4 @@
-"""edge/shoppers/simulator.py: the same seed, the same shop; tastes that show in the clicks."""
+"""edge/shoppers/simulator.py: the same seed makes the same shop, and the clicks show the tastes."""
 
 import time
 from collections import Counter, defaultdict

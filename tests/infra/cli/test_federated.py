@@ -18,7 +18,7 @@ from headrace.infra.settings import load
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a command does before its own work."""
+    """Returns the list of what a command does before its own work."""
     done: list[str] = []
 
     def submit(settings: object) -> None:

@@ -1,4 +1,4 @@
-"""The command: helps at once, and says what is wrong in one line without a traceback."""
+"""The command answers --help at once, and reports errors in one line without a traceback."""
 
 import os
 import subprocess

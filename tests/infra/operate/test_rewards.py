@@ -1,4 +1,4 @@
-"""Rewards by policy, and the log for another one, by hand."""
+"""Rewards by policy, and the log for another policy, worked by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One look at a part: what it says, and when its silence is trouble."""
+"""One look at a part: what it reports, and when its silence is trouble."""
 
 from collections.abc import Iterator
 

@@ -35,7 +35,7 @@ def headrace(checkout: Checkout, *arguments: str, **settings: object) -> str:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Checkout, str, str]]:
-    """The checkout, the page's address and the password."""
+    """Starts Airflow, and returns the checkout, the page's address and the password."""
     checkout = Checkout.make(tmp_path_factory.mktemp("airflow"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

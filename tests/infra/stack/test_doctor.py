@@ -1,4 +1,4 @@
-"""What is missing is named together with what to do."""
+"""`headrace doctor` names what is missing together with what to do."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""The local stack on its own: it comes up, comes back after each kill, resumes its jobs, and goes away whole."""
+"""The local stack on its own: it starts, survives each kill, resumes its jobs, and leaves nothing behind."""
 
 import contextlib
 import json
@@ -69,7 +69,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The home of a stack that is up."""
+    """Returns the home of a stack that is up."""
     home = tmp_path_factory.mktemp("stack") / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEADRACE_HOME", str(home))
@@ -88,7 +88,7 @@ def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def probe(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flink.Job:
-    """A running job that has completed a checkpoint; the tests share it."""
+    """Returns a running job that has completed a checkpoint; the tests share it."""
     (tmp_path / "probe.py").write_text(PROBE)
     monkeypatch.setattr(streaming, "script", lambda job: tmp_path / f"{job}.py")
     if not flink.alive(settings.flink, "probe"):
@@ -105,7 +105,7 @@ def now_ms() -> int:
 
 
 def marked(home: Path) -> list[psutil.Process]:
-    """Every process that this home's `up` started, found by another way than by asking supervisord."""
+    """Returns the processes that this home's `up` started, without asking supervisord."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -115,7 +115,7 @@ def marked(home: Path) -> list[psutil.Process]:
 
 
 def resumed(settings: Settings, job: flink.Job, since_ms: int) -> bool:
-    """The job runs, and from a checkpoint, which it was put back to since."""
+    """Returns whether the job runs, restored from a checkpoint since then."""
     try:
         detail = flink.get(settings.flink, f"/jobs/{job.id}")
         restored = flink.get(settings.flink, f"/jobs/{job.id}/checkpoints")["latest"]["restored"]

@@ -1,4 +1,4 @@
-"""A port that is taken makes way for a free one, and we say whose it is."""
+"""A port that is taken makes way for a free one, and we say who holds it."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""Business rules: what they leave out, and that a wrong file is named by key, rule and value."""
+"""Business rules: which items they leave out, and how a wrong file is reported: key, rule and value."""
 
 from pathlib import Path
 

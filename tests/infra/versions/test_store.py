@@ -222,7 +222,7 @@ def test_a_follower_keeps_what_it_has_when_the_new_version_does_not_load() -> No
 
 
 class Kept(dict[str, bytes]):
-    """The one command of Redis that a projection uses."""
+    """A Redis with the one command that a publication uses."""
 
     def set(self, key: str, value: bytes) -> None:
         self[key] = value

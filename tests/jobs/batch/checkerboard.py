@@ -1,4 +1,4 @@
-"""A night whose right answer is known: each user wants the items of one colour, every one of them, in an own order."""
+"""A night whose right answer is known: each user wants every item of one colour, in an order of their own."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 def rows() -> list[tuple[Any, ...]]:
-    """As columns of EVENTS: every user buys all items of the colour, one a day; user 0 searches, too."""
+    """Returns columns of EVENTS: every user buys all items of the colour, one a day; user 0 searches, too."""
     rng = np.random.default_rng(1)
     found: list[tuple[Any, ...]] = [("u00", "search", "", "search", DAY_MS, None, None)]
     for user in range(USERS):
@@ -34,12 +34,12 @@ def rows() -> list[tuple[Any, ...]]:
 
 
 def factors(items: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """One number a colour, (items, 2): what a perfect training finds."""
+    """Returns what a perfect training gives, a number per colour: (items, 2)."""
     return np.array([[1 - int(item[1:]) % COLOURS, int(item[1:]) % COLOURS] for item in items], np.float32)
 
 
 def write_model(folder: Path, digest: str, items: list[str] = ITEMS, **changes: Any) -> None:
-    """A night's model; changes: of Contents."""
+    """Writes a night's model. changes: fields of Contents that differ."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = Contents(factors(items), np.eye(2) * USERS, items, [(item, 1) for item in items])._replace(**changes)
     dims = {"items": len(items), "factors": 2, "users": USERS}
@@ -50,7 +50,7 @@ def write_model(folder: Path, digest: str, items: list[str] = ITEMS, **changes: 
 
 
 def publish(version: str, **lineage: Any) -> Manifest:
-    """A champion that likes every item alike."""
+    """Publishes a champion that likes every item alike."""
     contents = Contents(np.ones((len(ITEMS), 2), np.float32), np.eye(2), ITEMS, [])
     manifest = store.write(
         contents, version=version, kind="als", users=USERS, parameters=PARAMETERS, lineage=lineage, metrics={},

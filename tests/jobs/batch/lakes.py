@@ -1,4 +1,4 @@
-"""Small lakes for tests whose right answer is known: frames of rows, or records landed by the code that lands them."""
+"""Small lakes whose right answer is known: frames of rows, or records landed by the code that lands them."""
 
 import json
 import os
@@ -19,20 +19,20 @@ RAW = "key BINARY, value BINARY, `partition` INT, `offset` BIGINT, append_ms BIG
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows need user_id and item_id; the n-th is event e{n}, a view, n milliseconds after T0_MS."""
+    """Returns a frame of rows with user_id and item_id; the n-th is event e{n}, a view, n milliseconds after T0_MS."""
     defaults = {"action": "view", "rating": None}
     whole = [{"event_id": f"e{n}", "t_ms": T0_MS + n} | defaults | row for n, row in enumerate(rows)]
     return pd.DataFrame(whole, columns=[column.split()[0] for column in SCHEMA.split(", ")])
 
 
 def checkerboard(side: int) -> pd.DataFrame:
-    """User u wants the items of their own parity but item u, which must therefore come first in their list."""
+    """User u wants the items of their own parity but item u, which must therefore be first in their list."""
     cells = [(user, item) for user in range(side) for item in range(side) if user % 2 == item % 2 and user != item]
     return frame([{"user_id": f"u{user:03}", "item_id": f"i{item:03}"} for user, item in cells])
 
 
 def append(spark: Any, table: str, records: Iterable[dict[str, Any] | bytes], lake: Lake | None = None) -> Snapshot:
-    """Land records of a table's schema in the lake of the settings; the broker has each at its own ts_ms."""
+    """Lands records of a table's schema in the lake of the settings; the broker has each at its own ts_ms."""
     lake = lake or Lake(spark)
     raw = [
         (None, bytearray(record if isinstance(record, bytes) else json.dumps(record).encode()), 0, n, _ms(record))
@@ -53,7 +53,7 @@ def click(n: int, user: str, item: str, ts_ms: int, action: str = "view", **more
 
 @contextmanager
 def home(folder: Path) -> Iterator[Path]:
-    """HEADRACE_HOME, and so the lake of the settings, in a folder."""
+    """Puts HEADRACE_HOME, and so the lake of the settings, into a folder."""
     before = os.environ.get("HEADRACE_HOME")
     os.environ["HEADRACE_HOME"] = str(folder)
     try:

@@ -21,7 +21,7 @@ CATEGORIES = ("red", "green", "blue")
 
 
 def clicks(side: int = SIDE) -> list[dict[str, Any]]:
-    """User u viewed all items of their parity but the last six of their own; even users are in NL, odd ones in BE."""
+    """Returns views: user u saw all items of their parity but their last six; even users are in NL, odd in BE."""
     found: list[dict[str, Any]] = []
     for user in range(side):
         for item in range(user % 2, side, 2):
@@ -33,12 +33,12 @@ def clicks(side: int = SIDE) -> list[dict[str, Any]]:
 
 
 def unseen(user: int, side: int = SIDE) -> set[str]:
-    """Items of the user's parity that their list must hold, and no others of that parity."""
+    """Returns the items of the user's parity that their list must hold; it may hold no others of that parity."""
     return {f"i{item:02}" for item in range(user % 2, side, 2) if (item - user) % side >= side - 12}
 
 
 def trained(night: Night, kind: str = "als", side: int = SIDE, seed: int = 1) -> None:
-    """By the contract of a trained model; the first two factors tell the parity, the others are small."""
+    """Writes a trained model: the first two factors give the parity, the others are small."""
     rng = np.random.default_rng(seed)
     Y = rng.normal(size=(side, 6)).astype(np.float32) * 0.05
     Y[:, 0], Y[:, 1] = np.arange(side) % 2 == 0, np.arange(side) % 2 == 1

@@ -59,7 +59,7 @@ def dense(events: pd.DataFrame, half_life_ms: float) -> tuple[Float, list[str]]:
 
 
 def obvious(R: Float, Y: Float, o: Objective) -> Float:
-    """The minimiser of each row of R, one dense system each."""
+    """Returns the minimiser of each row of R, by one dense system each."""
     X = np.zeros((len(R), Y.shape[1]))
     for u, r in enumerate(R):
         seen = (r > 0).astype(float)

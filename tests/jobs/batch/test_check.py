@@ -1,4 +1,4 @@
-"""The check: a sound night passes; each thing that can be wrong is told by rule, value and limit."""
+"""The check: a sound night passes; each thing that can be wrong is reported by rule, value and limit."""
 
 import json
 from datetime import date

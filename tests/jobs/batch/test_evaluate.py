@@ -24,7 +24,7 @@ K = 4
 
 @pytest.fixture(scope="module")
 def events(spark: Any) -> Any:
-    """Of each user's ten items the newest three are held out."""
+    """Returns each user's ten items, the newest three of them held out."""
     return split.held(spark.createDataFrame(checkerboard.rows(), checkerboard.EVENTS), "last:0.3").persist()
 
 

@@ -1,4 +1,4 @@
-"""Executors in processes of their own, on a Spark cluster that this machine plays, give what one process gives."""
+"""Executors in processes of their own, on a Spark cluster on this machine, give what one process gives."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""One line, with the cause, of whatever ends a job in Spark."""
+"""Whatever ends a job in Spark is reported in one line, with the cause."""
 
 from collections.abc import Iterator
 from pathlib import Path

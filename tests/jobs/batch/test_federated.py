@@ -1,4 +1,4 @@
-"""The global model, fused with a night's ALS, laid out as the gate reads it."""
+"""The global model, fused with a night's ALS, with the files that the gate reads."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def records(version: int, rule: str = "fedavg") -> dict[str, list[dict[str, Any]]]:
-    """As the topics would hold them, for a model whose rows are the items the other way round."""
+    """Returns records as the topics would hold them, for a model whose rows are the items in reverse order."""
     model = (TRUTH - 0.1)[::-1].astype(np.float32).ravel()
     layers = json.dumps([["item_factors", "float32", [ITEMS, FACTORS]]])
     parts = zip(rounds.split(model, "<f4"), rounds.split(np.zeros((2, len(model))), "<f8"), strict=True)

@@ -35,7 +35,7 @@ Change = Callable[[dict[str, Any], Path], None]
 
 @pytest.fixture
 def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Night:
-    """Evaluated, with a model that finds 6 of 8 wanted items where the champion and popularity find fewer."""
+    """Makes an evaluated night: its model finds 6 of 8 wanted items, the champion and popularity fewer."""
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
     monkeypatch.setenv("HEADRACE_NIGHT__GATES", "production")
     made = Night(DATE)
@@ -70,7 +70,7 @@ def figures(hits: int, champion: int) -> dict[str, Any]:
 
 
 def listed(rng: np.random.Generator, wanted: ranking.Int, hits: int) -> ranking.Int:
-    """So many wanted items, and popular ones; in no order."""
+    """Returns a list of so many wanted items, and popular ones, in no order."""
     popular = np.tile(np.arange(K - hits), (len(wanted), 1))
     return rng.permuted(np.hstack([wanted[:, :hits], popular]), axis=1)
 

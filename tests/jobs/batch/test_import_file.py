@@ -1,4 +1,4 @@
-"""Historical files: every form, once, and what is refused told by reason."""
+"""Historical files: every form, imported once, and refused rows reported by reason."""
 
 import argparse
 import json

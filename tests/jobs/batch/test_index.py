@@ -1,4 +1,4 @@
-"""The index: which kind, how much it finds, and that it finds listed items alone."""
+"""The index: its kind, its recall, and that it finds listed items alone."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.spark
 
 
 def model(items: int, factors: int = 16) -> Model:
-    """Items in clusters, of uneven lengths, as trained ones are."""
+    """Makes items in clusters, of uneven lengths, as trained ones are."""
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(50, factors))
     Y = centres[rng.integers(50, size=items)] + 0.7 * rng.normal(size=(items, factors))

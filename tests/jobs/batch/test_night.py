@@ -1,4 +1,4 @@
-"""What a step of a night that was killed leaves, and when it goes."""
+"""What a killed step of a night leaves behind, and when that is removed."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ with Night(date(2026, 1, 31)).writing(sys.argv[1]) as draft:
 
 
 def killed(step: str) -> Path:
-    """Its draft, an hour after the last write."""
+    """Leaves the draft of a killed step, an hour after the last write."""
     subprocess.run([sys.executable, "-c", KILLED, step], cwd=paths.PACKAGE, check=False)
     (draft,) = NIGHT.folder.glob(f".{step}-*")
     age(draft)

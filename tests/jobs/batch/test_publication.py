@@ -1,4 +1,4 @@
-"""From a verdict to lists that readers find: each step, killed, repeated, raced, rolled back and restored."""
+"""From a verdict to the lists that readers get: each step, also killed, repeated, raced, rolled back and restored."""
 
 import json
 import os
@@ -43,12 +43,12 @@ TONIGHT = Night(nights.DATE)
 
 
 class Died(BaseException):
-    """Of a kill: nothing catches it."""
+    """Stands for a kill: nothing catches it."""
 
 
 @pytest.fixture(scope="module")
 def registered_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database, for making its tables takes seconds."""
+    """Makes an MLflow database, once, since making its tables takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
     with lakes.home(folder):
         registry.follow(registry.client(load().night))
@@ -72,7 +72,7 @@ def home(
     redis_port: int,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
-    """A home with a lake, a trained model, a passed gate, and a Redis of its own."""
+    """Makes a home with a lake, a trained model, a passed gate, and a Redis of its own."""
     monkeypatch.setenv("HEADRACE_REDIS__PORT", str(redis_port))
     monkeypatch.setattr(list_files, "TRIES", 2)
     rules = tmp_path / "rules.toml"
@@ -106,7 +106,7 @@ def rule(home: Path, old: str, new: str) -> None:
 
 
 def shown(redis: Redis, version: str = "") -> dict[str, bytes]:  # noqa: F811
-    """Everything in Redis that names the version."""
+    """Returns everything in Redis that names the version."""
     keys: Any = sorted(redis.scan_iter())
     return {key.decode(): redis.get(key) for key in keys if version in key.decode()}  # type: ignore[misc]
 

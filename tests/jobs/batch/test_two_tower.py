@@ -1,4 +1,4 @@
-"""Two towers on Spark: what a training that was killed, a new user and a new item get."""
+"""Two towers on Spark: what a resumed training, a new user and a new item get."""
 
 import signal
 import subprocess
@@ -47,7 +47,7 @@ def settings(**changed: Any) -> TwoTower:
 
 
 def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
-    """User u took the items of their own parity but item u; categories are the parities."""
+    """User u took the items of their own parity but item u; the categories are the parities."""
     cells = [(user, item) for user in range(side) for item in range(side) if user % 2 == item % 2 and user != item]
     rows = [{"user_id": f"u{user:03}", "item_id": f"i{item:03}"} for user, item in cells]
     return frame(rows).assign(category=[("even", "odd")[item % 2] for _, item in cells], price=10.0)

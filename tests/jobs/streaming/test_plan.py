@@ -1,4 +1,4 @@
-"""The plans of the jobs on `clicks`: one Kafka read, one validation and one history, however many sinks there are."""
+"""The plans of the jobs on `clicks`: one Kafka read, one validation and one history, with any number of sinks."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A state class is the savepoint's schema: what was published stays (rules in udfs/jvm/UserHistory.java)."""
+"""A state class is the savepoint's schema: published fields stay (rules in udfs/jvm/UserHistory.java)."""
 
 import re
 

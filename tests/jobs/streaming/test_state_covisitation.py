@@ -1,4 +1,4 @@
-"""The state of the job covisitation: what was published stays (rules in udfs/jvm/UserHistory.java)."""
+"""The state of the job covisitation: published fields stay (rules in udfs/jvm/UserHistory.java)."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Statistics of arms: exact to the bit whatever the order, and the regressions they determine."""
+"""Statistics of arms: exact to the bit in any order, and the regressions that they determine."""
 
 import struct
 from fractions import Fraction

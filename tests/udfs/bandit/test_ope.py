@@ -1,4 +1,4 @@
-"""Off-policy estimators: by hand, against plain loops, where they must agree, and what they refuse."""
+"""Off-policy estimators: worked by hand, against plain loops, where they must agree, and what they refuse."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,7 +38,7 @@ def shrunk_by(lambda_: float) -> Estimator:
 
 
 class World(NamedTuple):
-    """Contexts that come with `often`, (contexts,); the rest (contexts, arms)."""
+    """Contexts come with `often`, (contexts,); the rest is (contexts, arms)."""
 
     often: Array
     reward: Array
@@ -49,7 +49,7 @@ class World(NamedTuple):
         return float((self.often[:, None] * self.pi * self.reward).sum())
 
     def log(self, rng: np.random.Generator, n: int, model: Array, wrong: bool = False) -> DecisionLog:
-        """n decisions with Bernoulli rewards; if wrong, the propensity is said to be 1 / arms."""
+        """Returns n decisions with Bernoulli rewards; if wrong, the logged propensity is 1 / arms."""
         x = rng.choice(len(self.often), size=n, p=self.often)
         arm = (rng.random((n, 1)) > self.mu[x].cumsum(axis=1)).sum(axis=1)
         reward = (rng.random(n) < self.reward[x, arm]).astype(float)

@@ -19,7 +19,7 @@ SHOP = World(  # its policy takes the best arm with probability .7; the evaluate
 
 
 def covered(estimator: Estimator, wrong: bool) -> int:
-    """Of 200 simulated logs of 500 decisions, those whose 95 % interval holds the true value."""
+    """Counts those of 200 simulated logs of 500 decisions whose 95 % interval holds the true value."""
     rng = np.random.default_rng(12)
     model = SHOP.reward + rng.normal(scale=0.3, size=SHOP.reward.shape)
     logs = (SHOP.log(rng, 500, model, wrong) for _ in range(200))

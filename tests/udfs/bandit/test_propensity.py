@@ -25,7 +25,7 @@ EXPLORATION, NEW_BELOW, NEW_EXPOSURE = 0.1, 10, 0.02
 
 
 def chi_square_tail(x: float, degrees: int) -> float:
-    """P(chi-square > x): Q(a + 1, y) = Q(a, y) + y^a e^-y / Gamma(a + 1) from Q(1/2) or Q(1)."""
+    """Returns P(chi-square > x): Q(a + 1, y) = Q(a, y) + y^a e^-y / Gamma(a + 1) from Q(1/2) or Q(1)."""
     y, a = x / 2, 0.5 if degrees % 2 else 1.0
     tail = erfc(sqrt(y)) if degrees % 2 else exp(-y)
     while a < degrees / 2:
@@ -47,7 +47,7 @@ def ridge(arm: str) -> tuple[Floats, Floats]:
 
 
 def sampled_scores(policy: str, n: int, rng: np.random.Generator) -> Floats:
-    """n rounds of scores (n, k), the highest of which the policy picks."""
+    """Draws n rounds of scores (n, k), the highest of which the policy picks."""
     thetas, inverses = zip(*map(ridge, ARMS), strict=True)
     if policy == "thompson":
         drawn = [rng.multivariate_normal(t, 0.7**2 * V, n) for t, V in zip(thetas, inverses, strict=True)]
@@ -68,7 +68,7 @@ def sampled_scores(policy: str, n: int, rng: np.random.Generator) -> Floats:
 
 
 def simulated(policy: str, n: int, rng: np.random.Generator) -> Floats:
-    """Counts of (first, second), shape (k, k)."""
+    """Counts (first, second), shape (k, k)."""
     left = np.ones((n, K), bool)
     places = []
     for _ in range(2):
@@ -95,7 +95,7 @@ def settings(policy: Policy) -> Chooser:
 
 
 def logged(name: str) -> Floats:
-    """P(first) P(second | first), shape (k, k)."""
+    """Returns P(first) P(second | first), shape (k, k)."""
     arms = stack(KNOWN, ARMS, D, RIDGE)
     policy = build(name)
     chances = policy.chances(arms, X, np.random.default_rng(11))

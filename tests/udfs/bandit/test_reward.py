@@ -1,4 +1,4 @@
-"""Rewards against hand-worked values and a loop that spells docs/bandit.md out again."""
+"""Rewards against values worked by hand and a loop that follows docs/bandit.md again."""
 
 import random
 from fractions import Fraction

@@ -33,7 +33,7 @@ def counts(log: Log, cap: int = CAP) -> Counts:
 
 
 def recount(log: Log, cap: int) -> dict[tuple[str, int, str, str], int]:
-    """Bucket by bucket and pair by pair."""
+    """Counts bucket by bucket and pair by pair."""
     found: Counter[tuple[str, int, str, str]] = Counter()
     for user in {user for user, _ in log}:
         own = [event for who, event in log if who == user]

@@ -1,4 +1,4 @@
-"""Packed counts to lists, by hand."""
+"""Packed counts to lists, worked by hand."""
 
 import json
 import math

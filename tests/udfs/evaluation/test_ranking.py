@@ -42,7 +42,7 @@ def accuracy_by_loops(listed: list[int], wanted: set[int], k: int) -> dict[str, 
 
 
 def world(seed: int, users: int = 60, items: int = 40, k: int = 7) -> tuple[Lists, Wanted]:
-    """Lists of 0 to k different items; 1 to 15 relevant ones."""
+    """Draws lists of 0 to k different items, and 1 to 15 relevant ones."""
     rng = np.random.default_rng(seed)
     lists = [rng.permutation(items)[: rng.integers(0, k + 1)].tolist() for _ in range(users)]
     return lists, [set(rng.permutation(items)[: rng.integers(1, 16)].tolist()) for _ in range(users)]

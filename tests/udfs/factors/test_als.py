@@ -29,7 +29,7 @@ def random_R(rng: np.random.Generator, lengths: list[int], items: int) -> Float:
 
 
 def direct(Y: Float, r: Float, o: Objective) -> tuple[Float, Float]:
-    """(A, b) of docs/collaborative.md, with dense matrices."""
+    """Returns (A, b) of docs/collaborative.md, with dense matrices."""
     observed = r > 0
     reg = o.reg * (observed.sum() + o.unobserved * len(Y)) ** o.nu
     C = np.diag(np.where(observed, o.alpha * r, 0.0))
@@ -38,7 +38,7 @@ def direct(Y: Float, r: Float, o: Objective) -> tuple[Float, Float]:
 
 
 def loss(X: Float, Y: Float, R: Float, o: Objective) -> float:
-    """The equation of udfs/factors/als.py, with both sides' regularisation."""
+    """Computes the equation of udfs/factors/als.py, with both sides' regularisation."""
     S, observed = X @ Y.T, R > 0
     fit = np.where(observed, o.alpha * R * (1 - S) ** 2 + o.unobserved * (o.target - S) ** 2, o.unobserved * S**2).sum()
     users = (observed.sum(axis=1) + o.unobserved * len(Y)) ** o.nu @ (X**2).sum(axis=1)

@@ -20,7 +20,7 @@ def events(*did: Did) -> Events:
 
 
 def one(*did: tuple[Any, ...], half_life_ms: float = math.inf) -> tuple[dict[int, float], list[int]]:
-    """(strengths by item, seen) of user 0, whose events are (item, action, t_ms or nothing, rating or nothing)."""
+    """Returns (strengths by item, seen) of user 0, whose events are (item, action, maybe t_ms, maybe rating)."""
     full = [(0, item, action, *(rest[1:] or (math.nan,)), *(rest[:1] or (0,))) for item, action, *rest in did]
     got = histories(events(*full), 1, 10, half_life_ms)
     return dict(zip(got.rows.columns.tolist(), got.rows.strengths.tolist(), strict=True)), got.seen.items.tolist()

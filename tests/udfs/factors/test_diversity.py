@@ -13,7 +13,7 @@ from headrace.udfs.factors.top_n import NONE
 def obvious(
     items: list[int], scores: list[float], Y: NDArray[np.float64], n: int, rule: DiversityRule, groups: Groups | None
 ) -> list[int]:
-    """One user, by the text of the paper and of the module's two additions."""
+    """Diversifies one user's list by the text of the paper and of the module's two additions."""
 
     def cosine(i: int, j: int) -> float:
         return float(Y[i] @ Y[j] / math.sqrt(float(Y[i] @ Y[i]) * float(Y[j] @ Y[j])))

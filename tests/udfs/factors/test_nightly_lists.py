@@ -32,7 +32,7 @@ def catalogue(search: bool, left_out: list[str] = LEFT_OUT) -> Catalogue:
 
 
 def shoppers() -> tuple[Any, Rows, Excluded]:
-    """User u has seen u items and wanted every second of them; the first has no vector."""
+    """User u has seen u items and wanted every second of them; the first user has no vector."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(USERS, FACTORS))
     X[0] = 0

@@ -11,7 +11,7 @@ NOTHING = Excluded(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def sorted_out(X: Float, Y: Real, n: int, excluded: Excluded) -> Top:
-    """All scores of each user, sorted."""
+    """Sorts all scores of each user."""
     items, scores = np.full((len(X), n), NONE), np.full((len(X), n), -np.inf)
     for user, x in enumerate(X):
         never = set(excluded.items[excluded.users == user].tolist())
@@ -114,7 +114,7 @@ def test_n_must_be_positive() -> None:
 
 
 def why(Y: Float, columns: Int, r: Float, o: als.Objective, item: int) -> int:
-    """The history item of the largest part, all parts computed with the inverse."""
+    """Returns the history item of the largest part; all parts are computed with the inverse."""
     reg = o.reg * (len(columns) + o.unobserved * len(Y)) ** o.nu
     H = Y[columns]
     W = np.linalg.inv(o.unobserved * Y.T @ Y + H.T @ np.diag(o.alpha * r) @ H + reg * np.eye(Y.shape[1]))

@@ -1,4 +1,4 @@
-"""The accountant: its bound against the divergences of convolved distributions, its conversion between its neighbours.
+"""The accountant: its bound against the divergences of convolved distributions; its conversion between neighbours.
 
 The published formulas that must lie on either side are Bun and Steinke 2016 (Proposition 1.3), above, and the exact
 privacy of the continuous Gaussian by Balle and Wang 2018 (Theorem 8), below.
@@ -22,7 +22,7 @@ Float = NDArray[np.float64]
 
 
 def summed_pmf(sigma: float, nodes: int, reach: int) -> Float:
-    """Of `nodes` discrete Gaussians, on -reach ... reach, by convolution."""
+    """Returns the sum of `nodes` discrete Gaussians, on -reach ... reach, by convolution."""
     x = np.arange(-reach, reach + 1)
     one = np.exp(-(x**2) / (2 * sigma**2))
     one /= one.sum()
@@ -34,7 +34,7 @@ def summed_pmf(sigma: float, nodes: int, reach: int) -> Float:
 
 
 def divergence(p: Float, shift: int, order: float) -> float:
-    """D_order(Z || Z + shift), by its definition; where both are above what float64 can tell from nothing."""
+    """Computes D_order(Z || Z + shift) by its definition, where float64 can tell both from 0."""
     here, there = p[shift:], p[:-shift]
     seen = (here > 1e-250) & (there > 1e-250)
     logs = order * np.log(here[seen]) + (1 - order) * np.log(there[seen])
@@ -67,7 +67,7 @@ def test_the_bound_worked_by_hand() -> None:
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
-    """Balle and Wang 2018, Theorem 8: of the continuous Gaussian with sensitivity mu sigma."""
+    """Computes the delta of a continuous Gaussian, sensitivity mu sigma: Balle and Wang 2018, Theorem 8."""
 
     def cdf(x: float) -> float:
         return math.erfc(-x / math.sqrt(2)) / 2

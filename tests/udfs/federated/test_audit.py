@@ -1,4 +1,4 @@
-"""An attack as a test: who took part? What an attacker learns bounds epsilon from below, so a broken promise shows.
+"""An attack as a test: who took part? An attacker's success bounds epsilon from below, so a broken promise shows.
 
 Steinke, Nasr, Jagielski 2023, "Privacy Auditing with One (1) Training Run" (arXiv:2305.08846), Theorem 5.2: m canaries
 are in or out by a fair coin each; of r guesses v are right with a chance of at most P(Binomial(r, e^eps / (1 + e^eps))
@@ -22,7 +22,7 @@ DONE = calibrate(CLAIMED, 1, DiscreteGaussianSum(CANARIES, 1.0, 200.0, 0, CANARI
 
 
 def at_least(epsilon: float, right: int, guesses: int) -> float:
-    """P(Binomial(guesses, e^eps / (1 + e^eps)) >= right)."""
+    """Returns P(Binomial(guesses, e^eps / (1 + e^eps)) >= right)."""
     p = 1 / (1 + math.exp(-epsilon))
     return sum(math.comb(guesses, v) * p**v * (1 - p) ** (guesses - v) for v in range(right, guesses + 1))
 

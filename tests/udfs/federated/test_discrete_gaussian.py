@@ -16,14 +16,14 @@ from headrace.udfs.federated.discrete_gaussian import sample
 
 
 def pmf(sigma: float, reach: int) -> NDArray[np.float64]:
-    """P(-reach) ... P(reach), by the definition."""
+    """Returns P(-reach) ... P(reach), by the definition."""
     x = np.arange(-reach, reach + 1)
     weights = np.exp(-(x**2) / (2 * sigma**2))
     return np.asarray(weights / np.exp(-(np.arange(-50 * reach, 50 * reach + 1) ** 2) / (2 * sigma**2)).sum())
 
 
 def is_plausible(observed: NDArray[np.int64], expected: NDArray[np.float64]) -> bool:
-    """Chi-square over cells that expect 10 or more, and the rest as one; the bound is wrong once in 10^6."""
+    """Tests chi-square over cells that expect 10 or more, and the rest as one; wrong once in 10^6."""
     big = expected >= 10
     observed, expected = np.append(observed[big], observed[~big].sum()), np.append(expected[big], expected[~big].sum())
     cells = expected > 0
@@ -48,7 +48,7 @@ def test_samples_have_the_distribution(sigma: int) -> None:
 
 
 def exact_bernoulli_exp(gamma: Fraction, rng: np.random.Generator) -> bool:
-    """Algorithm 1, line by line."""
+    """Runs algorithm 1, line by line."""
     if gamma > 1:
         return all(exact_bernoulli_exp(Fraction(1), rng) for _ in range(math.floor(gamma))) and exact_bernoulli_exp(
             gamma - math.floor(gamma), rng
@@ -61,7 +61,7 @@ def exact_bernoulli_exp(gamma: Fraction, rng: np.random.Generator) -> bool:
 
 
 def exact_sample(variance: Fraction, rng: np.random.Generator) -> int:
-    """Algorithms 2 and 3, with t = floor(sigma) + 1 as in the paper."""
+    """Runs algorithms 2 and 3, with t = floor(sigma) + 1 as in the paper."""
     t = math.isqrt(math.floor(variance)) + 1
     while True:
         u = int(rng.integers(t))

@@ -19,7 +19,7 @@ def rows() -> als.Rows:
 
 
 def loss(Y: Float, how: als.Objective) -> float:
-    """Of the users' best vectors, each by a normal equation of its own."""
+    """Computes the loss at the users' best vectors, each by a normal equation of its own."""
     total, entry = 0.0, 0
     for history in HISTORIES:
         A, b = how.unobserved * Y.T @ Y, np.zeros(FACTORS)

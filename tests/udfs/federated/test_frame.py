@@ -1,4 +1,4 @@
-"""The frame: any bytes give a frame or a reason; what was changed on the way is not authentic."""
+"""The frame: any bytes give a frame or a reason; a frame that was changed on the way is not authentic."""
 
 import hashlib
 import hmac
@@ -81,7 +81,7 @@ def test_what_could_not_be_read_again_is_not_encoded(change: dict[str, Any]) -> 
 
 
 def mutated(value: bytes, rng: random.Random) -> bytes:
-    """One change of the kinds that wires and attackers make."""
+    """Makes one change of the kinds that wires and attackers make."""
     at, kind = rng.randrange(len(value)), rng.randrange(5)
     if kind == 0:
         return value[:at] + bytes([value[at] ^ 1 << rng.randrange(8)]) + value[at + 1 :]

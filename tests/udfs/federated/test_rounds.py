@@ -1,4 +1,4 @@
-"""A model as parts of records, and what a frame is refused for before a round is asked."""
+"""A model as parts of records, and the reasons for which a frame is refused before its round is known."""
 
 import numpy as np
 import pytest

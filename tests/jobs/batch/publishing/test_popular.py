@@ -1,4 +1,4 @@
-"""What is known of shoppers: the shop's own file before their clicks, and an empty text is none."""
+"""Facts about shoppers: the shop's own file comes before their clicks, and an empty text is no value."""
 
 from pathlib import Path
 from typing import Any

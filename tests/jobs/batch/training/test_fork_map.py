@@ -1,4 +1,4 @@
-"""Children that solve: results in order, clear errors, and none that outlives its parent."""
+"""Children that compute: results in order, clear errors, and no child that outlives its parent."""
 
 import multiprocessing
 import os
@@ -28,7 +28,7 @@ def test_results_come_in_order_and_may_be_large() -> None:
 
 
 class Unsendable:
-    """Kills its process in the middle of what it sends."""
+    """Kills its process while it is being sent."""
 
     def __reduce__(self) -> Any:
         os.kill(os.getpid(), signal.SIGKILL)

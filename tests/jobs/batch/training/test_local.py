@@ -1,4 +1,4 @@
-"""From a file to a published version, and its quality on data of which the answer is known."""
+"""From a file to a published version, and its quality on data whose answer is known."""
 
 import json
 from pathlib import Path
@@ -92,7 +92,7 @@ def _start() -> NDArray[np.float32]:
 
 
 def random_clicks(users: int, items: int) -> list[dict[str, object]]:
-    """Users of 5 to 40 events, and every 100th of 500, so that more than 20 items are held out."""
+    """Returns clicks of users with 5 to 40 events, and 500 for every 100th: more than 20 items are held out."""
     rng = np.random.default_rng(2)
     owners = [user for user in range(users) for _ in range(500 if user % 100 == 0 else int(rng.integers(5, 40)))]
     actions = rng.choice(["view", "purchase", "refund", "block"], len(owners), p=[0.7, 0.2, 0.05, 0.05]).tolist()
