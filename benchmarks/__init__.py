@@ -1,1 +1,1 @@
-"""Measurements of the running system, each against what else a user could run."""
+"""Measurements of the running system, each beside the alternatives that a user could run."""

@@ -1,4 +1,4 @@
-"""Airflow's own cost: seconds to load the DAGs, and per task of a night whose jobs do nothing."""
+"""Airflow's own cost: seconds to load the DAGs, and seconds per task of a night whose jobs do nothing."""
 
 import json
 import subprocess

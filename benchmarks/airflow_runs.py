@@ -1,4 +1,4 @@
-"""What Airflow's database says of a run of nightly_retrain: when each task ran."""
+"""When each task of a run of nightly_retrain ran, from Airflow's database."""
 
 import sqlite3
 from datetime import datetime

@@ -1,9 +1,10 @@
-"""Seconds an iteration of the night's ALS, against the library `implicit` and pyspark.ml: same data, same factors.
+"""Seconds per iteration of the night's ALS, against the library `implicit` and pyspark.ml: same data, same factors.
 
-All minimise Hu, Koren and Volinsky's objective with alpha 1 and reg 10 (pyspark.ml multiplies its regularisation by the
-length of each row, so its is divided by the mean length). `implicit` takes 3 steps of conjugate gradients by default
-and starts them from the last iteration; `exact` is its Cholesky. Ours stops at a relative residual of [night.als]
-tolerance; `exact` at 3e-7, which equals a direct solve to 1e-5. NDCG@10 is of one held-out item among 99 sampled.
+All minimise Hu, Koren and Volinsky's objective with alpha 1 and reg 10. (pyspark.ml multiplies its regularisation by
+the length of each row, so its reg is divided by the mean length.) `implicit` takes 3 steps of conjugate gradients by
+default and starts them from the last iteration; `exact` is its Cholesky solve. Ours stops at a relative residual of
+[night.als] tolerance; our `exact` stops at 3e-7, which equals a direct solve to 1e-5. NDCG@10 ranks one held-out item
+among 99 sampled ones.
 """
 
 import re

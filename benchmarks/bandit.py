@@ -1,7 +1,8 @@
-"""Impressions per second from Kafka to the bandit's posteriors in Redis, against a Sherman-Morrison loop in a process.
+"""Impressions per second from Kafka to the bandit's posteriors in Redis, against a Sherman-Morrison loop.
 
-The loop decodes the same records from memory and updates A^-1 by each impression and theta by each feedback: it joins
-nothing but a dictionary, keeps nothing durable, writes nowhere and forgets nothing. Both must end with the same theta.
+The loop runs in one process. It decodes the same records from memory and updates A^-1 with each impression and theta
+with each feedback. It joins by a dictionary alone, keeps nothing durable, writes nowhere and forgets nothing. Both must
+end with the same theta.
 """
 
 import os

@@ -1,10 +1,11 @@
 """Impressions per CPU-second of the bandit learner's maths, against a Sherman-Morrison loop in numpy.
 
-Ours are the batches of the job: sums per arm (headrace.udfs.bandit.arms.partials), merged with what stood (merge), and
-the posteriors of the arms that changed, solved and packed for Redis (solve, pack_posterior). In the job the JVM does
-the first two steps (udfs/jvm/ArmSums), so this is numpy's time, not the job's. The loop keeps A^-1, b and theta of each
-arm at every impression, in O(d^2), and packs nothing: it ends as floats in memory, with rounding errors that grow, and
-cannot take an impression back exactly. Each impression is one row; in the job one that is corrected later makes three.
+Ours are the batches of the job: sums per arm (headrace.udfs.bandit.arms.partials) are merged with the earlier sums
+(merge), and the posteriors of changed arms are solved and packed for Redis (solve, pack_posterior). In the job the JVM
+does the first two steps (udfs/jvm/ArmSums), so this is numpy's time, not the job's. The loop updates A^-1, b and theta
+of an arm at every impression, in O(d^2), and packs nothing. It ends with floats in memory, with rounding errors that
+grow, and cannot take an impression back exactly. Each impression is one row; in the job an impression that is corrected
+later makes three.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""The clicks that every system reads: real ones where the data are found, else simulated; and marks among them.
+"""The clicks that every system reads: real ones if the data are there, else simulated; and marks among them.
 
-The marks are clicks of users of their own, spread evenly. How many of them stand in Redis says how far a system has
-come, in the same way for every system and from outside.
+The marks are clicks of users of their own, spread evenly. The number of them in Redis shows how far a system has come,
+in the same way for every system and from outside.
 """
 
 import os

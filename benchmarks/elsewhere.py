@@ -1,4 +1,4 @@
-"""What benchmarks of the night run in other environments, and measure from here: a module prints one line of JSON."""
+"""Runs parts of the night's benchmarks in other environments, and reads the line of JSON that each prints."""
 
 import json
 import os

@@ -1,8 +1,8 @@
-"""The index of each size's kind (jobs/batch/index): queries/s, recall of the 20 best, memory, beside the flat index.
+"""The index of each kind (jobs/batch/index): queries/s, recall@20 and memory, beside the flat index.
 
-Item factors are drawn, 64 numbers each, in 500 clusters and of uneven lengths, as trained ones are; queries with the
-centres' second moments. One query at a time, as a service asks, and 64 at a time. Of 5 million the flat index takes
-1.3 GB, of which a machine needs three times as much here.
+Item factors are drawn, 64 numbers each, in 500 clusters and of uneven lengths, as trained ones are. Queries are drawn
+with the centres' second moments, and asked one at a time, as a service does, and 64 at a time. For 5 million items the
+flat index takes 1.3 GB, and a machine needs three times as much here.
 """
 
 import time

@@ -1,9 +1,9 @@
 """What a federated round costs on the wire and in time, by parameters, epsilon and nodes; against CKKS.
 
-headrace.udfs.federated.plan chooses scale, noise and field width. A node's `protect` is measured as it is; encryption,
-sum and opening are measured by the chunk and multiplied, since chunks are alike. The sum is one core's, for all nodes.
-CKKS is TenSEAL's 8192, [60, 40, 60], 2^40, as it is often set; no noise or room is chosen there, so it is the size that
-is compared.
+headrace.udfs.federated.plan chooses scale, noise and field width. A node's `protect` is measured as it is. Encryption,
+sum and opening are measured for one chunk and multiplied, since chunks are alike. One core sums for all nodes. CKKS is
+TenSEAL's 8192, [60, 40, 60], 2^40, a common setting; nothing is chosen there for noise or room, so only the sizes are
+compared.
 """
 
 import os

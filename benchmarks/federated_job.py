@@ -1,9 +1,9 @@
-"""Ciphertexts per second of the job, from Kafka to the sums, against a raw loop of TenSEAL: deserialise and add.
+"""Ciphertexts per second of the job, from Kafka to the sums, against TenSEAL's loop: deserialise and add.
 
-64 nodes of 192 chunks lie in Kafka before the job begins. "kept": checked and in state, the second half of them: the
-JVM spends the first on compiling. "summed": from the cohort to the last sum in Kafka, a checkpoint of 1 s with it. Both
-together are the job's figure. The loop reads the same number of bytes from memory, keeps nothing, checks nothing, and
-is lost with its process.
+Frames of 64 nodes with 192 chunks each are in Kafka before the job begins. "kept" counts those checked and in state, of
+the second half: the JVM spends the first on compiling. "summed" lasts from the cohort to the last sum in Kafka, with a
+checkpoint of 1 s. Both together are the job's figure. The loop reads the same number of bytes from memory, keeps
+nothing, checks nothing, and is lost with its process.
 """
 
 import os

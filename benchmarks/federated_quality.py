@@ -1,10 +1,10 @@
 """NDCG@10 of federated collaborative filtering by epsilon and rounds, beside central ALS and popularity.
 
-Each user is a node; the terms are those of [federated] in infra/config/settings.toml. In this process, with the rounds'
-maths: users' vectors solved on the node, updates clipped, the sum noised as much as the plan says, folded by the rule.
-Where it differs from a real round: the sum is taken in float64, with the rounding's and the noise's variance drawn as
-one Gaussian. Held out are, on MovieLens 100K, each user's newest fifth; on MovieLens 1M the item of the NCF split.
-Lists are of all items that the user has not rated before. Seeds change the start and the noise.
+Each user is a node; the terms are those of [federated] in infra/config/settings.toml. One process does the maths of the
+rounds: the node solves its user's vector and clips its update; the sum gets the plan's noise, and the rule folds it.
+One thing differs from a real round: the sum is taken in float64, and one Gaussian has the variance of rounding and
+noise. On MovieLens 100K each user's newest fifth is held out, on MovieLens 1M the item of the NCF split. Lists are of
+all items that the user has not rated before. Seeds change the start and the noise.
 """
 
 from collections.abc import Iterator

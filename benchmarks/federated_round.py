@@ -1,9 +1,9 @@
 """Seconds of a federated round, encrypted, against the same round in plaintext.
 
-50 nodes, 100,000 parameters, epsilon 8 over 10 rounds, through Kafka, the job and a key holder. A round lasts as long
-as one node's work (they work at the same time on their own machines; here the mean of the 50) and then from the first
-frame to the new model. In plaintext the nodes send what they would have encrypted, in frames of the same size, and
-nobody decrypts. Much of both is waiting for checkpoints, three of them: nothing is passed on before it is committed.
+50 nodes with 100,000 parameters and epsilon 8 over 10 rounds go through Kafka, the job and a key holder. A round lasts
+as long as one node's work (nodes work at the same time on their own machines; here it is the mean of the 50), and then
+from the first frame to the new model. In plaintext the nodes send what they would have encrypted, in frames of the same
+size, and nobody decrypts. Much of both is waiting for three checkpoints: nothing is passed on before it is committed.
 """
 
 import os

@@ -1,9 +1,9 @@
 """One encrypted round by the number of its nodes, on one slot: bytes on the wire, seconds of each part, state.
 
-A small model, one or two frames a node, epsilon 8 over 10. Nodes work one after the other here and at the same time on
-their machines, so a node's work is the mean. "kept" lasts from the first frame to the last receipt, "summed" from there
-to the new model; both wait for checkpoints of a second. State is the largest checkpoint of the job with that round. A
-warm-up round of the smallest population is not counted.
+The model is small: one or two frames per node, epsilon 8 over 10 rounds. Nodes work one after the other here, and at
+the same time on their machines, so a node's work is the mean. "kept" lasts from the first frame to the last receipt,
+"summed" from there to the new model; both wait for checkpoints of a second. State is the job's largest checkpoint with
+that round. A warm-up round of the smallest population is not counted.
 """
 
 import os

@@ -1,9 +1,9 @@
 """Ciphertexts summed per second: the job's numpy (headrace.udfs.federated.ciphertext) against TenSEAL's deserialise +
 add loop.
 
-Both start from the bytes that nodes send and end in the bytes of the sum, which are equal. "checked" is all that the
-job does with a frame: parse, HMAC, check and add. One core; the ciphertexts differ, so the core's cache does not hold
-them.
+Both start from the bytes that nodes send and end with the bytes of the sum, which are equal. "checked" is all that the
+job does with a frame: parse, HMAC, check and add. It runs on one core; the ciphertexts differ, so the core's cache does
+not hold them.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,14 +1,14 @@
-"""The gate's absolute floors on MovieLens and Amazon Beauty: what ALS reaches, and what no list can.
+"""The gate's absolute floors on MovieLens and Amazon Beauty: what ALS reaches, and what no list can reach.
 
-Only MovieLens 100K has times. Beauty's lines are each user's purchases in order. MovieLens 1M comes in the order of the
-official file, which is no time: it lists films in much the same order for everyone, so that the last fifth of each user
-are films that few have among their first four fifths. It is run as it stands, to show that, and with a random fifth
-held out. Every event counts 1, whatever its rating. Factors are those of udfs/factors/als.py, users are folded in from
-all that is not held out, and lists and metrics are those of `headrace run evaluate`, without Spark. Hyperparameters:
-the best of three on a fifth of MovieLens 1M's rest; the best of four on Beauty's last but one items, which `last:0.5`
-holds out.
+Only MovieLens 100K has times. Beauty's lines are each user's purchases in order. MovieLens 1M has the order of the
+official file, which is no order of time: it lists films in much the same order for everyone, so that the last fifth of
+each user has films that few users have among their first four fifths. It is run as it is, to show that, and with a
+random fifth held out. Every event counts 1, whatever its rating. Factors are those of udfs/factors/als.py; users are
+folded in from all that is not held out; lists and metrics are those of `headrace run evaluate`, without Spark. The
+hyperparameters are the best of three on a fifth of MovieLens 1M's rest, and the best of four on Beauty's last but one
+items, which `last:0.5` holds out.
 
-Published figures on such data hold out one event a user: on Beauty that protocol is run, too, beside them.
+Published figures on such data hold out one event per user. On Beauty that protocol is run, too, beside them.
 """
 
 import json

@@ -1,13 +1,13 @@
 """Fold-ins per CPU-second with the 20 best of 2,000 to 500,000 items, against the plain scan: X Y', argpartition, sort.
 
-Both fold the users in by the same solve (headrace.udfs.factors.als) and leave out what was seen; ours takes the list
-from headrace.udfs.factors.top_n, whose order is that of float64 scores. The plain scan ranks by float32 scores, so it
-may swap near equals; how many of its items ours holds too is measured. `job` is ours to the end, as the stream does it:
-packed histories in, JSON with a reason for each item out (headrace.udfs.factors.live_lists.lists).
+Both fold the users in by the same solve (headrace.udfs.factors.als) and leave out seen items. Ours takes the list from
+headrace.udfs.factors.top_n, whose order is that of float64 scores. The plain scan ranks by float32 scores, so it may
+swap near equals; the benchmark measures how many of its items ours also has. `job` is ours to the end, as the stream
+does it: packed histories in, JSON with a reason for each item out (headrace.udfs.factors.live_lists.lists).
 
-FAISS is asked for 70 items, of which the seen ones are left out: by IndexFlatIP, which is exact in float32, and by
-IndexIVFFlat, which looks at some cells only. Item factors are random, of uneven lengths as trained ones are; an
-inverted file has a harder time with them than with trained ones.
+FAISS is asked for 70 items, and the seen ones are left out: IndexFlatIP is exact in float32, IndexIVFFlat looks at some
+cells only. Item factors are random, of uneven lengths as trained ones are; an inverted file has a harder time with them
+than with trained ones.
 """
 
 from collections.abc import Callable

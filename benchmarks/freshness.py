@@ -1,6 +1,6 @@
 """Click to visible in Redis: from the producer's send call to a reader seeing the features, under a steady load.
 
-The load is real clicks at half of the highest rate, then hardly any. The reader polls every millisecond.
+The load is real clicks at half of the highest rate, then almost none. The reader polls every millisecond.
 """
 
 import random

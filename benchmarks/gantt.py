@@ -1,4 +1,4 @@
-"""What happened when, as bars in an SVG."""
+"""Draws what happened when, as bars in an SVG."""
 
 from collections.abc import Sequence
 from html import escape

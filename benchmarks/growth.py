@@ -1,8 +1,8 @@
-"""How ALS and the two towers grow: seconds and memory with so many times the events, the users, and the items.
+"""How ALS and the two towers grow: seconds and memory with multiples of the events, the users and the items.
 
-Cases are made from MovieLens 1M, the training part of NCF. events: so many copies of all events, the users of each copy
-their own. users: each user's events are dealt out to so many users, events the same. items: likewise. An iteration of
-ALS is of 64 factors; an epoch of the towers has their default settings.
+Cases are made from MovieLens 1M, the training part of NCF. events: so many copies of all events, each copy with users
+of its own. users: each user's events are shared among so many users. items: each item's events are shared among so many
+items. An iteration of ALS has 64 factors; an epoch of the towers has their default settings.
 """
 
 import re

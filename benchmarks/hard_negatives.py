@@ -1,7 +1,7 @@
-"""Do hard negatives help the two towers? NDCG@10 of each user's last item among all, with none of them and with some.
+"""Do hard negatives help the two towers? NDCG@10 of each user's last item among all items, with and without them.
 
-Amazon Beauty, 22,363 users and 12,101 items: a catalogue that a step does not offer whole, as it nearly does that of
-MovieLens 1M. In place of how many of the items drawn evenly the hard ones stand, so that all steps offer as many.
+Amazon Beauty has 22,363 users and 12,101 items: a step does not offer its whole catalogue, as it nearly does with
+MovieLens 1M. The hard items replace as many of the evenly drawn ones, so that all steps offer equally many.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What every benchmark shares: the record of a result, the machine it was taken on, and how both are shown."""
+"""What every benchmark shares: the record of a result, the machine it was taken on, and how to show both."""
 
 import json
 import platform

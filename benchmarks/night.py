@@ -1,7 +1,7 @@
 """The whole night on MovieLens 1M: seconds by task, and how they grow with four times the events.
 
-HEADRACE_DATA names the folder in which ml-1m lies. Its ratings carry no times, and stand user by user, so
-each user's are spread evenly over 30 days. Four times the events are four times the users, each copy a user of its own.
+HEADRACE_DATA names the folder that has ml-1m. Its ratings have no times and come user by user, so each user's ratings
+are spread evenly over 30 days. Four times the events are four times the users: each copy is a user of its own.
 """
 
 import re

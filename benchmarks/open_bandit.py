@@ -1,11 +1,11 @@
 """Off-policy estimators on the small Open Bandit Dataset: relative errors, against the published table.
 
 The protocol is that of the Open Bandit Pipeline (github.com/st-tech/zr-obp, examples/obd; Saito, Aihara, Matsutani,
-Narita 2021, arXiv:2008.07146): the log of policy `random`, campaign `all`, is resampled 30 times with replacement, and
-from each resample every estimator tells the value of policy `bts`; errors are relative to the mean click of bts's log.
-bts's probabilities are those of Thompson sampling before its first click, by simulation with the production priors.
-A logistic regression for each position, cross-fitted in three folds, is the model. Seeds and generators are those of
-the publication, so that nothing is left to chance. tau and lambda are chosen by SLOPE in each resample.
+Narita 2021, arXiv:2008.07146): the log of policy `random`, campaign `all`, is resampled 30 times with replacement. From
+each resample every estimator estimates the value of policy `bts`; errors are relative to the mean click of bts's log.
+bts's probabilities are those of Thompson sampling before its first click, by simulation with the production priors. The
+model is a logistic regression for each position, cross-fitted in three folds. Seeds and generators are those of the
+publication, so that nothing is left to chance. SLOPE chooses tau and lambda in each resample.
 
 Where we differ: the regression is solved by Newton's method to its optimum, not by L-BFGS to scikit-learn's tolerance,
 and SLOPE takes the normal quantile, not Student's t.

@@ -1,4 +1,4 @@
-"""A line chart as SVG, by hand: the environment holds no plotting library, and this is all we need of one."""
+"""Draws a line chart as SVG: the environment has no plotting library, and we need no more than this."""
 
 from collections.abc import Sequence
 from html import escape

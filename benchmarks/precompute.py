@@ -1,9 +1,9 @@
 """Lists of every user from the lake to Redis, users/s, against a plain loop: FAISS flat, json, a redis-py pipeline.
 
-Ours is `headrace run precompute`, start-up of Spark included, its parts as it times them itself: reading the lake, the
-vectors, 100 candidates of each user, MMR, a reason for each item, similar items, popular lists, files that survive a
-kill, Redis. The plain loop reads nothing: histories and item factors lie in memory, it folds in by the same solve, asks
-for 20 plus what was seen, leaves out the seen, and writes. So it bounds what one process could do, rather than does it.
+Ours is `headrace run precompute` with the start of Spark; it times its parts itself: reading the lake, the vectors, 100
+candidates of each user, MMR, a reason for each item, similar items, popular lists, files that survive a kill, Redis.
+The plain loop reads nothing: histories and item factors are in memory. It folds in by the same solve, asks for 20 items
+plus as many as were seen, leaves out the seen ones, and writes. So it is a bound on what one process could do.
 """
 
 import json

@@ -1,20 +1,20 @@
 """Recall@20 in time order: recommend from what the user has done so far, see what they take next, learn it, go on.
 
 A version is trained on the first half of a data set, as `headrace train --factors 64 --iterations 10 --unobserved 1`
-does. Over the second half, before each event (or each of at most ASKED, evenly spread) every way names 20 items that
-the user's history does not hold:
+does. Over the second half, before each event (or each of at most ASKED, evenly spread) every recommender names 20 items
+that the user's history does not have:
 
 live        what the job writes to Redis: headrace.udfs.factors.live_lists.lists on the user's last 50 events
-sequential  the same algorithm, one event after another, with a direct solve each: shares no code with udfs
-nightly     the user's vector as of training, never folded in anew
+sequential  the same algorithm, one event after another, with a direct solve each; it shares no code with udfs
+nightly     the user's vector as of training, never folded in again
 popular     the items that most events so far were about
 
-A user of whom live, sequential or nightly knows nothing gets the version's popular items, as readers would. An event
-counts if a positive action takes an item that the history does not hold: no way may name another. Items that came after
-training are in no version, and count against it.
+A user unknown to live, sequential or nightly gets the version's popular items, as readers would. An event counts if a
+positive action takes an item that the history does not have, since no recommender may name another. Items that came
+after training are in no version, and count against it.
 
-Published figures of session-based recommenders do not compare: they hold out the last sessions of data sets such as
-YooChoose, within sessions of one visit, and train until the day before; here users come back over months.
+Published figures of session-based recommenders are not comparable: they hold out the last sessions of data sets such as
+YooChoose, within sessions of one visit, and train until the day before. Here users come back over months.
 """
 
 from collections import defaultdict, deque

@@ -1,4 +1,4 @@
-"""Clicks of our own among the others, each timed from the producer's send to a reader of Redis seeing it."""
+"""Our own clicks among the others, each timed from the producer's send until a reader of Redis sees it."""
 
 import time
 

@@ -1,7 +1,7 @@
 """HR@10 and NDCG@10 of the night's models on the NCF split of MovieLens 1M, beside published figures.
 
-Ranked are one held-out item and 99 sampled ones, as published; beside it all items that a user did not take. Settings
-are those of infra/config/settings.toml. They were chosen on a validation split of the training part (one random item of
+A model ranks one held-out item and 99 sampled ones, as published; also all items that a user did not take. Settings are
+those of infra/config/settings.toml. They were chosen on a validation split of the training part (one random item of
 each user, 99 sampled), never on the test items: docs/night.md.
 """
 

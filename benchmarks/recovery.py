@@ -1,6 +1,6 @@
-"""Seconds from kill -9 of each process to caught up: clicks are in Redis within a second again, and stay so.
+"""Seconds from kill -9 of each process until clicks are in Redis within a second again, and stay so.
 
-A reader sees the newest of a steady stream of probe clicks; the load goes on all the while.
+A reader looks for the newest of a steady stream of probe clicks. The load goes on meanwhile.
 """
 
 import time

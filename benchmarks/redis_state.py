@@ -1,4 +1,4 @@
-"""What a system left in Redis, to compare with what another one left."""
+"""Reads what a system left in Redis, to compare it with what another one left."""
 
 import marshal
 from collections.abc import Iterator

@@ -1,16 +1,16 @@
-"""Cumulative regret of each policy in the simulator, where click probabilities are known; what late feedback costs.
+"""Cumulative regret of each policy in the simulator, where click probabilities are known; the cost of late feedback.
 
-Shoppers browse the simulated shop (benchmarks/shoppers). Beside each page that they view one of all its items is shown;
-the regret of a choice is the click probability of the item they would most likely have clicked, less that of the item
-shown. Rewards are those of headrace.udfs.bandit.reward, for a click and the like or purchase after it, or a dislike.
-Who comes, their contexts and their dice are the same for every policy with the same seed.
+Shoppers browse the simulated shop (benchmarks/shoppers). Beside each page that they view, one of the shop's items is
+shown. The regret of a choice is the click probability of the item that they would most likely have clicked, less that
+of the shown item. Rewards are those of headrace.udfs.bandit.reward, for a click and the like or purchase after it, or a
+dislike. Every policy with the same seed gets the same shoppers, contexts and dice.
 
 Choices are those of the product's Chooser with the settings of infra/config/settings.toml, exploration and the guard of
 new items included. Statistics are exact, and kept by Sherman-Morrison, since one arm changes at a time; an impression
 counts at once, with reward 0, and feedback corrects it when it comes (docs/bandit.md).
 
-Two references: the best item for everybody, and the best choice that is linear in the context; both know the hidden
-probabilities, and what the second misses, no context of this kind can tell.
+There are two references: the best item for everybody, and the best choice that is linear in the context. Both know the
+hidden probabilities. What the second one misses, no policy with such contexts can learn.
 """
 
 from collections import deque

@@ -1,8 +1,8 @@
 """Clicks per second from Kafka to Redis, and their CPU: ours, its JVM part alone, and peers doing the same work.
 
-Each round every system reads the same topic from its start into an empty Redis. Rate and CPU are those of the steady
-state: from when three tenths of the clicks have come out to the last write. CPU is that of the system's own processes,
-not of Kafka and Redis.
+In each round every system reads the same topic from its start into an empty Redis. Rate and CPU are those of the steady
+state, from the moment when three tenths of the clicks have come out to the last write. CPU counts the system's own
+processes, not Kafka and Redis.
 """
 
 import re

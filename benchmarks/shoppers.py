@@ -1,7 +1,6 @@
-"""Who comes to the simulated shop (edge/shoppers/simulator), what a bandit sees of them, and what each item would earn
-if shown.
+"""The shoppers of the simulated shop (edge/shoppers/simulator), their contexts, and what each item would earn if shown.
 
-A recommendation stands beside each page that a shopper views. Contexts are those of
+There is a recommendation beside each page that a shopper views. Contexts are those of
 headrace.udfs.bandit.context.SHOPPER.
 """
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own stack under .headrace/bench, and our job on it; through `headrace`, as a user would."""
+"""The benchmarks' own stack under .headrace/bench, with our job on it; used through `headrace`, as a user would."""
 
 import os
 import re

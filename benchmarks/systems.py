@@ -1,4 +1,4 @@
-"""The systems that are compared: ours in its variants, and the peers; each reads topic `clicks` from its start."""
+"""The compared systems, ours in its variants and the peers; each reads topic `clicks` from its start."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
-"""Pairs a second of training the night's two towers, against a bare torch loop of the same shapes on ready batches.
+"""Pairs per second in training the night's two towers, against a bare torch loop of the same shapes on ready batches.
 
-A pair is a user and an item that they took and that the step asks for. Data: MovieLens 1M, the training part of NCF.
-Settings are those of infra/config/settings.toml; one process. Epochs of both take turns.
+A pair is a user and an item that they took and that the step asks for. The data are MovieLens 1M, the training part of
+NCF. Settings are those of infra/config/settings.toml, with one process. Epochs of both take turns.
 """
 
 import tempfile

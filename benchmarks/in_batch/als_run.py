@@ -1,4 +1,4 @@
-"""Seconds an iteration of our ALS on Spark, or of pyspark.ml's, on an `asked.Asked`; prints JSON.
+"""Seconds per iteration of our ALS on Spark, or of pyspark.ml's, on an `asked.Asked`; prints JSON.
 
 pyspark.ml says nothing between iterations: the figure is the difference between a fit of some and a fit of one, once
 the JVM is warm.

@@ -1,4 +1,4 @@
-"""Users, what they took, and 100 items to rank for each: one that they took next and 99 that they did not take."""
+"""Users, what they took, and 100 items to rank for each: the one that they took next and 99 that they did not."""
 
 import gzip
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One model trained by a job of the night on an `asked.Asked`, and how well it ranks; prints JSON."""
+"""Trains one model by a job of the night on an `asked.Asked`, and measures how well it ranks; prints JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Pairs a second of an epoch of the night's two towers and of a bare torch loop over the same shapes; prints JSON."""
+"""Pairs per second in an epoch of the night's two towers and of a bare torch loop of the same shapes; prints JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The peers' Python environment, apart from ours: made from benchmarks/requirements.txt by uv when first used."""
+"""The peers' Python environment, apart from ours: uv makes it from benchmarks/requirements.txt at its first use."""
 
 import os
 import shutil

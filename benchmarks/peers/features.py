@@ -1,8 +1,8 @@
-"""docs/semantics.md in plain Python, as fast as a careful user would write it: the work every peer does per click.
+"""docs/semantics.md in plain Python, as fast as a careful user would write it: the work of every peer per click.
 
 msgspec decodes and validates a click by types compiled from schemas/click.avsc; a user's state is one struct. The peers
-share this, so they differ only in what carries the clicks and keeps the state. Left out, to their advantage: closed
-sessions, writing dead letters, forgetting idle users; a dead letter by rule 4 is judged by the live session alone.
+share this, so they differ only in what carries the clicks and keeps the state. To their advantage they do not close
+sessions, write dead letters or forget idle users, and judge rule 4 by the live session alone.
 """
 
 import json

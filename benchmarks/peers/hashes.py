@@ -1,4 +1,4 @@
-"""A user's features as the Redis commands that write them: RESP text from one template, pipelined, replies awaited."""
+"""The Redis commands that write a user's features: RESP text from one template, pipelined, replies awaited."""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache

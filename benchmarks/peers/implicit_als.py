@@ -1,4 +1,4 @@
-"""Seconds an iteration of the library `implicit` on what benchmarks/in_batch/asked.py saved; prints JSON."""
+"""Seconds per iteration of the library `implicit` on what benchmarks/in_batch/asked.py saved; prints JSON."""
 
 import json
 import sys

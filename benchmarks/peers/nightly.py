@@ -1,4 +1,4 @@
-"""For benchmarks/precompute, in the batch environment: a night up to its index, and the plain loop beside ours.
+"""Parts of benchmarks/precompute in the batch environment: a night up to its index, and the plain loop beside ours.
 
 python -m benchmarks.peers.nightly prepare USERS ITEMS | plain
 """

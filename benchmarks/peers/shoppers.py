@@ -1,4 +1,4 @@
-"""The dict of a plain loop: every user's state in this process, and who changed since the last write."""
+"""The dict of a plain loop: every user's state in this process, and which users changed since the last write."""
 
 import gc
 
