@@ -18,14 +18,14 @@ class Installation:
     folder: Path  # the shop's; empty at first
     env: Path
 
-    def run(self, *command: str, timeout_s: float = 300) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, timeout_s: float = 300, **more: str) -> "subprocess.CompletedProcess[str]":
         """Runs `headrace up` and the like, or `python client.py`, in the folder."""
         program = str(self.env / "bin" / command[0])
         known = {name: value for name, value in os.environ.items() if not name.startswith(("HEADRACE_", "PYTHON"))}
         return subprocess.run(
             [*self._apart(), program, *command[1:]],
             cwd=self.folder,
-            env=known | {"PATH": f"{self.env / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+            env=known | {"PATH": f"{self.env / 'bin'}{os.pathsep}{os.environ['PATH']}"} | more,
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -49,11 +49,17 @@ def wheel(folder: Path) -> Path:
     return built
 
 
-def install(built: Path, root: Path) -> Installation:
-    """Installs the wheel with its base dependencies alone."""
+def empty(root: Path) -> Installation:
+    """Makes an environment with pip, and nothing of Headrace yet."""
     installation = Installation(root / "shop", root / "env")
     installation.folder.mkdir(parents=True)
-    environments.uv("venv", "--python", "3.11", str(installation.env))
+    environments.uv("venv", "--seed", "--python", "3.11", str(installation.env))
+    return installation
+
+
+def install(built: Path, root: Path) -> Installation:
+    """Installs the wheel with its base dependencies alone."""
+    installation = empty(root)
     environments.uv("pip", "install", "--python", str(installation.env / "bin" / "python"), str(built))
     return installation
 

@@ -15,7 +15,7 @@ def write(folder: Path) -> list[str]:
     folder = folder.expanduser().absolute()
     if outer := paths.enclosing_project(folder.parent):
         raise HeadraceError(f"{folder} is in the project {outer}, which it would hide: choose a folder outside of it")
-    templates = {path.name: path.read_text() for path in sorted(TEMPLATES.iterdir())}
+    templates = {path.name: path.read_text() for path in sorted(TEMPLATES.iterdir()) if path.is_file()}
     names = [*templates, *COPIED]
     if there := [name for name in names if (folder / name).exists()]:
         raise HeadraceError(f"{folder} holds {', '.join(there)} already: `headrace init` overwrites nothing")
