@@ -1,6 +1,6 @@
 # Headrace. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: demo test test-stack test-apart test-pure test-flink test-spark test-edge test-dags check up down bench soak package batch edge airflow lock help
+.PHONY: demo test test-pure test-flink test-spark test-edge test-dags check up down bench soak package batch edge airflow lock help
 .DELETE_ON_ERROR:
 
 export HEADRACE_CACHE ?= $(CURDIR)/.headrace
@@ -24,15 +24,10 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: those that need the whole stack, and beside them, on what it leaves of the machine, the others
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: first those that share a machine, two at a time, then the whole stack
 	@$(PYTHON) -m headrace.infra.stack.prerequisites
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=line test-stack test-apart
-
-test-stack:
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-spark test-pure test-dags test-edge test-flink
 	$(PYTHON) -m pytest -m stack --durations=25
-
-test-apart:
-	@nice -n 10 $(MAKE) --no-print-directory --jobs=1 --keep-going test-pure test-spark test-dags test-edge test-flink
 
 test-pure: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## those that need no stack, no Spark, no Airflow: two minutes
 	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"
