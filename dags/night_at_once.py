@@ -1,6 +1,6 @@
-"""`headrace retrain`: the night of a date at once, in this process, without a scheduler; 3 if it was refused.
+"""`headrace retrain`: runs the night of a date at once, in this process, without a scheduler; exit 3 if it was refused.
 
-Each step that begins or ends is a line of JSON at the file descriptor --report (infra/launch/retrain.py). Airflow's
+A step that begins or ends writes a line of JSON to the file descriptor --report (infra/launch/retrain.py). Airflow's
 database keeps the run like any other, so Airflow's page shows it.
 """
 
@@ -26,11 +26,11 @@ CALLBACKS = {
 
 
 class Reporter:
-    """What each task of the DAG reports as it begins and ends."""
+    """Reports each task of the DAG as it begins and ends."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.states: dict[str, str] = {}  # the last of each task
+        self.states: dict[str, str] = {}  # by task, its last state
 
     def follow(self) -> None:
         for task in dag.tasks:
@@ -40,10 +40,10 @@ class Reporter:
     def _callback(self, state: str) -> Callable[[Any], None]:
         def note(context: Any) -> None:
             instance, error = context["task_instance"], context.get("exception")
-            became = "refused" if isinstance(error, Refused) else state
+            outcome = "refused" if isinstance(error, Refused) else state
             seconds = None if state == "running" else (datetime.now(UTC) - instance.start_date).total_seconds()
-            said = str(error).removeprefix("refused: ") if error else getattr(instance.task, "said", "")
-            self.tell(instance.task_id, became, seconds, said)
+            last_line = str(error).removeprefix("refused: ") if error else getattr(instance.task, "said", "")
+            self.tell(instance.task_id, outcome, seconds, last_line)
 
         return note
 
@@ -58,13 +58,13 @@ def main(conf: dict[str, Any], stream: TextIO) -> int:
     reporter.follow()
     run = dag.test(run_conf=conf)
     for instance in run.get_task_instances():
-        if instance.task_id not in reporter.states:  # it never began, since another ended badly or was skipped
+        if instance.task_id not in reporter.states:  # it never began, since a step before it failed or was skipped
             reporter.tell(instance.task_id, str(instance.state))
     return exit_status(set(reporter.states.values()))
 
 
 def exit_status(states: set[str]) -> int:
-    """A step that failed may go well at another try; one that refuses would say the same."""
+    """Returns REFUSED only if no step failed: a failed step may pass when it is run again, a refusal stays."""
     if states <= {"success", "skipped"}:
         return 0
     return REFUSED if "refused" in states and "failed" not in states else 1
