@@ -86,9 +86,9 @@ STATISTICS = """
 REWARDS = f"""
     SELECT {COLUMNS.replace("x,", "doubles(x),")}, reward, as_of_ms
     FROM TO_CHANGELOG(input => TABLE rewarded) WHERE op <> 'UPDATE_BEFORE'"""
+LETTER = flink_tables.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")
 DEAD = f"""
-    SELECT {flink_tables.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")}
-    FROM validated WHERE reason IS NOT NULL"""
+    SELECT {LETTER} FROM validated WHERE reason IS NOT NULL"""
 VIEWS = {"validated": VALIDATED, "shown": SHOWN, "feedback": FEEDBACK, "matched": MATCHED, "events": EVENTS}
 VIEWS |= {"rewarded": REWARDED, "terms": TERMS}
 
