@@ -51,7 +51,8 @@ def enclosing_project(folder: Path) -> Path | None:
 
 def require_project() -> None:
     """NoProject where a command would write and nobody has said for which shop."""
-    if not (os.environ.get("HEADRACE_HOME") or project() or is_checkout()):
+    named = os.environ.get("HEADRACE_HOME") or os.environ.get("HEADRACE_SETTINGS")  # as on a cluster's machine
+    if not (named or project() or is_checkout()):
         raise NoProject(
             f"no {PROJECT_FILE} in {Path.cwd()} or above: `headrace init DIR` makes a project, --project DIR names one"
         )

@@ -42,6 +42,13 @@ def test_the_command_works_in_an_empty_folder(bare: Installation) -> None:
     assert "`headrace init DIR` makes a project" in lost.stderr
 
 
+def test_settings_that_are_named_need_no_project(bare: Installation) -> None:
+    (bare.folder / "own.toml").write_text('[kafka]\nbootstrap = "localhost:1"\n')
+    done = bare.run("headrace", "topics", "create", HEADRACE_SETTINGS="own.toml")
+    assert done.returncode == 1
+    assert "Kafka" in done.stderr
+
+
 def test_a_project_is_made_and_examined(bare: Installation) -> None:
     made = bare.run("headrace", "init", "project")
     assert made.returncode == 0, made.stderr
