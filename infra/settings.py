@@ -7,7 +7,6 @@ every setting and its meaning. A path that one of these files gives is relative 
 
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
@@ -264,17 +263,11 @@ class Settings(BaseSettings):
 
 
 def _toml(settings_cls: type[BaseSettings], path: Path) -> InitSettingsSource:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise SettingsError(f"{path} must be TOML: {error}") from error
-    return InitSettingsSource(settings_cls, _resolved(settings_cls, values, path.parent))
+    return InitSettingsSource(settings_cls, _resolved(settings_cls, settings_files.read(path), path.parent))
 
 
-def _resolved(model: type[BaseModel], values: Any, folder: Path) -> Any:
+def _resolved(model: type[BaseModel], values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The values with each relative path below the folder; URIs stay."""
-    if not isinstance(values, dict):
-        return values
     resolved = dict(values)
     for name, field in model.model_fields.items():
         value, kind = values.get(name), field.annotation

@@ -66,8 +66,16 @@ def origin(location: list[str]) -> str:
     return str(next((path for path in files() if _holds(path, location)), DEFAULTS))
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a settings file. Raises SettingsError if it is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise SettingsError(f"{path} must be TOML: {error}") from error
+
+
 def _holds(path: Path, location: list[str]) -> bool:
-    table: Any = tomllib.loads(path.read_text())
+    table: Any = read(path)
     for part in location:
         table = table.get(part) if isinstance(table, dict) else None
     return table is not None

@@ -5,7 +5,20 @@ from pathlib import Path
 
 from headrace.infra import paths
 
-NAMES = ("headrace", "dags", "infra", "schemas", "jobs", "edge", "udfs", "pyproject.toml", "setup.py", "README.md")
+NAMES = (
+    "headrace",
+    "dags",
+    "infra",
+    "schemas",
+    "jobs",
+    "edge",
+    "udfs",
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+    "MANIFEST.in",
+)
 
 
 def copy(folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -31,7 +30,7 @@ class InForce(NamedTuple):
 
 
 def read() -> list[InForce]:
-    defaults = dict(_leaves(tomllib.loads(settings_files.DEFAULTS.read_text())))
+    defaults = dict(_leaves(settings_files.read(settings_files.DEFAULTS)))
     meanings = dict(_meanings())
     return [
         _in_force(name, value, defaults.get(name, ""), meanings.get(name, ""))

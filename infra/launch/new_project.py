@@ -22,8 +22,6 @@ def write(folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         shutil.copyfile(paths.CONFIG / name, folder / name)
-    for name, text in templates.items():  # headrace.toml last: with it the project is whole
-        if name != paths.PROJECT_FILE:
-            durable.write(folder / name, text.encode())
-    durable.write(folder / paths.PROJECT_FILE, templates[paths.PROJECT_FILE].encode())
+    for name in sorted(templates, key=lambda each: each == paths.PROJECT_FILE):  # last: with it the project is whole
+        durable.write(folder / name, templates[name].encode())
     return names

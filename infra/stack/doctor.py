@@ -48,7 +48,7 @@ def findings() -> list[DoctorFinding]:
 def finding(name: str, check: Callable[[], str]) -> DoctorFinding:
     try:
         return DoctorFinding(name, True, check())
-    except (HeadraceError, OSError) as error:
+    except (HeadraceError, OSError, ValueError) as error:
         return DoctorFinding(name, False, describe(error))
 
 
