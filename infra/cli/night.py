@@ -62,7 +62,8 @@ def _run(step: str, arguments: list[str]) -> None:
     enter_project()
     begun_s = time.monotonic()
     status = batch.run(load().spark, step, arguments)
-    print(f"{step}: {OUTCOMES.get(status, 'failed')} after {time.monotonic() - begun_s:.1f} s", file=sys.stderr)
+    if outcome := OUTCOMES.get(status):  # a step that failed has said why, in one line
+        print(f"{step}: {outcome} after {time.monotonic() - begun_s:.1f} s", file=sys.stderr)
     raise typer.Exit(status)
 
 

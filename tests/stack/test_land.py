@@ -25,11 +25,11 @@ USERS, REPEATED, BAD_EVERY = 40, 200, 100
 ROWS = """
 import json, sys
 from datetime import date
-from headrace.jobs.batch import lake
+from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.spark import session
 spark = session("rows")
-found = [[row.user_id, row.event_id] for row in lake.clicks(spark, date(2100, 1, 1)).collect()]
-letters = lake.Lake(spark).read(sys.argv[1]).count()
+found = [[row.user_id, row.event_id] for row in tables.clicks(spark, date(2100, 1, 1)).collect()]
+letters = tables.Lake(spark).read(sys.argv[1]).count()
 print(json.dumps({"found": found, "letters": letters}))
 """
 
