@@ -1,6 +1,6 @@
 # Headrace. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: demo test test-pure test-flink test-spark test-edge test-dags check up down bench soak package batch edge airflow lock help
+.PHONY: demo test test-pure test-flink test-spark test-edge test-dags test-stack test-shop check up down bench soak package batch edge airflow lock help
 .DELETE_ON_ERROR:
 
 export HEADRACE_CACHE ?= $(CURDIR)/.headrace
@@ -24,10 +24,16 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 	@$(HEADRACE) demo
 
 test soak: export OPENBLAS_NUM_THREADS = 1
-test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests: first those that share a machine, two at a time, then the whole stack
+test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests, in two lanes: those of the stack, and the others
 	@$(PYTHON) -m headrace.infra.stack.prerequisites
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-spark test-pure test-dags test-edge test-flink
-	$(PYTHON) -m pytest -m stack --durations=25
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-stack test-spark test-pure test-dags test-edge test-flink test-shop
+
+# The plus sign shows its lines as they come; the others' come when they are done.
+test-stack:
+	+$(PYTHON) -m pytest -m "stack and not shop" --durations=25
+
+test-shop:
+	$(PYTHON) -m pytest -m shop --durations=10
 
 test-pure: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## those that need no stack, no Spark, no Airflow: two minutes
 	$(PYTHON) -m pytest -m "not flink and not spark and not airflow and not stack"

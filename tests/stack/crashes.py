@@ -21,6 +21,8 @@ from tests.streams.clicks import Record
 RESTARTING = ("taskmanager", "jobmanager", "worker")  # their death restarts the job
 OUTLIVED = ("kafka", "redis")  # their death may be outlived by retries
 CHUNK, PACE_S = 200, 0.08  # records are sent at up to 2,500/s
+CHECKPOINT_S = 2  # long enough to kill between two checkpoints
+SLOW_S = 0.3
 RECOVERY_S = 180
 OFFSET = re.compile(r'_KafkaSourceReader_topic_partition_currentOffset\{.*topic="clicks".*\} (\S+)')
 EMITTED = re.compile(r'_task_operator_numRecordsOut\{.*operator_name="Source[^"]*clicks.*\} (\S+)')
@@ -124,8 +126,8 @@ class Sender:
 
 
 def bite(stack: Stack, kill: Kill, sender: Sender, rng: random.Random) -> Bite:
-    checkpoints, before = stack.checkpoints(), progress(stack)
     pid = victim(kill.target, rng)
+    checkpoints, before = between_checkpoints(stack, sender)
     os.kill(pid, signal.SIGKILL)
     killed_ms = time.time() * 1000
     sender.send(sender.twentieth)
@@ -135,6 +137,18 @@ def bite(stack: Stack, kill: Kill, sender: Sender, rng: random.Random) -> Bite:
     restarted = after.attempts.isdisjoint(before.attempts)
     replayed = before.consumed - after.restored_at() if restarted else 0
     return Bite(kill, before.consumed / len(sender.records), checkpoints, restarted, replayed)
+
+
+def between_checkpoints(stack: Stack, sender: Sender) -> tuple[int, Progress]:
+    """Sends on until a checkpoint has just completed and the job has read what that one does not hold."""
+    earlier = stack.checkpoints()
+    while (checkpoints := stack.checkpoints()) == earlier:
+        sender.send(CHUNK)
+        time.sleep(SLOW_S)
+    held = progress(stack).consumed
+    while (now := progress(stack)).consumed <= held and sender.sent < len(sender.records):
+        sender.send(CHUNK)
+    return checkpoints, now
 
 
 def victim(target: str, rng: random.Random) -> int:

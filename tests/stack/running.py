@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from headrace.infra import paths
 from headrace.infra.clients import flink, kafka_topics
@@ -28,7 +28,7 @@ from tests.streams.clicks import Record
 JOB = "session_features"
 HEADRACE = paths.python("streaming").parent / "headrace"
 CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
-TURN = Path(tempfile.gettempdir()) / "headrace-tests.lock"  # two test runs at once would starve each other's heartbeats
+TURNS = 2  # more stacks at once would starve each other's heartbeats
 METRICS_TRIES = 40
 TIMERS_MS = 2_000  # twice the longest that a job holds a change back (covisitation.refresh_s)
 
@@ -151,13 +151,30 @@ def ports() -> dict[str, object]:
 
 
 @contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """Waits until fewer than TURNS stacks of tests run on this machine."""
+    with contextlib.ExitStack() as files:
+        folder = Path(tempfile.gettempdir())
+        places = [files.enter_context((folder / f"headrace-tests-{n}.lock").open("w")) for n in range(TURNS)]
+        while not any(locked(place) for place in places):
+            time.sleep(1)
+        yield
+
+
+def locked(file: IO[str]) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+@contextlib.contextmanager
 def stack_in(home: Path, **settings: object) -> Iterator[Stack]:
     """Starts and ends a stack in its own folder; `settings` as SECTION__NAME=value. Its ports are far from a user's."""
     named = {f"HEADRACE_{name}": str(value) for name, value in (ports() | settings).items()}
     named["HEADRACE_HOME"] = str(home)
     before = dict(os.environ)
-    with TURN.open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with turn():
         os.environ |= named
         try:
             Stack(home, load()).run("up", timeout_s=600)

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.stack.compare import differences, oracle_of
-from tests.stack.crashes import OUTLIVED, RESTARTING, drive, schedule
+from tests.stack.crashes import CHECKPOINT_S, OUTLIVED, RESTARTING, drive, schedule
 from tests.stack.running import Stack
 from tests.streams.clicks import DAY_MS, Stream, combined, sweepers
 from tests.streams.dirty import ACTIONS, soiled
@@ -24,7 +24,10 @@ def test_a_pair_of_schedules_kills_every_target() -> None:
         assert sorted(targets) == sorted(RESTARTING + OUTLIVED)
 
 
-def test_everything_equals_the_oracle_after_kills(stack: Stack, stream: Stream, seed: int) -> None:
+def test_everything_equals_the_oracle_after_kills(
+    stack: Stack, stream: Stream, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_FLINK__CHECKPOINT_INTERVAL_S", str(CHECKPOINT_S))
     plan = schedule(seed)
     for _ in range(TRIES):
         stack.reset()

@@ -17,7 +17,7 @@ from headrace.schemas.topics import IMPRESSIONS
 from tests import topic
 from tests.stack.running import Stack, wait
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shop]
 SECONDS = 20
 POLICIES = ("linucb", "popular", "random")
 

@@ -13,7 +13,7 @@ from tests.installed import Installation
 
 PAGE = paths.PACKAGE / "docs" / "first-shop.md"
 FILE = re.compile(r"<!-- file: (\S+) -->")
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shop]
 
 
 def script(page: str) -> str:

@@ -20,7 +20,7 @@ from tests.edge.broker import Broker
 from tests.stack.running import HEADRACE, wait
 from tests.streams.clicks import Record
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shop]
 USERS, REPEATED, BAD_EVERY = 40, 200, 100
 ROWS = """
 import json, sys

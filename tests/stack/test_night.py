@@ -25,6 +25,7 @@ STEPS = ("land", "check", "als", "evaluate", "gate", "register", "index", "preco
 THERE = set(STEPS) <= set(batch.NAMES) and paths.python("batch").exists() and paths.python("airflow").exists()
 pytestmark = [
     pytest.mark.stack,
+    pytest.mark.shop,
     pytest.mark.skipif(not THERE, reason="needs every job of the night, and `make batch airflow`"),
 ]
 FIRST_MS, DAY_MS = 1_769_299_200_000, 86_400_000  # 2026-01-25

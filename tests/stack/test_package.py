@@ -21,7 +21,7 @@ from tests.stack.compare import differences, oracle_of
 from tests.stack.running import Stack, wait
 from tests.streams.clicks import DAY_MS, combined, records, sweepers
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shop]
 FLINK = ("apache-flink==2.3.0", "apache-flink-libraries==2.3.0")
 
 

@@ -19,7 +19,7 @@ from headrace.udfs.bandit.arms import unpack_posterior
 from tests import releases
 from tests.stack.running import Stack, wait
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shop]
 JOBS = ("session_features", "covisitation", "collaborative", "bandit")
 VERSION = "als-20261130T040357-ba1d088e"
 

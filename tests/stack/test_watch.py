@@ -13,7 +13,7 @@ from tests.stack.running import JOB, Failed, Stack, wait
 from tests.streams.clicks import DAY_MS, Record, Stream, combined, sweepers
 from tests.streams.dirty import ACTIONS, soiled
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.shop]
 EVENTS = 12_000
 
 
