@@ -11,7 +11,7 @@ import typer
 
 from headrace.infra.cli import names
 from headrace.infra.cli.output import Json, print_json
-from headrace.infra.cli.panel import OfAnId, panel
+from headrace.infra.cli.panel import OfAnId, UserId, panel
 from headrace.infra.errors import HeadraceError
 
 if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
@@ -121,7 +121,7 @@ def _producer(in_real_time: bool) -> Iterator["KafkaProducer"]:
 
 
 @command(cls=OfAnId)
-def session(user: Annotated[str, typer.Argument(help="A user_id.")], as_json: Json = False) -> None:
+def session(user: UserId, as_json: Json = False) -> None:
     """The features of a user's live session, as Redis has them."""
     from rich.console import Console
     from rich.table import Table

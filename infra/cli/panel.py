@@ -1,9 +1,10 @@
 """What all commands share: -h, help in panels, names looked up when a help shows them, and a project to work in."""
 
+import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -11,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from headrace.infra.cli import names
 
 Body = TypeVar("Body", bound=Callable[..., Any])
+UserId = Annotated[str, typer.Argument(help="A user_id. One that is spelled like an option goes after --.")]
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 
@@ -43,18 +45,33 @@ class Anywhere(Command):
 
 
 class OfAnId(Command):
-    """A command whose argument is an id of the shop's own, which may begin with a dash."""
+    """A command whose argument is an id of the shop's own, which may begin with a dash.
+
+    A word that only looks like an option is the id, unless there is another word for it: then it was meant as one.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        given = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:
-            unknown = getattr(error, "option_name", None)  # click's NoSuchOption, wherever typer keeps it
-            if unknown and not getattr(error, "possibilities", None):
-                word = next((each for each in given if each.startswith(unknown)), unknown)
-                error.message += f" (an id that begins with - goes after --: {ctx.command_path} -- {word})"  # type: ignore[attr-defined]
-            raise
+        options = {name: option for option in self.get_params(ctx) for name in option.opts if name.startswith("-")}
+        words = iter(args)
+        left = [word for word in words if not _is_option(word, options, words)]
+        if len(left) == 1 and left[0].startswith("-") and "--" not in args and not _is_misspelt(left[0], options):
+            args.remove(left[0])
+            args += ["--", left[0]]
+        return super().parse_args(ctx, args)
+
+
+def _is_option(word: str, options: dict[str, Any], rest: Iterator[str]) -> bool:
+    """Returns whether a word is an option as it is; if its value is the next word, that is taken from the rest."""
+    name, equals, _ = word.partition("=")
+    if name not in options:
+        return word[:2] in options and word[2:].isdecimal()  # such as -n5
+    if not equals and not options[name].is_flag:
+        next(rest, None)
+    return True
+
+
+def _is_misspelt(word: str, options: dict[str, Any]) -> bool:
+    return word.startswith("--") and bool(difflib.get_close_matches(word.partition("=")[0], options, cutoff=0.8))
 
 
 class Group(TyperGroup):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.infra.cli.output import Json, print_json
-from headrace.infra.cli.panel import OfAnId, panel
+from headrace.infra.cli.panel import OfAnId, UserId, panel
 
 if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
     from headrace.edge.recommendations import Shown
@@ -22,7 +22,7 @@ SOURCES = {
 
 @command(cls=OfAnId)
 def recommend(
-    user: Annotated[str, typer.Argument(help="A user_id.")],
+    user: UserId,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Items at most.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Why each item is there, how old the list is.")] = False,
     as_json: Json = False,

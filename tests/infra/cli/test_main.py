@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import typer
 
 from headrace.infra import paths
 from headrace.infra.cli.main import app
+from tests.infra.cli.commands import commands
 
 NOWHERE = {
     "HEADRACE_KAFKA__BOOTSTRAP": "127.0.0.1:1",
@@ -110,16 +112,39 @@ def test_old_names_go_on_and_say_the_new_ones() -> None:
     )
 
 
-@pytest.mark.parametrize(("command", "id_"), [("session", "-4x"), ("recommend", "-dash"), ("recommend", "---1")])
-def test_an_id_that_begins_with_a_dash_goes_after_two(command: str, id_: str) -> None:
-    done = headrace(command, id_, **NOWHERE)
-    assert done.returncode == 2
-    assert f"an id that begins with - goes after --: headrace {command} -- {id_})" in done.stderr
-    assert "Connection refused" in headrace(command, "--", id_, **NOWHERE).stderr
+IDS = ("-dash", "-4x", "---1", "-hat", "-n7x", "-", "--a=b", "-ж")  # -h and -n are options
 
 
-def test_a_misspelt_option_is_no_id() -> None:
-    assert "goes after --" not in headrace("recommend", "u", "--explian").stderr
+@pytest.mark.parametrize("id_", IDS)
+@pytest.mark.parametrize("words", ["{id}", "{id} --json", "--json {id}", "-- {id}", "--json -- {id}"])
+def test_an_id_may_begin_with_a_dash(id_: str, words: str) -> None:
+    for command in ("session", "recommend"):
+        read = parsed(command, *words.format(id=id_).split())
+        assert (read["user"], read["as_json"]) == (id_, "--json" in words)
+
+
+@pytest.mark.parametrize("words", ["-dash -n 3", "-n3 -dash", "--n=3 -dash", "-n 3 -- -dash"])
+def test_an_option_keeps_its_value_beside_such_an_id(words: str) -> None:
+    read = parsed("recommend", *words.split())
+    assert (read["user"], read["n"]) == ("-dash", 3)
+
+
+def test_such_an_id_reaches_redis() -> None:
+    for command in ("session", "recommend"):
+        done = headrace(command, "-dash", **NOWHERE)
+        assert (done.returncode, "Connection refused" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("words", ["u --explian", "--explian u", "--explian", "--explain=x", "u -x", "-x u", "-x -y"])
+def test_an_option_that_is_none_is_no_id(words: str) -> None:
+    with pytest.raises(Exception, match=r"No such option|does not take a value"):
+        parsed("recommend", *words.split())
+
+
+def parsed(command: str, *words: str) -> dict[str, Any]:
+    """Returns what the command would be called with."""
+    context: dict[str, Any] = dict(commands())[(command,)].make_context(command, list(words)).params
+    return context
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
