@@ -1,0 +1,50 @@
+"""A file -> its clicks, one after another: what `import`, `replay` and `train` read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from headrace.infra.errors import HeadraceError
+from headrace.infra.files.mapping import Clicks, Mapping, Told
+from headrace.infra.files.tables import Damage, Row, Table, table
+
+Adapt = Callable[[Row], Row]
+
+
+class Events(NamedTuple):
+    """An open file. records: each click as JSON, or why a row is none; read it to its end before `told`."""
+
+    table: Table
+    told: Told
+    records: Iterator[bytes | Damage]
+
+
+@contextmanager
+def events(path: Path, mapping: Mapping, prefix: str, adapt: Adapt | None = None) -> Iterator[Events]:
+    """Opens a file. prefix: of the event_id that a row without one gets. adapt: changes a row before the mapping.
+
+    Raises HeadraceError for a file that cannot be read, also in its middle, and a mapping that does not fit it.
+    """
+    with table(path, mapping.layout()) as found:
+        clicks = Clicks(mapping, found.names, prefix)
+        yield Events(found, clicks.told, _records(found, clicks, adapt))
+
+
+def _records(found: Table, clicks: Clicks, adapt: Adapt | None) -> Iterator[bytes | Damage]:
+    number = -1
+    try:
+        for number, row in enumerate(found.rows):
+            if isinstance(row, Damage):
+                yield row
+                continue
+            for record in clicks.records(adapt(row) if adapt else row, number):
+                yield record if isinstance(record, bytes) else record._replace(text=_text(row))
+    except HeadraceError as error:
+        raise HeadraceError(f"{error} (after row {number + 1})") from None
+
+
+def _text(row: Row) -> str:
+    return msgspec.json.encode(row, enc_hook=str).decode()

@@ -1,0 +1,126 @@
+"""JSON -> rows: an object a line, or an array of objects, or objects over many lines; in constant memory."""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+import msgspec
+
+from headrace.infra.files.lines import MAX_BYTES, SHOWN, Damage
+
+CHUNK = 1 << 20
+BETWEEN = re.compile(r"[\s,]*")
+ROW_MAX = 16 * MAX_BYTES  # characters of one object
+
+Row = dict[str, Any]
+
+
+def is_lines(sample: str) -> bool:
+    """Returns whether a file has an object a line, by its first line; else it is an array, or spread over lines."""
+    first = next((line for line in sample.split("\n") if line.strip()), "")
+    return not first.lstrip().startswith("[") and (_decoded(first) is not None or not _opens(sample))
+
+
+def _opens(sample: str) -> bool:
+    """Returns whether an object begins here and goes on over the next lines."""
+    first, _, second = sample.lstrip().partition("\n")
+    return first.rstrip() == "{" or (first.startswith("{") and second.lstrip().startswith('"'))
+
+
+def _decoded(line: str) -> Row | None:
+    try:
+        row = msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def rows(lines: Iterator[str | Damage]) -> Iterator[Row | Damage]:
+    """Yields an object a line; a line that is none costs that line."""
+    for line in lines:
+        if isinstance(line, Damage):
+            yield line
+        elif (row := _decoded(line)) is not None:
+            yield row
+        elif line and not line.isspace():
+            yield Damage("json", f"must be a JSON object, got {line[:SHOWN]!r}", line)
+
+
+def elements(stream: IO[bytes], encoding: str) -> Iterator[Row | Damage]:
+    """Yields the objects of an array, or one after another. One that is broken costs itself, where a next one is found.
+
+    The next one begins as the first did: on a line of its own, after as many blanks.
+    """
+    text = _Text(stream, encoding)
+    text.skip(re.compile(r"\s*\[?"))
+    begin = text.prefix()
+    while not text.ended():
+        found = text.next()
+        if not isinstance(found, Damage):
+            yield found if isinstance(found, dict) else Damage("json", f"must be an object, got {str(found)[:SHOWN]!r}")
+            continue
+        yield found
+        if not text.resume(begin):
+            return
+
+
+class _Text:
+    """A window of the text that moves on."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self.stream, self.decoder = stream, codecs.getincrementaldecoder(encoding)("replace")
+        self.buffer, self.at, self.whole = "", 0, False
+        self.scan = json.JSONDecoder().raw_decode
+        self.more()
+        self.buffer = self.buffer.removeprefix("\ufeff")
+
+    def more(self) -> None:
+        """Reads on, and forgets what is passed."""
+        part = self.stream.read(CHUNK)
+        self.whole = not part
+        self.buffer, self.at = self.buffer[self.at :] + self.decoder.decode(part, final=self.whole), 0
+
+    def skip(self, pattern: re.Pattern[str]) -> None:
+        match = pattern.match(self.buffer, self.at)
+        self.at = match.end() if match else self.at
+
+    def prefix(self) -> str:
+        """Returns what stands before the first object on its line."""
+        blanks = re.compile(r"\s*").match(self.buffer, self.at)
+        before = blanks[0] if blanks else ""
+        return f"\n{before.rpartition(chr(10))[2]}{{"
+
+    def ended(self) -> bool:
+        self.skip(BETWEEN)
+        while self.at == len(self.buffer) and not self.whole:
+            self.more()
+            self.skip(BETWEEN)
+        return self.at == len(self.buffer) or (self.buffer[self.at] == "]" and not self.buffer[self.at + 1 :].strip())
+
+    def next(self) -> Any:
+        while True:
+            try:
+                value, end = self.scan(self.buffer, self.at)
+            except (json.JSONDecodeError, RecursionError) as error:
+                if self.whole or len(self.buffer) - self.at > ROW_MAX:
+                    said = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+                    return Damage("json", f"must be a JSON object: {said}", self.buffer[self.at : self.at + MAX_BYTES])
+                self.more()
+                continue
+            if end == len(self.buffer) and not self.whole:
+                self.more()  # a number may go on
+                continue
+            self.at = end
+            return value
+
+    def resume(self, begin: str) -> bool:
+        """Moves to the next object, and returns whether there is one."""
+        while (found := self.buffer.find(begin, self.at + 1)) < 0:
+            if self.whole:
+                return False
+            self.at = max(self.at, len(self.buffer) - len(begin))
+            self.more()
+        self.at = found
+        return True
