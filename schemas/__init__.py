@@ -3,7 +3,8 @@
 How a schema may change (`violations` checks it, tests hold each schema against its published versions):
 * a field is never removed or renamed, and never changes its type, unit or meaning;
 * a new field is optional: a union with null, default null;
-* a limit (length, range, enum symbols) may be widened, never narrowed.
+* a limit (length, range, enum symbols) may be widened, never narrowed;
+* a new symbol comes last: states know an action by its place.
 """
 
 import json
@@ -36,7 +37,10 @@ def violations(old: Schema, new: Schema) -> list[str]:
 
 def _narrowed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if symbols(old["type"]):
-        broken = [f"symbol {gone} is gone" for gone in symbols(old["type"]) if gone not in symbols(new["type"])]
+        before, after = symbols(old["type"]), symbols(new["type"])
+        broken = [f"symbol {gone} is gone" for gone in before if gone not in after]
+        if not broken and after[: len(before)] != before:
+            broken = ["symbols have moved"]
     else:
         broken = [] if old["type"] == new["type"] else [f"type was {old['type']}, is {new['type']}"]
     broken += [f"{k} rose" for k in LOWER if k in new and (k not in old or new[k] > old[k])]

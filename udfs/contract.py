@@ -3,7 +3,8 @@
 It is compiled from schemas/*.avsc. So the tracker, the streaming jobs, the landing job and an API refuse the same
 records in the same words.
 
-    >>> Contract.of("click").check({"event_id": "e1", "user_id": "", "item_id": "i", "action": "view", "ts_ms": 1})
+    >>> click = {"event_id": "e1", "user_id": "", "item_id": "i", "action": "view", "ts_ms": 1767348000000}
+    >>> Contract.of("click").check(click)
     Traceback (most recent call last):
     ...
     headrace.udfs.contract.ContractError: user_id: Expected `str` of length >= 1, got ''
@@ -29,6 +30,7 @@ _LIMITS = {
 }
 MAX_BYTES = 1 << 20  # of a record
 _SHOWN = 80  # characters of a refused value in a message
+_SECONDS = ", which looks like seconds and should be milliseconds"
 
 
 class Fault(NamedTuple):
@@ -55,6 +57,7 @@ class Contract:
         self.record = msgspec.defstruct(name.capitalize(), [_field(f) for f in fields], gc=False, kw_only=True)
         self.fields = tuple(f["name"] for f in fields)
         self._known = frozenset(self.fields)
+        self._whole = [f["name"] for f in fields if f["type"] in ("long", ["null", "long"])]
         self._decode = msgspec.json.Decoder(self.record).decode
 
     @staticmethod
@@ -78,9 +81,10 @@ class Contract:
                 # str() first: the decoder does not check the strings that it skips, and they must be UTF-8 too.
                 rows.append(msgspec.structs.astuple(decode(str(value, "utf-8"))))  # type: ignore[arg-type]
                 faults.append(None)
-            except (TypeError, ValueError, RecursionError) as error:  # nested too deeply: a bad record
-                rows.append(nothing)
-                faults.append(_fault(value, error))
+            except (TypeError, ValueError, RecursionError):  # nested too deeply: a bad record
+                row, fault = self._second_reading(value)
+                rows.append(row or nothing)
+                faults.append(fault)
         return list(zip(*rows, strict=True)) or [()] * len(self.fields), faults
 
     def check(self, record: dict[str, Any]) -> bytes:
@@ -99,6 +103,31 @@ class Contract:
             if sent is None and record.get(name) is not None:  # JSON has no NaN: it was written as null
                 raise ContractError(Fault("value", f"{name}: must be finite, got {_show(record[name])}"))
         return value
+
+    def _second_reading(self, value: bytes | None) -> tuple[tuple[Any, ...] | None, Fault | None]:
+        """The row, or the fault, of a value that the decoder refused. It is slow, and rarely runs.
+
+        JSON is read without the schema first. So broken JSON is told before a broken rule, the last of two fields with
+        one name counts, and a whole float is taken for the whole number that it is.
+        """
+        if value is None:
+            return None, Fault("json", "the record has no value")
+        if len(value) > MAX_BYTES:
+            return None, Fault("size", f"the record: must be <= {MAX_BYTES} bytes, got {len(value)}")
+        try:
+            record = msgspec.json.decode(str(value, "utf-8"))
+        except (ValueError, RecursionError) as malformed:
+            return None, Fault("json", f"{malformed}, got {_show(value)}")
+        if isinstance(record, dict):
+            record |= {name: int(record[name]) for name in self._whole if _is_whole_float(record.get(name))}
+        try:
+            return msgspec.structs.astuple(msgspec.convert(record, self.record)), None
+        except msgspec.ValidationError as error:
+            return None, _fault(record, error)
+
+
+def _is_whole_float(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _field(field: dict[str, Any]) -> Any:
@@ -121,24 +150,19 @@ def _python(avro_type: Any) -> Any:
     return Literal[tuple(symbols(avro_type))]
 
 
-def _fault(value: bytes | None, error: Exception) -> Fault:
-    """Puts the decoder's error into our words. It is slow, and runs for refused records only."""
-    if value is None:
-        return Fault("json", "the record has no value")
-    if len(value) > MAX_BYTES:
-        return Fault("size", f"the record: must be <= {MAX_BYTES} bytes, got {len(value)}")
-    try:
-        # Decode again without the schema: the decoder may report a broken rule before it meets the broken JSON.
-        got = msgspec.json.decode(str(value, "utf-8"))
-    except (ValueError, RecursionError) as malformed:
-        return Fault("json", f"{malformed}, got {_show(value)}")
+def _fault(record: Any, error: Exception) -> Fault:
+    """Puts the decoder's error into our words."""
     rule, _, path = str(error).partition(" - at ")
     missing = re.search(r"missing required field `(\w+)`", rule)
     if missing:
         return Fault("missing", f"{missing[1]}: required, absent")
+    if not path:
+        return Fault("type", rule)
     reason = "type" if re.search(r", got `\w+`$", rule) else "value"
     field = path.strip("`").removeprefix("$.")
-    return Fault(reason, f"{field}: {rule.partition(', got')[0]}, got {_show(_at(got, field))}" if field else rule)
+    got = _at(record, field)
+    hint = _SECONDS if field.endswith("_ms") and "` >=" in rule and got >= 0 else ""
+    return Fault(reason, f"{field}: {rule.partition(', got')[0]}, got {_show(got)}{hint}")
 
 
 def _at(record: Any, path: str) -> Any:

@@ -25,7 +25,7 @@ COUNTERS = np.dtype(
 )
 Counts = NDArray[np.int64]
 _PAGE_VIEWS = ("view", "search")
-_INTERACTIONS = ("click", "like", "share", "rate", "dislike", "block")
+_INTERACTIONS = ("click", "like", "share", "rate", "dislike", "block", "cart", "uncart")
 
 FIELDS = (
     *("session_id", "started_ms", "ended_ms", "as_of_ms", "duration_h"),

@@ -21,7 +21,8 @@ OWN = [
     *("spend", "mean_dwell_s", "start_hour", "start_weekday", "recent_items", "recent_actions", "recent_ts_ms"),
     *("recent_truncated", "late", "repeats"),
 ]
-INTERACTIONS = [INDEX[action] for action in ("click", "like", "share", "rate", "dislike", "block")]
+INTERACTING = ("click", "like", "share", "rate", "dislike", "block", "cart", "uncart")
+INTERACTIONS = [INDEX[action] for action in INTERACTING]
 
 
 def bulk(text: str) -> str:

@@ -150,8 +150,13 @@ def _reactions(p: float, chance: list[float]) -> Iterator[Click]:
     yield {"action": "click"}
     if chance[2] < 0.5 * p:
         yield {"action": "like"}
-    if chance[3] < 0.3 * p:
-        yield {"action": "purchase", "quantity": 1 + int(chance[1] < 0.2)}
+    if chance[3] < 0.45 * p:
+        quantity = {"quantity": 1 + int(chance[1] < 0.2)}
+        yield {"action": "cart"} | quantity
+        if chance[3] < 0.3 * p:
+            yield {"action": "purchase"} | quantity
+        elif chance[1] < 0.5:
+            yield {"action": "uncart"} | quantity
 
 
 def in_real_time(shop: Shop, rate: float) -> Iterator[Click]:

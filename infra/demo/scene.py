@@ -90,7 +90,7 @@ class Scene:
         Each item gets two events: the history of 50 never holds all items, so there is always a next one.
         """
         item = self.shop.items[0].item_id
-        for action in itertools.cycle(("view", "click", "view", "like", "view", "purchase")):
+        for action in itertools.cycle(("view", "click", "view", "like", "view", "cart", "view", "purchase")):
             if self._over.wait(PROBE_EVERY_S):
                 return
             if action == "view" and self.mine and self.mine.items:

@@ -63,17 +63,22 @@ MATCHED = f"""
     FROM shown AS s JOIN feedback AS f
       ON s.user_id = f.user_id AND s.impression_id = f.impression_id AND s.item_id = f.item_id
         AND f.t - s.t BETWEEN 0 AND {{reward_delay_ms}}"""
-# (COLUMNS, append_ms, reward, kept, refund). An impression counts from its beginning, with reward 0.
+# (COLUMNS, append_ms, reward, kept, returned). An impression counts from its beginning, with reward 0. The highest
+# `returned` says what became of the item: 1 given back, 0 bought, -1 taken out of the cart, -2 none of them. It is one
+# number, 1 for a refund and 0 for a purchase, because savepoints of earlier releases hold it so.
 EVENTS = f"""
-    SELECT {COLUMNS}, append_ms, CAST(0 AS DOUBLE) AS reward, CAST(0 AS DOUBLE) AS kept, 0 AS refund FROM shown
+    SELECT {COLUMNS}, append_ms, CAST(0 AS DOUBLE) AS reward, CAST(0 AS DOUBLE) AS kept, -2 AS returned FROM shown
     UNION ALL
-    SELECT {COLUMNS}, append_ms, reward, CASE WHEN action = 'purchase' THEN CAST(0 AS DOUBLE) ELSE reward END,
-           CASE WHEN action = 'refund' THEN 1 ELSE 0 END FROM matched"""
+    SELECT {COLUMNS}, append_ms, reward,
+           CASE WHEN action IN ('purchase', 'cart') THEN CAST(0 AS DOUBLE) ELSE reward END,
+           CASE action WHEN 'refund' THEN 1 WHEN 'purchase' THEN 0 WHEN 'uncart' THEN -1 ELSE -2 END FROM matched"""
 # A row for each impression: (COLUMNS, as_of_ms, reward). All columns follow from the key, so grouping by all of them
 # keeps none a second time beside it.
 REWARDED = f"""
     SELECT {COLUMNS}, MAX(append_ms) AS as_of_ms,
-           CASE WHEN MIN(reward) < 0 THEN MIN(reward) WHEN MAX(refund) = 1 THEN MAX(kept) ELSE MAX(reward) END AS reward
+           CASE WHEN MIN(reward) < 0 THEN MIN(reward)
+                WHEN MAX(returned) IN (1, -1) THEN MAX(kept)
+                ELSE MAX(reward) END AS reward
     FROM events GROUP BY {COLUMNS}"""
 TERMS = "SELECT policy, item_id, x, reward, as_of_ms, {period} AS `period` FROM rewarded"
 # A row for each arm: (policy, item_id, n, packed, as_of_ms). A savepoint finds its sums by the uid, so one of another

@@ -147,8 +147,11 @@ class Oracle:
 
     def reward(self, key: Key) -> float:
         seen = self.feedback(key)
-        if any(event.action == "refund" for event in seen):
-            seen = [event for event in seen if event.action != "purchase"]
+        did = [event.action for event in seen]
+        if "refund" in did:
+            seen = [event for event in seen if event.action not in ("purchase", "cart")]
+        elif "uncart" in did and "purchase" not in did:
+            seen = [event for event in seen if event.action != "cart"]
         values = [self._value(event, event.t - self.shown[key].t) for event in seen]
         negative = [value for value in values if value < 0]
         return min(negative) if negative else max(values, default=0.0)

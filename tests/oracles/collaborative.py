@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tests.oracles.sessions import Oracle, SessionSettings
 
 TOLERANCE = 1e-6
-WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "purchase": 5.0}
+WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "cart": 4.0, "purchase": 5.0}
 TAKEN = ("applied", "late", "repeat")
 
 
@@ -98,10 +98,11 @@ class Expected:
 def strengths(version: Version, events: tuple[Acted, ...]) -> dict[str, float]:
     newest = max(event.t for event in events)
     left = list(events)
-    for refund in [event for event in events if event.action == "refund"]:
-        bought = [event for event in left if event.action == "purchase" and event.item == refund.item]
-        if bought:
-            left.remove(max(bought, key=lambda event: event.t))
+    for back in [event for event in events if event.action in ("refund", "uncart")]:
+        for action in ("purchase", "cart") if back.action == "refund" else ("cart",):
+            given = [event for event in left if event.action == action and event.item == back.item]
+            if given:
+                left.remove(max(given, key=lambda event: event.t))
     refused = {event.item for event in events if event.action in ("dislike", "block")}
     total: dict[str, float] = {}
     for event in left:

@@ -1,8 +1,8 @@
 """The rules of schemas/*.avsc, judged one record at a time: the independent half of the oracle that reads bytes.
 
-JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are no JSON. An integer field takes no
-1.0, a real field takes integers, and neither takes true. An integer beyond 64 bits breaks a bound, and a real beyond
-float64 is no JSON.
+JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are no JSON. An integer field takes 1.0
+as 1 and no 1.5, a real field takes integers, and neither takes true. An integer beyond 64 bits breaks a bound, and a
+real beyond float64 is no JSON.
 """
 
 import json
@@ -31,8 +31,18 @@ class Contract:
             return {}, "json"
         if not isinstance(record, dict):
             return {}, "type"
+        record |= {f["name"]: whole(record[f["name"]]) for f in self.fields if is_long(f) and f["name"] in record}
         reasons = dict.fromkeys(r for f in self.fields if (r := broken_rule(f, record)))
         return record, "|".join(reasons)
+
+
+def is_long(rule: dict[str, Any]) -> bool:
+    return rule["type"] == "long" or rule["type"] == ["null", "long"]
+
+
+def whole(value: Any) -> Any:
+    """Returns a float without a fraction as the integer that it is, and anything else as it came."""
+    return int(value) if type(value) is float and not isinf(value) and value % 1 == 0 else value
 
 
 def parse(raw: bytes | None) -> Any:
@@ -63,12 +73,12 @@ def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
         kind = kind[1]
     elif rule["name"] not in record:
         return "missing"
+    if isinstance(value, float) and isinf(value):
+        return "json"
     if isinstance(kind, dict):
         return "type" if type(value) is not str else "" if value in kind["symbols"] else "value"
     if type(value) not in {"string": (str,), "long": (int,), "double": (int, float)}[kind]:
         return "type"
-    if isinstance(value, float) and isinf(value):
-        return "json"
     size = len(value) if kind == "string" else value
     low, high = ("minLength", "maxLength") if kind == "string" else ("minimum", "maximum")
     return "" if rule.get(low, size) <= size <= rule.get(high, size) else "value"

@@ -14,7 +14,7 @@ from tests.oracles.contract import Contract
 
 DAY_MS = 86_400_000
 VIEWED = ("view", "click")
-TOUCHED = ("view", "click", "like", "share", "rate")
+TOUCHED = ("view", "click", "like", "share", "rate", "cart")
 TRADED = ("purchase", "refund")
 DECIMALS = 7
 

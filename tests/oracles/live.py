@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 PAGE_VIEWS = {"view", "search"}
-INTERACTIONS = {"click", "like", "share", "rate", "dislike", "block"}
+INTERACTIONS = {"click", "like", "share", "rate", "dislike", "block", "cart", "uncart"}
 
 
 class Event(NamedTuple):

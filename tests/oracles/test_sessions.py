@@ -46,6 +46,8 @@ def test_a_whole_session_by_hand() -> None:
     feed(0, "search", query="red shoes", item_id="home", category="shoes", session_id="s1", append_ms=T0 + 1)
     feed(1, "view", item_id="a", category="shoes")
     feed(2, "click", item_id="a")
+    feed(2.5, "cart", item_id="a", price=19.99, quantity=3)
+    feed(2.75, "uncart", item_id="e", price=1)
     feed(3, "purchase", item_id="a", price=19.99, quantity=3)
     feed(4, "purchase", item_id="b", price=5)
     feed(5, "purchase", item_id="c", quantity=7)
@@ -54,18 +56,19 @@ def test_a_whole_session_by_hand() -> None:
     assert feed.oracle.redis() == {
         "session:u": {
             "session_id": "s1", "started_ms": str(T0), "ended_ms": str(T0 + 9 * MIN), "as_of_ms": str(T0 + 9 * MIN),
-            "events": "8", "duration_h": "0.15", "page_views": "2", "interactions": "2", "conversions": "3",
-            "bounce": "0", "distinct_items": "4", "distinct_categories": "2", "spend": repr(19.99 * 3 + 5.0 - 5.0),
-            "mean_dwell_s": repr(540 / 7), "start_hour": "12", "start_weekday": "5",
+            "events": "10", "duration_h": "0.15", "page_views": "2", "interactions": "4", "conversions": "3",
+            "bounce": "0", "distinct_items": "5", "distinct_categories": "2", "spend": repr(19.99 * 3 + 5.0 - 5.0),
+            "mean_dwell_s": "60.0", "start_hour": "12", "start_weekday": "5",
             "count_view": "1", "count_click": "1", "count_like": "0", "count_share": "0", "count_purchase": "3",
             "count_refund": "1", "count_rate": "1", "count_ignore": "0", "count_dislike": "0", "count_block": "0",
-            "count_search": "1",
-            "rate_view": "0.125", "rate_click": "0.125", "rate_like": "0.0", "rate_share": "0.0",
-            "rate_purchase": "0.375", "rate_refund": "0.125", "rate_rate": "0.125", "rate_ignore": "0.0",
-            "rate_dislike": "0.0", "rate_block": "0.0", "rate_search": "0.125",
-            "recent_items": '["d","b","c","b","a","a","a",""]',
-            "recent_actions": '["rate","refund","purchase","purchase","purchase","click","view","search"]',
-            "recent_ts_ms": str([T0 + m * MIN for m in (9, 6, 5, 4, 3, 2, 1, 0)]).replace(" ", ""),
+            "count_search": "1", "count_cart": "1", "count_uncart": "1",
+            "rate_view": "0.1", "rate_click": "0.1", "rate_like": "0.0", "rate_share": "0.0",
+            "rate_purchase": "0.3", "rate_refund": "0.1", "rate_rate": "0.1", "rate_ignore": "0.0",
+            "rate_dislike": "0.0", "rate_block": "0.0", "rate_search": "0.1", "rate_cart": "0.1", "rate_uncart": "0.1",
+            "recent_items": '["d","b","c","b","a","e","a","a","a",""]',
+            "recent_actions": '["rate","refund","purchase","purchase","purchase","uncart","cart","click","view",'
+            '"search"]',
+            "recent_ts_ms": str([T0 + MIN * m // 4 for m in (36, 24, 20, 16, 12, 11, 10, 8, 4, 0)]).replace(" ", ""),
             "recent_truncated": "0", "late": "0", "repeats": "0",
         }
     }  # fmt: skip
@@ -75,8 +78,10 @@ def test_a_whole_session_by_hand() -> None:
     feed.oracle.finish(T0 + 9 * MIN + GAP + LATENESS + 1)
     assert feed.oracle.sessions() == [
         {
-            "user_id": "u", "start_ms": T0, "end_ms": T0 + 9 * MIN, "events": 8, "items": ["a", "b", "c", "d"],
-            "counts": {"search": 1, "view": 1, "click": 1, "purchase": 3, "refund": 1, "rate": 1},
+            "user_id": "u", "start_ms": T0, "end_ms": T0 + 9 * MIN, "events": 10, "items": ["a", "e", "b", "c", "d"],
+            "counts": {
+                "search": 1, "view": 1, "click": 1, "cart": 1, "uncart": 1, "purchase": 3, "refund": 1, "rate": 1,
+            },
         }
     ]  # fmt: skip
 
@@ -289,10 +294,12 @@ PLAIN = json.dumps(GOOD).encode()
         (b"{}", "missing"),
         (json.dumps(GOOD | {"user_id": None}).encode(), "type"),
         (json.dumps(GOOD | {"user_id": ""}).encode(), "value"),
-        (json.dumps(GOOD | {"ts_ms": 1.0}).encode(), "type"),
+        (json.dumps(GOOD | {"ts_ms": T0 + 0.5}).encode(), "type"),
         (json.dumps(GOOD | {"ts_ms": str(T0)}).encode(), "type"),
         (json.dumps(GOOD | {"ts_ms": True}).encode(), "type"),
         (json.dumps(GOOD | {"ts_ms": -1}).encode(), "value"),
+        (json.dumps(GOOD | {"ts_ms": T0 // 1000}).encode(), "value"),
+        (json.dumps(GOOD | {"ts_ms": 99_999_999_999}).encode(), "value"),
         (json.dumps(GOOD | {"ts_ms": 10**30}).encode(), "value"),
         (PLAIN.replace(str(T0).encode(), b"9" * 5000), "value"),
         (json.dumps(GOOD | {"action": "wink"}).encode(), "value"),
@@ -301,7 +308,9 @@ PLAIN = json.dumps(GOOD).encode()
         (json.dumps(GOOD | {"price": -0.01}).encode(), "value"),
         (PLAIN[:-1] + b', "price": 1e400}', "json"),
         (PLAIN + b" " * 1024 * 1024, "size"),
-        (json.dumps(GOOD | {"quantity": 2.0}).encode(), "type"),
+        (json.dumps(GOOD | {"quantity": 6.5}).encode(), "type"),
+        (json.dumps(GOOD | {"quantity": 1e300}).encode(), "value"),
+        (PLAIN[:-1] + b', "quantity": 1e400}', "json"),
         (json.dumps(GOOD | {"rating": 10.000001}).encode(), "value"),
         (json.dumps(GOOD | {"device": "d" * 65}).encode(), "value"),
         (json.dumps({k: v for k, v in GOOD.items() if k != "item_id"} | {"ts_ms": "x"}).encode(), "missing|type"),
@@ -322,7 +331,8 @@ def test_a_broken_record_names_its_rule(value: bytes | None, reason: str) -> Non
         {"session_id": None, "category": None, "price": None},
         {"device": "\U0001f600" * 64, "event_id": "\u00e9" * 128},
         {"note": {"nested": [1.5, None, 10**30]}, "another": "x" * 1_000_000},
-        {"ts_ms": 0, "note": "x" * (1024 * 1024 - 110)},
+        {"ts_ms": 100_000_000_000, "note": "x" * (1024 * 1024 - 110)},
+        {"ts_ms": float(T0), "quantity": 6.0, "session_position": -0.0},
     ],
 )
 def test_what_the_schema_allows_is_applied(value: dict[str, object]) -> None:

@@ -12,7 +12,12 @@ from headrace.schemas import load, types, violations
 from headrace.udfs.contract import Contract
 
 HERE = Path(__file__).parent
+# Since 0.3.0 a ts_ms in seconds is refused: as milliseconds it said January 1970, and no shop has events of then.
+NARROWED = dict.fromkeys(("click", "impression"), ["ts_ms: minimum rose"])
 NAMES = sorted(path.stem for path in (HERE.parents[1] / "schemas").glob("*.avsc"))
+
+
+SHUFFLED = {"type": "enum", "name": "Action", "symbols": load("click")["fields"][3]["type"]["symbols"][::-1]}
 
 
 def golden(name: str) -> bytes:
@@ -38,7 +43,7 @@ def test_a_golden_record_is_a_record_of_the_avro_schema(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_schema_may_follow_its_published_version(name: str) -> None:
     published = json.loads((HERE / "published" / f"{name}.avsc").read_text())
-    assert violations(published, load(name)) == []
+    assert violations(published, load(name)) == NARROWED.get(name, [])
 
 
 def test_every_field_says_what_it_is() -> None:
@@ -75,8 +80,9 @@ def test_what_may_change() -> None:
         ({"colour": {"type": ["null", "string"], "default": "red"}}, "colour is new and not optional"),
         ({"price": {"type": ["null", "long"]}}, "price: type was"),
         ({"query": {"maxLength": 10}}, "query: maxLength fell"),
-        ({"ts_ms": {"minimum": 5}}, "ts_ms: minimum rose"),
+        ({"ts_ms": {"minimum": 10**12}}, "ts_ms: minimum rose"),
         ({"action": {"type": {"type": "enum", "symbols": ["view"]}}}, "action: symbol click is gone"),
+        ({"action": {"type": SHUFFLED}}, "action: symbols have moved"),
     ],
 )
 def test_what_may_not_change(change: dict[str, Any], said: str) -> None:

@@ -85,6 +85,8 @@ def assert_covers(oracle: Oracle) -> None:
     assert oracle.duplicates > 300
     acted = {key: {event.action for event in oracle.feedback(key)} for key in oracle.shown}
     assert sum({"purchase", "refund"} <= actions for actions in acted.values()) > 100
+    assert sum({"cart", "uncart"} <= actions and "purchase" not in actions for actions in acted.values()) > 50
+    assert sum({"cart", "uncart", "purchase"} <= actions for actions in acted.values()) > 50
     assert sum({"like", "dislike"} <= actions for actions in acted.values()) > 100
     rewards = Counter(oracle.reward(key) for key in oracle.shown)
     assert len(rewards) > 15

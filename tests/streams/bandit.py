@@ -23,6 +23,7 @@ AHEAD_MS = MINUTE_MS  # of the broker's clock, and allowed
 STORIES = (
     (), (), (), ("click",), ("view", "click"), ("click", "purchase"), ("like", "dislike"), ("purchase", "block"),
     ("purchase", "refund"), ("share", "purchase", "refund"), ("dislike", "block"), ("refund",), ("ignore",),
+    ("click", "cart"), ("cart", "uncart"), ("cart", "purchase", "uncart"), ("cart", "purchase", "refund"), ("uncart",),
 )  # fmt: skip
 
 

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Record, Stream
 
-ACTIONS = ("view", "click", "like", "share", "purchase", "refund", "rate", "ignore", "dislike", "block", "search")
+ACTIONS = (
+    *("view", "click", "like", "share", "purchase", "refund", "rate", "ignore", "dislike", "block", "search"),
+    *("cart", "uncart"),
+)
 SHOPPERS = 400
 WINDOW_MS = 20 * MINUTE_MS  # all good events fall within it, so each user has one span and every good event is applied
 KINDS = {
@@ -70,6 +73,9 @@ ODD: list[Callable[[Click], bytes]] = [
     lambda c: json.dumps(c | dict.fromkeys(("price", "quantity", "category", "query", "device"))).encode(),
     lambda c: json.dumps(c | {"category": "", "query": "", "device": "", "location": "", "impression_id": ""}).encode(),
     lambda c: json.dumps(c | {"session_id": "", "session_position": 0}).encode(),
+    lambda c: json.dumps(c | {"quantity": 6.0, "session_position": -0.0, "ts_ms": float(c["ts_ms"])}).encode(),
+    lambda c: json.dumps(c | {"quantity": 7}).replace('"quantity": 7', '"quantity": 1.0e+2').encode(),
+    lambda c: b'{"item_id": 7, "ts_ms": 1.5, ' + json.dumps(c).encode()[1:],
     lambda c: json.dumps({"unknown": 10**30, "other": 1.5e300, "flag": True} | c).encode(),
     lambda c: json.dumps(c | {"query": '","ts_ms": 5, "user_id": "'}).encode(),
 ]
@@ -104,15 +110,18 @@ BAD: list[tuple[str, Callable[[Click], bytes | None]]] = [
     *[("type", lambda c, field=field: json.dumps(c | dict([field])).encode())
       for field in (("event_id", None), ("event_id", 7), ("user_id", None), ("user_id", ["u"]), ("item_id", None),
                     ("item_id", 85123), ("action", None), ("action", 1), ("action", {}), ("ts_ms", None),
-                    ("ts_ms", 1.5), ("ts_ms", 1e12), ("ts_ms", "1763900000000"), ("ts_ms", True), ("price", "9.99"),
-                    ("price", True), ("price", []), ("quantity", 2.0), ("quantity", False), ("rating", "5"),
-                    ("session_id", 5), ("query", {"text": "red"}), ("category", 3.5))],
+                    ("ts_ms", 1.5), ("ts_ms", 1e12 + 0.5), ("ts_ms", "1763900000000"), ("ts_ms", True),
+                    ("price", "9.99"), ("price", True), ("price", []), ("quantity", 6.5), ("quantity", "6.0"),
+                    ("quantity", False), ("rating", "5"), ("session_id", 5), ("query", {"text": "red"}),
+                    ("category", 3.5))],
     *[("value", lambda c, field=field: json.dumps(c | dict([field])).encode())
       for field in (("event_id", ""), ("event_id", "e" * 129), ("user_id", ""), ("user_id", "u" * 257),
                     ("item_id", ""), ("item_id", "\U0001f600" * 257), ("action", "wink"), ("action", "VIEW"),
-                    ("action", ""), ("ts_ms", -1), ("ts_ms", 253402300800000), ("ts_ms", 2**63), ("ts_ms", 10**40),
-                    ("price", -0.01), ("price", 1e9 + 1), ("quantity", -1), ("quantity", 1_000_001), ("rating", 10.5),
-                    ("session_id", "s" * 129), ("device", "d" * 65), ("session_position", -1), ("query", "q" * 1025))],
+                    ("action", ""), ("ts_ms", -1), ("ts_ms", 0), ("ts_ms", 1763900000), ("ts_ms", 99_999_999_999),
+                    ("ts_ms", 1763900000.0), ("ts_ms", 253402300800000), ("ts_ms", 2**63), ("ts_ms", 10**40),
+                    ("price", -0.01), ("price", 1e9 + 1), ("quantity", -1), ("quantity", 1_000_001),
+                    ("quantity", 1e300), ("rating", 10.5), ("session_id", "s" * 129), ("device", "d" * 65),
+                    ("session_position", -1), ("query", "q" * 1025))],
     ("json", lambda c: json.dumps(c | {"price": 1}).replace('"price": 1', '"price": 1e400').encode()),
 ]  # fmt: skip
 

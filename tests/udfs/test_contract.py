@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.udfs.contract import Contract, ContractError, Fault
+from tests.oracles import contract as oracle
 
 CLICK = Contract.of("click")
-GOOD: dict[str, Any] = {"event_id": "e1", "user_id": "u", "item_id": "i", "action": "view", "ts_ms": 5}
+T0 = 1_767_348_000_000  # 2026-01-02 10:00 UTC
+GOOD: dict[str, Any] = {"event_id": "e1", "user_id": "u", "item_id": "i", "action": "view", "ts_ms": T0}
+SECONDS = ", which looks like seconds and should be milliseconds"
 
 
 def fault(**change: Any) -> Fault | None:
@@ -24,17 +27,21 @@ def raw_fault(value: bytes | None) -> Fault | None:
 def test_good_and_bad_records_keep_their_places() -> None:
     good = json.dumps(GOOD).encode()
     columns, faults = CLICK.columns([good, b"{", good])
-    assert dict(zip(CLICK.fields, columns, strict=True))["ts_ms"] == (5, None, 5)
+    assert dict(zip(CLICK.fields, columns, strict=True))["ts_ms"] == (T0, None, T0)
     assert [f and f.reason for f in faults] == [None, "json", None]
 
 
 @pytest.mark.parametrize(
     ("change", "reason", "detail"),
     [
-        ({"ts_ms": 1.0}, "type", "ts_ms: Expected `int`, got 1.0"),
+        ({"ts_ms": T0 + 0.5}, "type", f"ts_ms: Expected `int`, got {T0}.5"),
+        ({"ts_ms": [1.0]}, "type", "ts_ms: Expected `int`, got [1.0]"),
+        ({"quantity": 6.5}, "type", "quantity: Expected `int | null`, got 6.5"),
+        ({"quantity": "6.0"}, "type", "quantity: Expected `int | null`, got '6.0'"),
+        ({"quantity": 1e300}, "value", "quantity: Expected `int` <= 1000000, got 1000000000000000052504760255204420"),
         ({"ts_ms": "5"}, "type", "ts_ms: Expected `int`, got '5'"),
         ({"ts_ms": True}, "type", "ts_ms: Expected `int`, got True"),
-        ({"ts_ms": -1}, "value", "ts_ms: Expected `int` >= 0, got -1"),
+        ({"ts_ms": -1}, "value", "ts_ms: Expected `int` >= 100000000000, got -1"),
         ({"ts_ms": 2**80}, "value", f"ts_ms: Expected `int` <= 253402300799999, got {2**80}"),
         ({"user_id": ""}, "value", "user_id: Expected `str` of length >= 1, got ''"),
         ({"user_id": None}, "type", "user_id: Expected `str`, got None"),
@@ -49,6 +56,32 @@ def test_a_fault_names_field_rule_and_value(change: dict[str, Any], reason: str,
     assert found is not None
     assert found.reason == reason
     assert found.detail.startswith(detail)
+
+
+@pytest.mark.parametrize("seconds", [0, T0 // 1000, T0 / 1000, 99_999_999_999])
+def test_a_time_in_seconds_is_refused_and_told_to_be_one(seconds: float) -> None:
+    expected = f"ts_ms: Expected `int` >= 100000000000, got {seconds:.0f}{SECONDS}"
+    assert fault(ts_ms=seconds) == Fault("value", expected)
+    assert fault(ts_ms=100_000_000_000) is None
+    found = fault(ts_ms=-1)
+    assert found is not None
+    assert "seconds" not in found.detail
+
+
+def test_a_whole_float_is_a_whole_number() -> None:
+    value = json.dumps(GOOD | {"ts_ms": float(T0), "quantity": 6.0, "session_position": -0.0, "price": 3}).encode()
+    columns, faults = CLICK.columns([value])
+    read = {name: column[0] for name, column in zip(CLICK.fields, columns, strict=True)}
+    assert faults == [None]
+    assert [read[name] for name in ("ts_ms", "quantity", "session_position", "price")] == [T0, 6, 0, 3.0]
+    assert [type(read[name]) for name in ("ts_ms", "quantity", "price")] == [int, int, float]
+    assert CLICK.check(GOOD | {"quantity": 6.0}) == CLICK.check(GOOD)[:-1] + b',"quantity":6.0}'
+
+
+def test_of_two_fields_with_one_name_the_last_counts() -> None:
+    good = json.dumps(GOOD).encode()
+    assert raw_fault(b'{"event_id": 7, ' + good[1:]) is None
+    assert raw_fault(good[:-1] + b', "event_id": 7}') == Fault("type", "event_id: Expected `str`, got 7")
 
 
 def test_a_missing_field() -> None:
@@ -121,7 +154,7 @@ def test_arrays_and_open_limits() -> None:
         "model_version": "m",
         "context": [1, 0.5],
         "propensity": 1.0,
-        "ts_ms": 1,
+        "ts_ms": T0,
     }
     impression.check(record)
     refused: list[tuple[dict[str, Any], str]] = [
@@ -140,6 +173,21 @@ JSON = st.recursive(st.none() | st.integers() | st.text() | st.floats(), st.list
 def test_any_bytes_give_a_record_or_a_fault(value: bytes) -> None:
     columns, faults = CLICK.columns([value])
     assert (faults[0] is None) == (columns[0][0] is not None)
+
+
+NUMBERS = st.sampled_from([0, 99_999_999_999, 10**11, T0, 253402300799999, 253402300800000, 2**63, 2**64, 10**40])
+NUMBERS |= st.integers() | NUMBERS.map(float) | st.floats(allow_nan=False) | st.integers(-9, 10**6 + 9).map(float)
+OTHERS = st.none() | st.booleans() | st.text(max_size=4) | st.lists(st.floats(allow_nan=False), max_size=2)
+
+
+@given(st.dictionaries(st.sampled_from(CLICK.fields), NUMBERS | OTHERS, max_size=4))
+def test_it_judges_as_the_oracle_does(change: dict[str, Any]) -> None:
+    value = json.dumps(GOOD | change).encode()
+    record, reasons = oracle.Contract("click").check(value)
+    columns, (found,) = CLICK.columns([value])
+    assert found.reason in reasons.split("|") if found else not reasons, (found, reasons)
+    if found is None:
+        assert [column[0] for column in columns] == [record.get(name) for name in CLICK.fields]
 
 
 @given(st.text(min_size=1, max_size=128))

@@ -64,6 +64,12 @@ def test_a_session_of_four_events() -> None:
     )
 
 
+def test_cart_and_uncart_are_interactions_and_no_conversions() -> None:
+    got = features(events=4, counts=counts(view=1, cart=2, uncart=1))
+    assert (got["page_views"], got["interactions"], got["conversions"]) == (1, 3, 0)
+    assert (got["count_cart"], got["rate_cart"], got["count_uncart"], got["rate_uncart"]) == (2, 0.5, 1, 0.25)
+
+
 def test_a_single_event_is_a_bounce_and_dwells_nowhere() -> None:
     got = features(counts=counts(view=1))
     assert (got["bounce"], got["mean_dwell_s"], got["duration_h"], got["session_id"]) == (1, 0.0, 0.0, "")
@@ -114,6 +120,8 @@ def test_values_are_plain_python() -> None:
         ("refund", 2.5, None, -2.5),
         ("purchase", None, 3, 0.0),
         ("view", 9.0, 1, 0.0),
+        ("cart", 9.0, 1, 0.0),
+        ("uncart", 9.0, 1, 0.0),
         ("purchase", 2.5, 0, 0.0),
     ],
 )

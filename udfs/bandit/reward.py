@@ -22,7 +22,9 @@ from headrace.udfs.bandit.arms import REWARD_MAX, Floats, quantise
 
 ACTIONS = tuple(enum("click", "action"))
 _CODES = {action: code for code, action in enumerate(ACTIONS)}
-_VALUES = {"click": 1.0, "view": 0.5, "like": 2.0, "share": 3.0, "purchase": 10.0, "dislike": -1.0, "block": -5.0}
+_VALUES = {"click": 1.0, "view": 0.5, "like": 2.0, "share": 3.0, "cart": 5.0, "purchase": 10.0}
+_VALUES |= {"dislike": -1.0, "block": -5.0}
+RETURNABLE = ("purchase", "cart")  # actions that a refund or an uncart takes back
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,8 @@ class RewardRule:
 
     def _numbers(self) -> list[tuple[str, float]]:
         names = ("fast_ms", "fast_factor", "first_factor", "reward_delay_ms")
-        return [
-            ("values[purchase]", self.values.get("purchase", 0.0)),
-            *((name, getattr(self, name)) for name in names),
-        ]
+        returnable = [(f"values[{action}]", self.values.get(action, 0.0)) for action in RETURNABLE]
+        return returnable + [(name, getattr(self, name)) for name in names]
 
     @cached_property
     def table(self) -> Floats:
@@ -95,17 +95,18 @@ def feedbacks(actions: Sequence[str], elapsed_ms: ArrayLike, session_positions: 
 def impression(events: Iterable[Feedback], rule: RewardRule) -> float:
     """The reward of one impression, given all feedback on it."""
     counted = [event for event in events if counts(event.elapsed_ms, rule)]
-    if any(event.action == "refund" for event in counted):
-        counted = [event for event in counted if event.action != "purchase"]
+    actions = {event.action for event in counted}
+    if "refund" in actions or ("uncart" in actions and "purchase" not in actions):
+        counted = [event for event in counted if event.action not in RETURNABLE]
     rewards = [feedback(event, rule) for event in counted]
     return min(rewards) if min(rewards, default=0.0) < 0 else max(rewards, default=0.0)
 
 
-def impressions(lowest: ArrayLike, kept: ArrayLike, highest: ArrayLike, refunded: ArrayLike) -> Floats:
+def impressions(lowest: ArrayLike, kept: ArrayLike, highest: ArrayLike, returned: ArrayLike) -> Floats:
     """The rewards of n impressions, (n,), from what a GROUP BY keeps of each one. The impression itself counts as 0.
 
-    lowest, highest: of all feedback that counts; kept: the highest of what is no purchase; refunded: whether there is
-    a refund. All (n,).
+    lowest, highest: of all feedback that counts; kept: the highest of what is not RETURNABLE; returned: whether there
+    is a refund, or an uncart without a purchase. All (n,).
     """
     lowest = np.asarray(lowest, np.float64)
-    return np.where(lowest < 0, lowest, np.where(np.asarray(refunded, bool), kept, highest))
+    return np.where(lowest < 0, lowest, np.where(np.asarray(returned, bool), kept, highest))

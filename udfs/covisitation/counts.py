@@ -19,7 +19,7 @@ from math import fsum, sqrt
 from typing import NamedTuple
 
 VIEWED = ("view", "click")
-TOUCHED = ("view", "click", "like", "share", "rate")  # and purchases that were not refunded
+TOUCHED = ("view", "click", "like", "share", "rate", "cart")  # and purchases that were not refunded
 
 Measure = Callable[[float, float, float, float], float]  # together, a, b, shrink -> score
 

@@ -13,7 +13,8 @@ from headrace.udfs.factors.als import Float, Int, Rows
 from headrace.udfs.factors.top_n import Excluded
 
 ACTIONS = tuple(enum("click", "action"))
-WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "purchase": 5.0}
+WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "cart": 4.0, "purchase": 5.0}
+RETURNS = {"purchase": ("refund",), "cart": ("uncart", "refund")}  # action -> those that take it back
 RATE = 5.0  # weight of the best rating; other ratings weigh in proportion
 RATE_WITHOUT_RATING = 3.0
 REFUSALS = ("dislike", "block")
@@ -56,7 +57,8 @@ def histories(events: Events, users: int, items: int, half_life_ms: float, ratin
     known = events.items != UNKNOWN
     actions, t_ms, weights = events.actions[known], events.t_ms[known], weights[known]
     cells, cell = np.unique(events.users[known] * items + events.items[known], return_inverse=True)
-    weights[_refunded(cell, actions, t_ms, len(cells))] = 0.0
+    for action in RETURNS:
+        weights[_taken_back(action, cell, actions, t_ms, len(cells))] = 0.0
     strengths: Float = np.bincount(cell, weights, len(cells)).astype(np.float64)
     strengths[cell[_any(actions, REFUSALS)]] = 0.0
     seen = np.zeros(len(cells), bool)
@@ -87,18 +89,18 @@ def _recency(events: Events, users: int, half_life_ms: float) -> Float:
     return np.asarray(np.exp2(-(newest[events.users] - events.t_ms) / half_life_ms))
 
 
-def _refunded(cell: Int, actions: Int, t_ms: Int, cells: int) -> NDArray[np.bool_]:
-    """Marks the purchases that were taken back: k refunds of an item by a user take back the k newest ones.
+def _taken_back(action: str, cell: Int, actions: Int, t_ms: Int, cells: int) -> NDArray[np.bool_]:
+    """Marks the events of the action that were taken back: k returns of an item by a user take back the k newest ones.
 
-    Among purchases of the same time it does not matter which: they weigh the same.
+    Among events of the same time it does not matter which: they weigh the same.
     """
-    purchases = np.flatnonzero(_any(actions, ("purchase",)))
-    order = purchases[np.lexsort((-t_ms[purchases], cell[purchases]))]
+    given = np.flatnonzero(_any(actions, (action,)))
+    order = given[np.lexsort((-t_ms[given], cell[given]))]
     rank = np.arange(len(order)) - np.searchsorted(cell[order], cell[order])
-    refunds = np.bincount(cell[_any(actions, ("refund",))], minlength=cells)
-    refunded = np.zeros(len(cell), bool)
-    refunded[order] = rank < refunds[cell[order]]
-    return refunded
+    returns = np.bincount(cell[_any(actions, RETURNS[action])], minlength=cells)
+    taken = np.zeros(len(cell), bool)
+    taken[order] = rank < returns[cell[order]]
+    return taken
 
 
 def _rows(cells: Int, strengths: Float, users: int, items: int) -> Rows:

@@ -26,7 +26,9 @@ def test_every_event_keeps_the_contract_and_has_an_id_of_its_own() -> None:
     for event in events:
         Contract.of("click").check(event)
     assert len({event["event_id"] for event in events}) == 5000
-    assert {event["action"] for event in events} == {"view", "click", "like", "purchase", "search", "dislike"}
+    assert {event["action"] for event in events} == {
+        "view", "click", "like", "cart", "uncart", "purchase", "search", "dislike",
+    }  # fmt: skip
 
 
 def test_events_come_in_time_order_and_sessions_in_position_order() -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.spark
 Float = NDArray[np.float64]
 NIGHT = Night(date(2026, 1, 31))
 HOW = Training(4, 3, als.ials(0.7, 0.02, 0.3, 0.8), 2.0 * DAY_MS, 5.0, 50, seed=3)
-WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "purchase": 5.0, "search": 0.0}
+WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "cart": 4.0, "purchase": 5.0, "search": 0.0}
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from headrace.udfs.bandit import reward
 from headrace.udfs.bandit.reward import Feedback, RewardRule
 
 RULE = RewardRule()
-WORTH = {"click": 1, "view": 0.5, "like": 2, "share": 3, "purchase": 10, "dislike": -1, "block": -5}
+WORTH = {"click": 1, "view": 0.5, "like": 2, "share": 3, "cart": 5, "purchase": 10, "dislike": -1, "block": -5}
 EDGES_MS = [-1, 0, 9_999, 10_000, 10_001, 299_999, 300_000, 300_001]
 EVENTS = st.builds(
     Feedback,
@@ -34,11 +34,11 @@ def worth(event: Feedback) -> Fraction:
 
 
 def expected(events: list[Feedback]) -> Fraction:
-    rewards = []
-    refunded = any(e.action == "refund" and 0 <= e.elapsed_ms <= 300_000 for e in events)
-    for event in events:
-        if 0 <= event.elapsed_ms <= 300_000 and not (refunded and event.action == "purchase"):
-            rewards.append(worth(event))
+    in_time = [event for event in events if 0 <= event.elapsed_ms <= 300_000]
+    did = {event.action for event in in_time}
+    left_out: set[str] = {"purchase", "cart"} if "refund" in did else set()
+    left_out |= {"cart"} if "uncart" in did and "purchase" not in did else set()
+    rewards = [worth(event) for event in in_time if event.action not in left_out]
     negative = [r for r in rewards if r < 0]
     return min(negative) if negative else max(rewards, default=Fraction(0))
 
@@ -60,6 +60,13 @@ def expected(events: list[Feedback]) -> Fraction:
         ([("dislike", 1, 0)], -1),  # no factor on what is negative
         ([("click", 20_000, 1), ("purchase", 50_000, 2), ("refund", 60_000, 3)], 1),
         ([("purchase", 50_000, 2), ("refund", 300_001, 3)], 10),
+        ([("cart", 20_000, 1)], 5),
+        ([("cart", 5_000, 0)], 6.60009765625),  # 6.6, of which 27034 / 4096 is nearest
+        ([("click", 20_000, 1), ("cart", 30_000, 2), ("uncart", 40_000, 3)], 1),
+        ([("cart", 30_000, 2), ("uncart", 300_001, 3)], 5),
+        ([("cart", 30_000, 2), ("purchase", 40_000, 3), ("uncart", 50_000, 4)], 10),
+        ([("view", 20_000, 1), ("cart", 30_000, 2), ("purchase", 40_000, 3), ("refund", 50_000, 4)], 0.5),
+        ([("uncart", 5, 1)], 0),
         ([("ignore", 5, 1), ("rate", 5, 1), ("search", 5, 1), ("refund", 5, 1)], 0),
     ],
 )
@@ -89,9 +96,10 @@ def test_columns_give_the_same(events: list[Feedback], absent: Any) -> None:
     # What a GROUP BY keeps, the impression itself counting 0.
     seen = [(a, r) for a, r, c in zip(actions, column, reward.counts(elapsed, RULE), strict=True) if c] + [("", 0.0)]
     lowest, highest = min(r for _, r in seen), max(r for _, r in seen)
-    kept = max(r for a, r in seen if a != "purchase")
-    refunded = any(a == "refund" for a, _ in seen)
-    (grouped,) = reward.impressions([lowest], [kept], [highest], [refunded])
+    kept = max(r for a, r in seen if a not in ("purchase", "cart"))
+    did = {a for a, _ in seen}
+    returned = "refund" in did or ("uncart" in did and "purchase" not in did)
+    (grouped,) = reward.impressions([lowest], [kept], [highest], [returned])
     assert grouped == reward.impression(events, RULE)
 
 
@@ -114,6 +122,7 @@ def test_the_table_lists_every_reward() -> None:
     [
         ({"values": {"clik": 1.0}}, "values must name actions of schemas/click.avsc, got 'clik'"),
         ({"values": {"purchase": -1.0}}, r"values\[purchase\] must be finite and >= 0, got -1.0"),
+        ({"values": {"cart": -0.5}}, r"values\[cart\] must be finite and >= 0, got -0.5"),
         ({"values": {"share": 14.0}}, r"values\[share\]: rewards must lie within \[-16, 16\], got 18.48"),
         ({"values": {"block": -16.5}}, r"values\[block\]: .* got -16.5"),
         ({"values": {"like": nan}}, r"values\[like\]: .* got nan"),

@@ -43,7 +43,8 @@ def recount(log: Log, cap: int) -> dict[tuple[str, int, str, str], int]:
             refunds = sum(event.item == item and event.action == "refund" for event in own)
             bought += [(t, item) for t in times[: max(0, len(times) - refunds)]]
         viewed = [(e.t_ms, e.item) for e in own if e.action in ("view", "click")]
-        touched = [(e.t_ms, e.item) for e in own if e.action in ("view", "click", "like", "share", "rate")] + bought
+        touches = ("view", "click", "like", "share", "rate", "cart")
+        touched = [(e.t_ms, e.item) for e in own if e.action in touches] + bought
         for kind, did in {"viewed": viewed, "bought": bought, "touched": touched}.items():
             for bucket in {t // DAY_MS for t, _ in did}:
                 firsts: dict[str, int] = {}
@@ -61,6 +62,7 @@ def recount(log: Log, cap: int) -> dict[tuple[str, int, str, str], int]:
 def random_log(seed: int, events: int = 300) -> Log:
     rng = np.random.default_rng(seed)
     actions = ["view", "click", "purchase", "purchase", "refund", "like", "share", "rate", "ignore", "search", "block"]
+    actions += ["cart", "uncart"]
     return [
         (
             f"u{rng.integers(12)}",

@@ -28,16 +28,18 @@ def one(*did: tuple[Any, ...], half_life_ms: float = math.inf) -> tuple[dict[int
 
 def by_the_page(did: list[Did], users: int, half_life_ms: float) -> tuple[list[dict[int, float]], list[set[int]]]:
     strengths, seen = [], []
-    weights = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "purchase": 5.0}
+    weights = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "cart": 4.0, "purchase": 5.0}
     for user in range(users):
         own = [event for event in did if event[0] == user]
         newest = max((event[4] for event in own), default=0)
         sums: dict[int, float] = {}
         for item in {event[1] for event in own} - {UNKNOWN}:
             mine = [(n, *event[2:]) for n, event in enumerate(own) if event[1] == item and event[2] != "search"]
-            bought = sorted((t, n) for n, action, _, t in mine if action == "purchase")
-            refunds = sum(action == "refund" for _, action, _, _ in mine)
-            gone = {n for _, n in bought[max(0, len(bought) - refunds) :]}
+            gone = set()
+            for taken, returns in {"purchase": ("refund",), "cart": ("refund", "uncart")}.items():
+                given = sorted((t, n) for n, action, _, t in mine if action == taken)
+                returned = sum(action in returns for _, action, _, _ in mine)
+                gone |= {n for _, n in given[max(0, len(given) - returned) :]}
             total = 0.0
             for n, action, rating, t in mine:
                 weight = weights.get(action, 0.0)
@@ -54,7 +56,7 @@ def by_the_page(did: list[Did], users: int, half_life_ms: float) -> tuple[list[d
 
 def random_events(rng: np.random.Generator, n: int, users: int, items: int) -> list[Did]:
     draw: list[list[Any]] = [rng.integers(0, users, n).tolist(), rng.integers(UNKNOWN, items, n).tolist()]
-    draw += [rng.choice([*ACTIONS, "purchase", "purchase", "refund"], n).tolist()]
+    draw += [rng.choice([*ACTIONS, "purchase", "purchase", "refund", "cart", "cart", "uncart"], n).tolist()]
     draw += [rng.choice([math.nan, 0.0, 2.5, 5.0, 8.0], n).tolist(), rng.integers(0, 9, n).tolist()]
     return [(u, i, a, r, t * DAY_MS) for u, i, a, r, t in zip(*draw, strict=True)]
 
@@ -88,7 +90,7 @@ def test_a_history_worked_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "weight"), [("view", 1), ("click", 1.5), ("like", 3), ("share", 3), ("purchase", 5)]
+    ("action", "weight"), [("view", 1), ("click", 1.5), ("like", 3), ("share", 3), ("cart", 4), ("purchase", 5)]
 )
 def test_weights(action: str, weight: float) -> None:
     assert one((1, action)) == ({1: weight}, [1])
@@ -113,6 +115,15 @@ def test_a_refund_takes_back_the_newest_purchase() -> None:
     assert one(*did, half_life_ms=4 * DAY_MS)[0] == {1: 2.5, 2: 1.0}
     assert one((1, "refund"), (1, "purchase")) == ({}, [1])
     assert one((1, "refund"), (2, "purchase")) == ({2: 5.0}, [1, 2])
+
+
+def test_an_uncart_takes_back_the_newest_cart_and_a_refund_the_cart_too() -> None:
+    did = (1, "cart", 0), (1, "cart", DAY_MS), (1, "uncart", 3 * DAY_MS), (2, "view", 4 * DAY_MS)
+    assert one(*did, half_life_ms=4 * DAY_MS)[0] == {1: 2.0, 2: 1.0}
+    assert one((1, "cart"), (1, "purchase")) == ({1: 9.0}, [1])
+    assert one((1, "cart"), (1, "purchase"), (1, "uncart")) == ({1: 5.0}, [1])
+    assert one((1, "view"), (1, "cart"), (1, "purchase"), (1, "refund")) == ({1: 1.0}, [1])
+    assert one((1, "uncart"), (1, "purchase"), (2, "cart")) == ({1: 5.0, 2: 4.0}, [1, 2])
 
 
 def test_an_unknown_item_still_ages_the_others() -> None:
