@@ -21,7 +21,7 @@ from headrace.jobs.batch.training import model_folder
 from headrace.jobs.batch.training.scorer import Scorer
 
 SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rating DOUBLE, t_ms BIGINT,
-    category STRING, price DOUBLE"""
+    category STRING, price DOUBLE, offset BIGINT"""
 
 
 def main(kind: str, path: str, factors: str) -> None:
@@ -45,6 +45,7 @@ def lake(given: Asked) -> pd.DataFrame:
     """Each event a view, all of one time: of strength 1."""
     users, items = (pd.Series(each).astype(str).str.zfill(8) for each in (given.users, given.items))
     fixed: dict[str, Any] = {"action": "view", "rating": None, "t_ms": 0, "category": None, "price": None}
+    fixed |= {"offset": range(len(users))}
     events = pd.DataFrame({"user_id": users, "event_id": [str(n) for n in range(len(users))], "item_id": items})
     return events.assign(**fixed)
 

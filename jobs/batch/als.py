@@ -66,7 +66,7 @@ def training(settings: Als, history: int) -> Training:
 def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
     from headrace.jobs.batch.lake import tables
 
-    return split.trained_on(tables.clicks(spark, tonight.date), protocol).select(*model_folder.COLUMNS, "event_id")
+    return split.trained_on(tables.clicks(spark, tonight.date), protocol).select(*model_folder.COLUMNS, *split.TIES)
 
 
 def build(

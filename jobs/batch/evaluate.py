@@ -112,8 +112,8 @@ def contestants(tonight: Night) -> Contest:
 def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[str, Any]:
     """Returns the report, without what only the night knows. events: all of the night, with `held`."""
     # (user_id, item_id, action, rating, t_ms, ..., event_id, category, held), a user's rows together and by time
-    kept = events.select(*model_folder.columns(events), "event_id", "category", "held").repartition("user_id")
-    kept = kept.sortWithinPartitions("user_id", "t_ms", "event_id").persist()
+    columns = [*model_folder.columns(events), *split.TIES, "category", "held"]
+    kept = split.in_order(events.select(*columns).repartition("user_id")).drop("offset").persist()
     expected = split.digest(kept.where(~F.col("held")))
     question = ask(kept, known_items(contest), users_max)
     cosines = recommenders.Cosines(question.R)

@@ -43,7 +43,7 @@ from headrace.udfs.factors.als import Objective, Real, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE
 
 STEP = "two_tower"
-CONTENT = ("event_id", "category", "price")
+CONTENT = ("category", "price")
 UNOBSERVED, REGS = (0.01, 0.03, 0.1, 0.3, 1.0), (1e-4, 1e-3, 1e-2)  # tried for the stream's fold-in
 
 
@@ -63,7 +63,7 @@ def read(spark: SparkSession, tonight: Night, protocol: str) -> DataFrame:
     from headrace.jobs.batch.publishing import popular
 
     clicks = split.trained_on(popular.placed(tables.clicks(spark, tonight.date), load().night), protocol)
-    return clicks.select(*model_folder.columns(clicks), *CONTENT)
+    return clicks.select(*model_folder.columns(clicks), *split.TIES, *CONTENT)
 
 
 def build(events: DataFrame, how: Training, s: TwoTower, tonight: Night, protocol: str, draft: Path) -> Trained:
@@ -105,10 +105,8 @@ def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     An item of the file that nobody clicked is in the model by its content. Raises HeadraceError if there are no items.
     """
     clicked = events.where(F.col("action") != "search").groupBy("item_id")
-    newest = [
-        F.max_by(name, F.when(F.col(name).isNotNull(), F.col("t_ms"))).alias(name) for name in ("category", "price")
-    ]
-    tokens = {row.item_id: towers.tokens(row.category, row.price, []) for row in clicked.agg(*newest).collect()}
+    newest = clicked.agg(*map(split.newest, CONTENT))
+    tokens = {row.item_id: towers.tokens(row.category, row.price, []) for row in newest.collect()}
     if not tokens:
         raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
     if s.catalogue:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import NightSettings
+from headrace.jobs.batch.training import split
 from headrace.schemas import redis_keys
 from headrace.schemas.lists import Entry, Listed, encode
 from headrace.udfs.factors.confidence import WEIGHTS
@@ -52,7 +53,7 @@ def _first_value(clicks: DataFrame, *names: str) -> Column:
 def categories(clicks: DataFrame) -> dict[str, str]:
     """Returns the category of each item, from its newest event that names one."""
     named = clicks.where(F.col(CATEGORY).isNotNull() & (F.col("action") != "search"))
-    newest = named.groupBy("item_id").agg(F.max_by(CATEGORY, F.struct("t_ms", "event_id")).alias(CATEGORY))
+    newest = named.groupBy("item_id").agg(split.newest(CATEGORY))
     return {row["item_id"]: row[CATEGORY] for row in newest.collect()}
 
 

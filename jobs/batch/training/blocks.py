@@ -18,7 +18,7 @@ from pyspark import RDD, Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 
 from headrace.jobs.batch.spark import on_one_machine
-from headrace.jobs.batch.training import fork_map, model_folder
+from headrace.jobs.batch.training import fork_map, model_folder, split
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Int, Rows
@@ -83,7 +83,7 @@ def kept(events: DataFrame) -> DataFrame:
 
 
 def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
-    """Returns the matrix. events: rows of the lake with model_folder.COLUMNS and event_id."""
+    """Returns the matrix. events: rows of the lake with model_folder.COLUMNS and split.TIES."""
     users = _by_user(events, items, how, blocks).map(lambda block: block[0]).persist(KEPT)  # Rows, one per block
     numbered = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
     user_lengths = [lengths for _, lengths in sorted(numbered, key=lambda each: each[0])]
@@ -105,9 +105,10 @@ def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, 
 
 def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) -> "RDD[tuple[Rows, Int]]":
     places = events.sparkSession.sparkContext.broadcast({item: place for place, item in enumerate(items)})
-    in_order = events.select(*model_folder.columns(events), "event_id").repartitionByRange(blocks, "user_id")
-    # (user_id, item_id, action, rating, t_ms, ..., event_id), whole users in a partition
-    in_order = in_order.sortWithinPartitions("user_id", "t_ms", "event_id")
+    columns = model_folder.columns(events)
+    whole_users = events.select(*columns, *split.TIES).repartitionByRange(blocks, "user_id")
+    # (user_id, item_id, action, rating, t_ms, ...)
+    in_order = split.in_order(whole_users).select(*columns)
     pickled = in_order.mapInPandas(partial(_user_rows, places=places, how=how), "rows binary")
     return pickled.rdd.map(lambda record: pickle.loads(record.rows))
 

@@ -177,7 +177,7 @@ def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any
     packages = {name: metadata.version(name) for name in PACKAGES}
     data = {"events": trained_on.count(), "digest": split.digest(trained_on), "offsets": offsets}
     code = {"commit": store.commit(), "python": platform.python_version(), "packages": packages}
-    return {"date": night.date.isoformat(), "protocol": protocol} | data | code
+    return {"date": night.date.isoformat(), "protocol": protocol, "ties": [*split.TIES]} | data | code
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -1,12 +1,13 @@
 """Which events a night trains on, and by which its models are judged: docs/night.md, "Split".
 
 A protocol is a text: `days:N`, `last:SHARE` or `leave_one_out`. The split is a function of the events alone, so that
-evaluation draws the same one. Events at equal times are ordered by event_id.
+evaluation draws the same one. Wherever a night sorts events, those of equal times are ordered by TIES.
 """
 
 import hashlib
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -15,6 +16,7 @@ from headrace.infra.errors import HeadraceError
 from headrace.jobs.batch.night import DAY_MS
 
 Split = Callable[[DataFrame], DataFrame]
+TIES = ("offset", "event_id")  # as events arrived in Kafka, or as their file has them
 PROTOCOLS = "days:N with N >= 1, last:SHARE with 0 < SHARE < 1, or leave_one_out"
 
 
@@ -33,6 +35,22 @@ def trained_on(events: DataFrame, protocol: str) -> DataFrame:
 def check(protocol: str) -> None:
     """Raises HeadraceError for an unknown protocol."""
     _split(protocol)
+
+
+def in_order(events: DataFrame) -> DataFrame:
+    """Returns the events sorted by user and time within each partition."""
+    return events.sortWithinPartitions("user_id", "t_ms", *TIES)
+
+
+def newest(name: str) -> Column:
+    """Returns the aggregate of a column that is its value in the newest event which has one."""
+    time = F.struct("t_ms", *TIES, "user_id")
+    return F.max_by(name, F.when(F.col(name).isNotNull(), time)).alias(name)
+
+
+def same(lineage: dict[str, Any], protocol: str) -> bool:
+    """Returns whether a training held out by this protocol. Up to 0.2.0 equal times were ordered by event_id alone."""
+    return lineage.get("protocol") == protocol and (protocol.startswith("days:") or lineage.get("ties") == [*TIES])
 
 
 def digest(events: DataFrame) -> str:
@@ -70,7 +88,7 @@ def _newest_days(events: DataFrame, days: int) -> DataFrame:
 
 
 def _newest_of_each(events: DataFrame, how_many: Column) -> DataFrame:
-    newest_first = Window.partitionBy("user_id").orderBy(F.desc("t_ms"), F.desc("event_id"))
+    newest_first = Window.partitionBy("user_id").orderBy(*map(F.desc, ("t_ms", *TIES)))
     return events.withColumn("held", F.row_number().over(newest_first) <= how_many)
 
 

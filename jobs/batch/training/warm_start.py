@@ -13,7 +13,7 @@ import numpy as np
 from headrace.infra import paths
 from headrace.infra.versions import store
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training import model_folder, split
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Real
@@ -58,5 +58,5 @@ def _newest(how: Training, night: Night, kind: str, protocol: str) -> Older | No
 
 def _fits(lineage: dict[str, Any], dims: dict[str, int], how: Training, night: Night, protocol: str) -> bool:
     """Returns whether factors may be used. A version that no night made has no date in its lineage."""
-    same = lineage.get("protocol") == protocol and dims["factors"] == how.factors
+    same = split.same(lineage, protocol) and dims["factors"] == how.factors
     return same and "date" in lineage and date.fromisoformat(lineage["date"]) < night.date

@@ -13,7 +13,8 @@ from headrace.jobs.batch.training.model_folder import Trained
 
 USERS, COLOURS, EACH = 40, 2, 10  # items a colour
 ITEMS = [f"i{item:02}" for item in range(COLOURS * EACH)]  # i00 is black, i01 white, i02 black, ...
-EVENTS = "user_id string, event_id string, item_id string, action string, t_ms bigint, rating double, category string"
+EVENTS = """user_id string, event_id string, item_id string, action string, t_ms bigint, rating double,
+    category string, offset bigint"""
 PARAMETERS: dict[str, Any] = {
     "objective": {"alpha": 1.0, "reg": 0.01, "unobserved": 0.1, "target": 0.0, "nu": 1.0},
     "half_life_ms": 90.0 * DAY_MS,
@@ -25,11 +26,13 @@ PARAMETERS: dict[str, Any] = {
 def rows() -> list[tuple[Any, ...]]:
     """Returns columns of EVENTS: every user buys all items of the colour, one a day; user 0 searches, too."""
     rng = np.random.default_rng(1)
-    found: list[tuple[Any, ...]] = [("u00", "search", "", "search", DAY_MS, None, None)]
+    found: list[tuple[Any, ...]] = [("u00", "search", "", "search", DAY_MS, None, None, 0)]
     for user in range(USERS):
         for day, item in enumerate(rng.permutation(EACH).tolist()):
             name, colour = ITEMS[COLOURS * item + user % COLOURS], ("black", "white")[user % COLOURS]
-            found.append((f"u{user:02}", f"{user}-{day}", name, "purchase", day * DAY_MS + user, None, colour))
+            found.append(
+                (f"u{user:02}", f"{user}-{day}", name, "purchase", day * DAY_MS + user, None, colour, len(found))
+            )
     return found
 
 

@@ -13,16 +13,20 @@ from headrace.jobs.batch.lake import landed_rows
 from headrace.jobs.batch.lake.tables import Lake, Snapshot, with_files
 
 T0_MS, DAY_MS = 1_769_900_400_000, 86_400_000  # 2026-01-31T23:00Z
-SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rating DOUBLE, t_ms BIGINT"""
+SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rating DOUBLE, t_ms BIGINT,
+    offset BIGINT"""
 FUTURE_MS = 300_000
 RAW = "key BINARY, value BINARY, `partition` INT, `offset` BIGINT, append_ms BIGINT"
 
 
 def frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Returns a frame of rows with user_id and item_id; the n-th is event e{n}, a view, n milliseconds after T0_MS."""
+    """Returns a frame of rows with user_id and item_id; the n-th is event e{n}, a view, n milliseconds after T0_MS.
+
+    It arrived as the n-th, too.
+    """
     defaults = {"action": "view", "rating": None}
-    whole = [{"event_id": f"e{n}", "t_ms": T0_MS + n} | defaults | row for n, row in enumerate(rows)]
-    return pd.DataFrame(whole, columns=[column.split()[0] for column in SCHEMA.split(", ")])
+    whole = [{"event_id": f"e{n}", "t_ms": T0_MS + n, "offset": n} | defaults | row for n, row in enumerate(rows)]
+    return pd.DataFrame(whole, columns=[column.split()[0] for column in SCHEMA.split(",")])
 
 
 def checkerboard(side: int) -> pd.DataFrame:

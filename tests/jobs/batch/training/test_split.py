@@ -43,6 +43,56 @@ def test_what_is_held(spark: Any, protocol: str, expected: set[str]) -> None:
     assert split.trained_on(shuffled, protocol).columns == shuffled.columns
 
 
+# Rows of a file whose times are days: ids by row, ids with leading zeros, ids of the shop's own that run backwards.
+@pytest.mark.parametrize("event_id", ["0a1b:{n}", "0a1b:{n:010}", "order-{left:02}"])
+@pytest.mark.parametrize(
+    ("protocol", "expected"),
+    [
+        ("leave_one_out", {"i11"}),
+        ("last:0.34", {"i8", "i9", "i10", "i11"}),
+        ("last:0.7", {f"i{n}" for n in range(4, 12)}),
+    ],
+)
+def test_equal_times_keep_the_order_of_their_file(spark: Any, event_id: str, protocol: str, expected: set[str]) -> None:
+    rows = [(user, n, n // 6) for user in ("u0", "u1", "u2") for n in range(12)]
+    events = frame(
+        [
+            {
+                "user_id": user,
+                "item_id": f"i{n}",
+                "event_id": event_id.format(n=row, left=99 - row),
+                "t_ms": day * DAY_MS,
+            }
+            for row, (user, n, day) in enumerate(rows)
+        ]
+    )
+    found = split.held(spark.createDataFrame(events.sample(frac=1, random_state=3), SCHEMA).repartition(3), protocol)
+    held = found.where("held").collect()
+    assert {user: {row.item_id for row in held if row.user_id == user} for user in ("u0", "u1", "u2")} == dict.fromkeys(
+        ("u0", "u1", "u2"), expected
+    )
+
+
+def test_what_the_newest_event_says_and_the_order_of_a_users_events(spark: Any) -> None:
+    """Ten events at one time, of which the last says nothing of the category."""
+    said = [{"user_id": f"u{n % 2}", "item_id": "i", "event_id": f"{12 - n}", "t_ms": 0} for n in range(11)]
+    categories = pd.Series([*(f"c{n}" for n in range(10)), None], dtype=object)
+    events = frame(said).assign(category=categories)
+    shuffled = spark.createDataFrame(events.sample(frac=1, random_state=4), f"{SCHEMA}, category STRING").repartition(3)
+    assert shuffled.agg(split.newest("category")).first()[0] == "c9"
+    in_order = split.in_order(shuffled.repartition(1)).toPandas()
+    assert in_order.offset.tolist() == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9]
+
+
+def test_a_training_of_the_same_split_held_out_the_same_of_equal_times() -> None:
+    ties = {"ties": [*split.TIES]}
+    assert split.same({"protocol": "last:0.1"} | ties, "last:0.1")
+    assert not split.same({"protocol": "last:0.1"}, "last:0.1")  # of 0.2.0 or before
+    assert not split.same({"protocol": "last:0.2"} | ties, "last:0.1")
+    assert split.same({"protocol": "days:2"}, "days:2")
+    assert not split.same({}, "days:2")
+
+
 def test_the_digest_is_of_the_rows_and_not_of_their_order(spark: Any) -> None:
     def digest(events: pd.DataFrame, partitions: int) -> str:
         return split.digest(spark.createDataFrame(events, SCHEMA).repartition(partitions))
