@@ -142,7 +142,7 @@ class Clicks:
     def _missing(self, reader: Reader, row: Row, part: Any) -> Damage:
         found = next((each for path in reader.paths if (each := _find(row, part, path)) is not None), None)
         where = f"{reader.name} (column {reader.column!r})" if reader.column != reader.name else reader.name
-        if found is None:
+        if found is None or found == "":
             return Damage("missing", f"{where}: required, absent")
         return Damage("missing", f"{where}: required, got {values.shown(found)}, which stands for nobody")
 
@@ -152,11 +152,13 @@ class Clicks:
         wanted = {name: self.mapping.map.get(name, name) for name in FIELDS if name not in left_out}
         if names is None:
             return wanted
+        if repeated := next((name for name in names if name and names.count(name) > 1), None):
+            raise HeadraceError(f"the file must name each column once, found {repeated!r} twice{_or_else('', names)}")
         for name in (*self.mapping.map, *(name for name in REQUIRED if name not in self.mapping.default)):
             if name in wanted and not any(_is_there(column, names) for column in wanted[name].split("|")):
                 found = ", ".join(map(repr, names))
                 rule = f"the file must have a column {wanted[name]!r} for {name}, found {found}"
-                raise HeadraceError(f"{rule}; --map {name}=COLUMN names another, --default {name}=VALUE does without")
+                raise HeadraceError(f"{rule}; --map {name}=COLUMN names another{_or_else(name, names)}")
         return {name: column for name, column in wanted.items() if any(_is_there(c, names) for c in column.split("|"))}
 
     def _reader(self, name: str, column: str) -> Reader:
@@ -251,6 +253,14 @@ def _refuse_unknown(mapping: Mapping) -> None:
         values.zone_of(mapping.zone or "UTC")
     except ValueError as error:
         raise HeadraceError(f"--zone: {error}") from None
+
+
+def _or_else(name: str, names: list[str]) -> str:
+    if any(values.looks_like_a_number(each) for each in names):
+        return "; these look like data: --columns NAME,... reads a file without a header"
+    return (
+        f", --default {name}=VALUE does without" if name else "; --columns names them, below a header that is cut off"
+    )
 
 
 def _within(value: Any, field: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ from headrace.infra.files import columnar, delimited, json_text
 from headrace.infra.files.lines import Damage, guess, lines, sample_of
 from headrace.infra.files.streams import ending, opened
 
-__all__ = ["Damage", "Layout", "Row", "Table", "first_cells", "table"]
+__all__ = ["Damage", "Layout", "Row", "Table", "table"]
 PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 WRITTEN_ELSEWHERE = {b"\xd0\xcf\x11\xe0": "an Excel file of before 2007", b"%PDF": "a PDF", b"SQLite": "a database"}
@@ -134,11 +134,6 @@ def _delimited(
         if not isinstance(header, list):
             raise HeadraceError(f"{path} must begin with the names of its columns: {_why(header)}")
         names = [name.strip() for name in header]
-        repeated = next((name for name in names if name and names.count(name) > 1), None)
-        if repeated:
-            raise HeadraceError(
-                f"{path} must name each column once, found {repeated!r} twice; --columns names them anew"
-            )
     if rest:
         names[-1] = names[-1].removesuffix(REST)
         cells = (each if isinstance(each, Damage) else _gathered(each, len(names)) for each in cells)
@@ -153,9 +148,3 @@ def _gathered(cells: list[str], width: int) -> Any:
 
 def _why(header: Damage | None) -> str:
     return header.detail if header else "found no row"
-
-
-def first_cells(path: Path, layout: Layout = GUESSED) -> list[str]:
-    """Returns the cells of the first line of delimited text, which may be names or data; of others nothing."""
-    with table(path, layout) as found:
-        return found.first

@@ -94,7 +94,8 @@ def milliseconds(value: Any, time: str, zone: tzinfo = UTC) -> int:
         return _since_1970(value, zone)
     if isinstance(value, date):
         return _since_1970(datetime(value.year, value.month, value.day), zone)  # noqa: DTZ001  # it is the zone's
-    if not isinstance(value, str) or (time == "iso" and _is_number(value)):
+    # 20260102 is a day, not a number.
+    if not isinstance(value, str) or (time == "iso" and len(value.strip()) != 8 and looks_like_a_number(value)):
         raise ValueError(f"must be a time by --time {time}, got {shown(value)}{unit_hint(value)}")
     try:
         return _since_1970(_iso(value) if time == "iso" else _formatted(value, time), zone)
@@ -119,12 +120,12 @@ def _of_number(value: Any, unit: str) -> int:
     return found
 
 
-def _is_number(text: str) -> bool:
+def looks_like_a_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
         return False
-    return len(text.strip()) != 8  # 20260102 is a day
+    return True
 
 
 def unit_hint(value: Any) -> str:
