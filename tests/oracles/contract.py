@@ -37,7 +37,7 @@ class Contract:
 
 
 def is_long(rule: dict[str, Any]) -> bool:
-    return rule["type"] == "long" or rule["type"] == ["null", "long"]
+    return rule["type"] in ("long", ["null", "long"])
 
 
 def whole(value: Any) -> Any:

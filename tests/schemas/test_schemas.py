@@ -13,7 +13,7 @@ from headrace.udfs.contract import Contract
 
 HERE = Path(__file__).parent
 # Since 0.3.0 a ts_ms in seconds is refused: as milliseconds it said January 1970, and no shop has events of then.
-NARROWED = dict.fromkeys(("click", "impression"), ["ts_ms: minimum rose"])
+NARROWED = {name: ["ts_ms: minimum rose"] for name in ("click", "impression")}
 NAMES = sorted(path.stem for path in (HERE.parents[1] / "schemas").glob("*.avsc"))
 
 

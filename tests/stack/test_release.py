@@ -51,7 +51,8 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
     arms = Counter(shown["item_id"] for shown in slates)
     arm = slates[-1]["item_id"]
     now_ms = time.time_ns() // 1_000_000
-    send(stack, CLICKS, click("new-1", "ann-1", "lamp-new", now_ms), click("new-2", "bob", "lamp-0", now_ms))
+    in_cart = click("new-1", "ann-1", "lamp-new", now_ms) | {"action": "cart"}  # 0.1.0 knew no such action
+    send(stack, CLICKS, in_cart, click("new-2", "bob", "lamp-0", now_ms))
     send(stack, CLICKS, click("new-3", "bob", "lamp-1", now_ms + 1))
     send(stack, IMPRESSIONS, slates[-1] | {"impression_id": "new", "user_id": "bob", "ts_ms": now_ms})
     client: Any = stack.settings.redis.client()
@@ -70,6 +71,7 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
 
     wait(lambda: "lamp-new" in recent(), 60, lambda: f"recent items: {recent()}")
     assert "lamp-1" in recent()  # seen before the savepoint
+    assert client.hmget(redis_keys.session("ann-1"), "count_cart", "count_view") == [b"1", b"0"]
     wait(lambda: "lamp-1" in others(), 60, lambda: f"also viewed: {others()}")
     assert others() > {"lamp-1", "lamp-2"}  # bob saw lamp-1 alone
     wait(lambda: impressions() == arms[arm] + 1, 60, lambda: f"n of {arm}: {impressions()}, {arms[arm]} before")

@@ -14,6 +14,7 @@ from tests.stack.running import Stack
 from tests.streams.boundaries import everything
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Stream, records, sweepers
 from tests.streams.dirty import planted
+from tests.streams.scattered import KEYS, ORDERLESS, scattered
 
 pytestmark = pytest.mark.stack
 HOUR_MS = 60 * MINUTE_MS
@@ -77,6 +78,17 @@ def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack) -> Non
         "repeats": oracle.counts["repeat"],
         "too_late": oracle.counts["dead late"],
     }
+    assert_orderless(stack, now_ms - 2 * HOUR_MS)
+
+
+def assert_orderless(stack: Stack, first_ms: int) -> None:
+    """Checks that a producer's partitions do not change what docs/semantics.md says that they do not."""
+    stack.send(scattered(first_ms))
+    stack.settle()
+    client: Any = stack.settings.redis.client(decode_responses=True)
+    for user in KEYS:
+        found = client.hmget(redis_keys.session(f"scattered/{user}"), *ORDERLESS)
+        assert (user, dict(zip(ORDERLESS, found, strict=True))) == (user, ORDERLESS)
 
 
 @pytest.mark.parametrize("backend", ["hashmap", pytest.param("rocksdb", marks=pytest.mark.soak)])

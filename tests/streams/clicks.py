@@ -28,7 +28,7 @@ RESENT_WITHIN = 40  # events of the same user; below the 50 among which a repeat
 
 
 class Record(NamedTuple):
-    key: bytes
+    key: bytes | None
     value: bytes | None
 
 

@@ -118,11 +118,13 @@ BAD: list[tuple[str, Callable[[Click], bytes | None]]] = [
       for field in (("event_id", ""), ("event_id", "e" * 129), ("user_id", ""), ("user_id", "u" * 257),
                     ("item_id", ""), ("item_id", "\U0001f600" * 257), ("action", "wink"), ("action", "VIEW"),
                     ("action", ""), ("ts_ms", -1), ("ts_ms", 0), ("ts_ms", 1763900000), ("ts_ms", 99_999_999_999),
-                    ("ts_ms", 1763900000.0), ("ts_ms", 253402300800000), ("ts_ms", 2**63), ("ts_ms", 10**40),
+                    ("ts_ms", 1763900000.0), ("ts_ms", 1763900000000000), ("ts_ms", 253402300800000),
+                    ("ts_ms", 2**63), ("ts_ms", 10**40),
                     ("price", -0.01), ("price", 1e9 + 1), ("quantity", -1), ("quantity", 1_000_001),
                     ("quantity", 1e300), ("rating", 10.5), ("session_id", "s" * 129), ("device", "d" * 65),
                     ("session_position", -1), ("query", "q" * 1025))],
     ("json", lambda c: json.dumps(c | {"price": 1}).replace('"price": 1', '"price": 1e400').encode()),
+    ("future", lambda c: json.dumps(c | {"ts_ms": 253402300799999}).encode()),  # year 9999
 ]  # fmt: skip
 
 HUGE: list[tuple[str, Callable[[Click], bytes]]] = [

@@ -8,6 +8,7 @@ from tests.oracles.test_sessions import SETTINGS
 from tests.streams.boundaries import boundaries, everything
 from tests.streams.clicks import DAY_MS, Record, partition_of, records, sweepers
 from tests.streams.dirty import planted
+from tests.streams.scattered import KEYS, ORDERLESS, scattered
 
 PARTITIONS = 4
 APPEND_MS = 1_763_900_000_000
@@ -16,7 +17,7 @@ APPEND_MS = 1_763_900_000_000
 def fed(sent: list[Record]) -> Oracle:
     oracle, offsets = Oracle(SimpleNamespace(**vars(SETTINGS))), Counter[int]()
     for record in sent:
-        partition = partition_of(record.key.decode(), PARTITIONS)
+        partition = partition_of((record.key or b"").decode(), PARTITIONS)
         oracle.feed(partition, offsets[partition], APPEND_MS, record.key, record.value)
         offsets[partition] += 1
     oracle.finish()
@@ -30,6 +31,18 @@ def test_dirty_records_take_the_path_they_were_planted_for() -> None:
     assert oracle.counts == Counter(each.path for each in mix)
     assert oracle.at_risk == 0
     assert len(oracle.counts) == 10  # applied, repeat, late; dead: size, json, missing, type, value, late, future
+
+
+def test_partitions_that_a_producer_chose_change_no_count_in_whatever_order_they_are_read() -> None:
+    sent = scattered(APPEND_MS - DAY_MS)
+    orders = sent, sent[::-1], sorted(sent, key=lambda record: partition_of(f"{record.key!r}", PARTITIONS))
+    for oracle in map(fed, orders):
+        assert oracle.at_risk == 0
+        for user in KEYS:
+            found = oracle.redis()[f"session:scattered/{user}"]
+            assert {name: found[name] for name in ORDERLESS} == ORDERLESS
+        oracle.finish(APPEND_MS)
+        assert [closed["events"] for closed in oracle.sessions()] == [20] * len(KEYS)
 
 
 def test_all_streams_at_once_are_skewed_long_shuffled_and_resent() -> None:
