@@ -12,7 +12,7 @@ from headrace.schemas import load, types, violations
 from headrace.udfs.contract import Contract
 
 HERE = Path(__file__).parent
-# Since 0.3.0 a ts_ms in seconds is refused: as milliseconds it said January 1970, and no shop has events of then.
+# After 0.2.0 a ts_ms in seconds is refused: as milliseconds it said January 1970, and no shop has events of then.
 NARROWED = {name: ["ts_ms: minimum rose"] for name in ("click", "impression")}
 NAMES = sorted(path.stem for path in (HERE.parents[1] / "schemas").glob("*.avsc"))
 
