@@ -87,7 +87,10 @@ def retrain(
     wished = [name for name in models.split(",") if name]
     if unknown := set(wished) - set(settings.night.models):
         raise HeadraceError(f"--models must be of night.models, {settings.night.models}, got {', '.join(unknown)}")
-    day = date.date() if date else datetime.now(UTC).date() - timedelta(days=1)
+    today = datetime.now(UTC).date()
+    day = date.date() if date else today - timedelta(days=1)
+    if day > today:
+        raise typer.BadParameter(f"must be at most {today}, which is today in UTC, got {day}", param_hint="--date")
     done = night.run(settings, day, wished, dry_run, NightShow(as_json))
     if as_json:
         print_json("retrain", {"date": day, "log": done.log, "steps": done.steps, "refused": done.status == REFUSED})

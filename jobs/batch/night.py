@@ -109,8 +109,12 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
 
 
 def of(options: argparse.Namespace) -> Night:
-    """Returns the night that the options name; yesterday's by default."""
-    return Night(options.date or datetime.now(UTC).date() - timedelta(days=1), options.again)
+    """Returns the night that the options name; yesterday's by default. Raises Refusal for a day that has not begun."""
+    today = datetime.now(UTC).date()
+    night = Night(options.date or today - timedelta(days=1), options.again)
+    if night.date > today:
+        raise Refusal(f"--date must be at most {today}, which is today in UTC, got {night.date}")
+    return night
 
 
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,6 @@ def write(folder: Path, day: date, rules: list[CheckRule]) -> None:
 
 
 def _row(rule: CheckRule) -> str:
-    word = "passed" if rule.passed else "failed"
+    word = ("passed" if rule.asked else "not asked") if rule.passed else "failed"
     cells = "".join(f"<td>{escape(text)}" for text in (rule.rule, rule.limit, rule.value))
     return f'<tr>{cells}<td class="{word}">{word}</tr>'

@@ -26,9 +26,11 @@ class CheckRule(msgspec.Struct, frozen=True):
     limit: str
     value: str
     passed: bool
+    asked: bool = True  # else it failed, and that refuses nothing
+    advice: str = ""  # what to do if the data are right as they are
 
     def __str__(self) -> str:
-        return f"{self.rule}: must be {self.limit}, got {self.value}"
+        return f"{self.rule}: must be {self.limit}, got {self.value}" + (self.advice and f" ({self.advice})")
 
 
 def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: CheckLimits) -> list[CheckRule]:

@@ -42,6 +42,7 @@ class CheckLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     days: int
     limits: CheckLimits
+    history_days: int = 30  # a project's file may be older than this rule
 
 
 class DriftLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

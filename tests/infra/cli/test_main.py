@@ -147,6 +147,12 @@ def parsed(command: str, *words: str) -> dict[str, Any]:
     return context
 
 
+def test_a_night_of_the_future_is_a_usage_error() -> None:
+    done = headrace("retrain", "--date", "2999-01-01")
+    assert done.returncode == 2
+    assert "today in UTC, got 2999-01-01" in " ".join(done.stderr.split())
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     done = headrace("frobnicate")
     assert done.returncode == 2

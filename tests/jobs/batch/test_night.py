@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import time
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from headrace.infra import paths
+from headrace.infra.errors import Refusal
 from headrace.jobs.batch import night
 from headrace.jobs.batch.night import Night
 
@@ -36,6 +37,16 @@ def killed(step: str) -> Path:
 def age(folder: Path) -> None:
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (time.time() - 3600,) * 2)
+
+
+def test_a_night_of_the_future_is_refused() -> None:
+    today = datetime.now(UTC).date()
+    options = night.arguments("")
+    assert night.of(options.parse_args([])).date == today - timedelta(days=1)
+    assert night.of(options.parse_args(["--date", today.isoformat()])).date == today
+    day_after_tomorrow = today + timedelta(days=2)  # whatever the clock does meanwhile
+    with pytest.raises(Refusal, match=rf"--date must be at most .* today in UTC, got {day_after_tomorrow}"):
+        night.of(options.parse_args(["--date", day_after_tomorrow.isoformat()]))
 
 
 def test_drafts_in_which_nothing_is_written_any_more_are_swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
