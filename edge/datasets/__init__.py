@@ -1,21 +1,24 @@
-"""Real clicks from public files that you bring: each loader yields records of schemas/click.avsc in time order.
+"""Real clicks from files that you bring: public data sets by their names, and any other file with a mapping.
 
     >>> for click in open_dataset("movielens", Path("ml-100k")):     # doctest: +SKIP
     ...     print(click["user_id"], click["item_id"], click["rating"])
 
-Files are read in place, a slice at a time. The n-th row has the event_id `{dataset}:{n}`, so that Flink recognises a
-second replay.
+Files are read in place. The n-th row has the event_id `{dataset}:{n}`, so that Flink recognises a second replay.
 """
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.edge.datasets.columns import Click, Clicks, DatasetError
 from headrace.infra import extensions
 
-__all__ = ["DATASETS", "Click", "Clicks", "Dataset", "DatasetError", "dataset", "find", "open_dataset"]
+if TYPE_CHECKING:
+    from headrace.infra.files.events import Adapt
+    from headrace.infra.files.mapping import Mapping
+
+__all__ = ["DATASETS", "Click", "Clicks", "Dataset", "DatasetError", "dataset", "find", "known", "open_dataset"]
 
 
 class Dataset(NamedTuple):
@@ -24,23 +27,69 @@ class Dataset(NamedTuple):
     open: Callable[[Path], Clicks]
 
 
-def _ours(module: str) -> Callable[[Path], Clicks]:
-    """The loader of a module here. It imports pyarrow when a file is opened, so names and titles need no pyarrow."""
+def _opener(name: str) -> Callable[[Path], Clicks]:
+    """The loader of a data set. It imports pyarrow when a file is opened, so names and titles need no pyarrow."""
 
     def open_clicks(path: Path) -> Clicks:
-        clicks: Clicks = import_module(f"headrace.edge.datasets.{module}").open_clicks(path)
-        return clicks
+        from headrace.edge.datasets import files
+
+        reading = known(name, path)
+        if reading is None:
+            clicks: Clicks = import_module("headrace.edge.datasets.yoochoose").open_clicks(path)
+            return clicks
+        return files.read([path], reading.mapping, name, reading.adapt)
 
     return open_clicks
 
 
-DATASETS = {
-    "online-retail": Dataset(
-        "UCI Online Retail", ("online_retail.csv.xz", "online_retail.csv"), _ours("online_retail")
+class Reading(NamedTuple):
+    """How the file of a data set is read: its mapping, and what changes a row before it."""
+
+    mapping: "Mapping"
+    adapt: "Adapt | None"
+
+
+def known(name: str, path: Path) -> Reading | None:
+    """Returns how a file of a data set of ours is read; None for that of YooChoose without times, and for others' sets.
+
+    Raises DatasetError if the file is none of the set's, FileNotFoundError if it is not there.
+    """
+    from headrace.infra.files import formats
+
+    if name not in DATASETS:
+        return None
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file, found none")
+    form = formats.recognise(path, name)
+    if form is None and name == YOOCHOOSE:
+        return None
+    if form is None:
+        titles = "; ".join(form.title for form in formats.FORMATS[name])
+        raise DatasetError(f"{path} must be one of {name}'s forms ({titles}), found {formats.columns_of(path)}")
+    adapted = import_module(f"headrace.edge.datasets.{ADAPTED[name]}").adapted(path) if name in ADAPTED else None
+    return Reading(form.mapping, adapted)
+
+
+YOOCHOOSE = "yoochoose"
+ADAPTED = {"online-retail": "online_retail", "movielens": "movielens"}
+# What a folder of a data set holds, in the order of preference.
+FILES = {
+    "online-retail": ("UCI Online Retail", ("online_retail.csv.xz", "online_retail.csv", "Online Retail.xlsx")),
+    YOOCHOOSE: ("YooChoose", ("yoochoose_17days.parquet", "yoochoose.parquet", "yoochoose-clicks.dat")),
+    "movielens": (
+        "MovieLens",
+        ("ml-100k/ml-100k.inter", "ml-100k.inter", "u.data", "ratings.csv", "ratings.dat"),
     ),
-    "yoochoose": Dataset("YooChoose clicks", ("yoochoose_17days.parquet", "yoochoose.parquet"), _ours("yoochoose")),
-    "movielens": Dataset("MovieLens 100K", ("ml-100k/ml-100k.inter", "ml-100k.inter"), _ours("movielens")),
+    "retailrocket": ("RetailRocket", ("events.csv",)),
+    "hm": ("H&M", ("transactions_train.csv",)),
+    "amazon-reviews": ("Amazon reviews", ()),
+    "multi-category-store": ("Kaggle's multi-category store", ()),
+    "otto": ("OTTO", ("train.jsonl", "otto-recsys-train.jsonl")),
+    "taobao": ("Taobao user behaviour", ("UserBehavior.csv",)),
+    "segment": ("Segment's track calls", ()),
+    "histories": ("Histories without times", ("amazon-beauty/Beauty.txt", "Beauty.txt")),
 }
+DATASETS = {name: Dataset(title, files, _opener(name)) for name, (title, files) in FILES.items()}
 
 
 def dataset(name: str) -> Dataset:
@@ -67,7 +116,7 @@ def find(name: str, path: Path) -> Path:
     candidates = [path / file for file in files]
     file = next((each for each in candidates if each.is_file()), None)
     if file is None:
-        raise FileNotFoundError(f"{path} must hold {' or '.join(files)}, found neither")
+        raise FileNotFoundError(f"{path} must hold {' or '.join(files)}, found none of them")
     return file
 
 

@@ -21,7 +21,7 @@ from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from headrace.edge.datasets.columns import Click, Clicks
 from headrace.edge.producer import connect
-from headrace.edge.shoppers.progress import Meter
+from headrace.infra.progress import Meter
 from headrace.schemas import topics
 from headrace.udfs.contract import Contract, ContractError
 

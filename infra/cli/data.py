@@ -1,6 +1,7 @@
 """`headrace replay`, `simulate`, `session` and `demo`: clicks into Kafka, and what comes of them."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.infra.cli import names
+from headrace.infra.cli.mapping_options import Given, with_mapping
 from headrace.infra.cli.output import Json, print_json
 from headrace.infra.cli.panel import OfAnId, UserId, panel
 from headrace.infra.errors import HeadraceError
@@ -17,28 +19,91 @@ from headrace.infra.errors import HeadraceError
 if TYPE_CHECKING:  # what only a running command needs is imported there: `headrace --help` must be quick
     from kafka import KafkaProducer
 
+    from headrace.edge.datasets import Clicks
     from headrace.edge.shoppers.replay import ReplayReport
 
 app, command = panel("Data")
 
-DataSet = Annotated[str, names.argument(names.data_sets, "One of {data_sets}, or module:NAME of your own.")]
-DataPath = Annotated[Path, typer.Argument(envvar="HEADRACE_DATA", help="Its file, or a folder that holds it.")]
+DataSet = Annotated[
+    str, names.argument(names.data_sets, "One of {data_sets}, module:NAME of your own, or a file of yours.")
+]
+DataPath = Annotated[
+    Path, typer.Argument(envvar="HEADRACE_DATA", help="The data set's file, or a folder that holds it.")
+]
 
 
-def enter_for(dataset: str) -> None:
-    """Goes on where the files of our data sets can be read: the command itself needs no pyarrow."""
+def clicks_of(dataset: str, path: Path, given: Given) -> "Clicks":
+    """The clicks of a data set, or of the files at a path. Without pyarrow here it goes on in another environment."""
     from importlib.util import find_spec
 
-    from headrace.edge.datasets import DATASETS
-    from headrace.infra import environments
+    from headrace.edge import datasets
+    from headrace.infra import environments, extensions
 
-    if dataset in DATASETS and not find_spec("pyarrow"):
+    named = dataset in datasets.DATASETS or extensions.is_reference(dataset)
+    if not named and not _is_a_place(dataset):
+        datasets.dataset(dataset)  # raises, with the names that there are
+    if not extensions.is_reference(dataset) and not find_spec("pyarrow"):
         environments.enter("streaming")
+    clicks = datasets.open_dataset(dataset, path) if named else _of_files(dataset, given)
+    for sentence in clicks.told:
+        print(sentence, file=sys.stderr)
+    for rule, rows in clicks.left_out.items():
+        print(f"{rows:,} rows left out: {rule}", file=sys.stderr)
+    return clicks
+
+
+def file_of(dataset: str, path: Path) -> Path:
+    """The file that stands for what is read, by which a version names it."""
+    from headrace.edge import datasets
+    from headrace.infra import extensions
+    from headrace.infra.files import streams
+
+    if dataset in datasets.DATASETS or extensions.is_reference(dataset):
+        return datasets.find(dataset, path)
+    return streams.files(dataset)[0]
+
+
+def _is_a_place(text: str) -> bool:
+    return Path(text).exists() or any(mark in text for mark in "*?/.")
+
+
+def _of_files(place: str, given: Given) -> "Clicks":
+    from headrace.edge.datasets import files
+    from headrace.infra import durable
+    from headrace.infra.files import streams
+
+    found = streams.files(place)
+    return files.read(found, given.mapping(), durable.sha256(found[0])[:12])
+
+
+@command(name="import")
+@with_mapping
+def import_(
+    path: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
+    given: Given,
+    dataset: Annotated[str, names.option(names.data_sets, "{data_sets}, or module:NAME of your own.")] = "",
+    preview: Annotated[bool, typer.Option("--preview", help="Show what the file would bring; change nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Replace the rows of an earlier import of the file.")] = False,
+) -> None:
+    """Bring files of the shop's history into the lake: CSV, JSON, Parquet or Excel, plain or packed.
+
+    \b
+    headrace import visits.csv --preview
+    headrace import visits.csv.gz --map user_id=visitor,item_id=sku,ts_ms=at --action addtocart=cart --time s
+    """
+    from headrace.infra.launch import batch
+    from headrace.infra.settings import load
+
+    flags = [*(["--preview"] if preview else []), *(["--again"] if again else [])]
+    asked = [*flags, *([f"--dataset={dataset}"] if dataset else []), *given.arguments(), "--", *path]
+    raise typer.Exit(batch.run(load().spark, "import_file", asked))
 
 
 @command()
+@with_mapping
 def replay(
     dataset: DataSet,
+    given: Given,
     path: DataPath = Path("."),
     speedup: Annotated[
         float | None, typer.Option(help="Event time over real time, such as 60. Without it: as fast as possible.")
@@ -48,19 +113,18 @@ def replay(
         bool, typer.Option("--now", help="Move event times: the newest click (with --speedup: each click) is now.")
     ] = False,
 ) -> None:
-    """Replay a data set that you have into the topic `clicks`.
+    """Replay a data set, or files of yours, into the topic `clicks`.
 
     Replaying again sends the same event ids.
 
     \b
     headrace replay online-retail online_retail.csv.xz --now
     headrace replay movielens ml-100k --speedup 3600 --limit 10000
+    headrace replay visits.csv --map user_id=visitor,item_id=sku,ts_ms=at --time s --now
     """
-    enter_for(dataset)
-    from headrace.edge import datasets
+    clicks = clicks_of(dataset, path, given)
     from headrace.edge.shoppers import replay as replaying
 
-    clicks = datasets.open_dataset(dataset, path)
     if clicks.made_up:
         print(f"Made up, because this file does not say: {clicks.made_up}.")
     with _producer(in_real_time=speedup is not None) as producer:
@@ -80,9 +144,9 @@ def simulate(
     headrace simulate --users 500 --rate 50
     headrace simulate --events 100000 --seed 7
     """
-    from headrace.edge.shoppers.progress import Meter
     from headrace.edge.shoppers.replay import publish
     from headrace.edge.shoppers.simulator import Shop, in_real_time, in_the_past
+    from headrace.infra.progress import Meter
 
     if not rate and not events:
         raise typer.BadParameter("give --rate (above 0), --events or both")

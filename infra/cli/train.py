@@ -1,13 +1,15 @@
 """`headrace train`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.infra.cli.data import DataPath, DataSet, enter_for
+from headrace.infra.cli.data import DataPath, DataSet, clicks_of, file_of
+from headrace.infra.cli.mapping_options import Given, with_mapping
 from headrace.infra.cli.models import now_ms, serve
 from headrace.infra.cli.output import Json, print_json
 from headrace.infra.cli.panel import panel
@@ -29,8 +31,10 @@ def _setting(name: str, text: str, **limits: Any) -> Any:
 
 
 @command()
+@with_mapping
 def train(
     dataset: DataSet,
+    given: Given,
     path: DataPath = Path("."),
     factors: Annotated[int | None, _setting("factors", "Numbers an item.", min=1)] = None,
     iterations: Annotated[int | None, _setting("iterations", "Of the training.", min=1)] = None,
@@ -48,19 +52,21 @@ def train(
 ) -> None:
     """Train item factors on a data set that you have, say how good they are, and publish them as a new version.
 
-    It trains as the night's ALS does, with the settings of [night.als] where no option is given.
+    It trains as the night's ALS does, with the settings of [night.als] where no option is given. The version leaves out
+    what night.rules leaves out.
     """
     from rich.console import Console
 
     from headrace.infra.settings import load
 
-    enter_for(dataset)
-    given = {"factors": factors, "iterations": iterations, "alpha": alpha, "reg": reg, "unobserved": unobserved}
-    given |= {"half_life_days": half_life_days, "rating_max": rating_max, "seed": seed}
+    clicks = clicks_of(dataset, path, given)
+    asked = {"factors": factors, "iterations": iterations, "alpha": alpha, "reg": reg, "unobserved": unobserved}
+    asked |= {"half_life_days": half_life_days, "rating_max": rating_max, "seed": seed}
     settings = load()
-    how = _how(settings.night.als.model_copy(update=_only_given(given)), settings.session.history)
+    how = _how(settings.night.als.model_copy(update=_only_given(asked)), settings.session.history)
     console = Console(stderr=as_json)  # stdout is for the JSON alone
-    manifest = _learn(console, dataset, path, limit, how)
+    lineage = {"dataset": dataset, "file": str(file_of(dataset, path))}
+    manifest = _learn(console, islice(clicks, limit), lineage, how, Path(settings.night.rules))
     console.print(f"version {manifest.version}")
     if publish:
         serve(console, manifest.version)
@@ -69,23 +75,23 @@ def train(
         print_json("train", described | {"quality": manifest.metrics})
 
 
-def _learn(console: "Console", dataset: str, path: Path, limit: int | None, how: "Training") -> "Manifest":
-    """Trains twice: without what quality is measured on, then on all."""
-    from itertools import islice
-
-    from headrace.edge import datasets
+def _learn(
+    console: "Console", clicks: Iterable[dict[str, Any]], lineage: dict[str, Any], how: "Training", obeyed: Path
+) -> "Manifest":
+    """Trains twice: without what quality is measured on, then on all. obeyed: the rules."""
+    from headrace.infra.versions import rules
     from headrace.jobs.batch.training import local
 
-    file = datasets.find(dataset, path)
-    log = local.read(islice(datasets.open_dataset(dataset, path), limit))
+    log = local.read(clicks)
     console.print(f"{len(log.events.users):,} events, {log.users:,} users, {len(log.items):,} items")
+    left_out = rules.of_version(obeyed, log.items)
+    local.most_wanted(log, how, left_out)  # what is wrong is said before the training
     with _progress(console, "held out", how.iterations) as advance:
         quality = local.measure(log, how, advance)
     _show_quality(console, quality)
     with _progress(console, "all events", how.iterations) as advance:
-        contents = local.train(log, how, advance)
-    lineage = {"dataset": dataset, "file": str(file), "events": len(log.events.users)}
-    return _write(contents, log.users, how, lineage, quality)
+        contents = local.train(log, how, advance, left_out)
+    return _write(contents, log.users, how, lineage | {"events": len(log.events.users)}, quality)
 
 
 def _only_given(options: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def events(path: Path, mapping: Mapping, prefix: str, adapt: Adapt | None = None
     Raises HeadraceError for a file that cannot be read, also in its middle, and a mapping that does not fit it.
     """
     with table(path, mapping.layout()) as found:
-        clicks = Clicks(mapping, found.names, prefix)
+        clicks = Clicks(mapping, None if adapt else found.names, prefix)  # what changes a row may add a column
         yield Events(found, clicks.told, _records(found, clicks, adapt))
 
 

@@ -143,7 +143,7 @@ FORMATS: dict[str, tuple[Form, ...]] = {
                     "Product Added to Wishlist": "like", "Product Shared": "share"}),
             ("messageId", "event", "properties", "timestamp")),
     ),
-    "amazon-sequences": (
+    "histories": (
         Form("Histories, a shopper a line, without times", Mapping(
             columns=("user_id", "item_id[]"), delimiter=" ", map={"item_id": "item_id[]"},
             default={"action": "purchase", "ts_ms": NO_TIMES}), cells=(r"\d+( \d+){3,}",)),
@@ -155,16 +155,16 @@ FORMATS: dict[str, tuple[Form, ...]] = {
 
 
 def recognise(path: Path, name: str = "") -> Form | None:
-    """Returns the form of a file, among those of one format or of all, or None. Raises HeadraceError as `table` does."""
+    """Returns the form of a file, of one format or of any, or None. Raises HeadraceError as `table` does."""
     forms = FORMATS[name] if name else tuple(form for each in FORMATS.values() for form in each)
     with table(path) as found:
         return _recognised(found, forms)
 
 
 def _recognised(found: Table, forms: tuple[Form, ...]) -> Form | None:
-    cells = found.first
-    if cells and any(re.fullmatch(REAL, cell) for cell in cells):  # numbers are no names
-        return next((form for form in forms if form.cells and _match(form.cells, cells)), None)
+    headless = next((form for form in forms if form.cells and _match(form.cells, found.first)), None)
+    if headless:
+        return headless
     row = next(found.rows, None)
     row = {} if row is None or isinstance(row, Damage) else row
     names = set(found.names if found.names is not None else row)
@@ -177,3 +177,11 @@ def _recognised(found: Table, forms: tuple[Form, ...]) -> Form | None:
 
 def _match(patterns: tuple[str, ...], cells: list[str]) -> bool:
     return len(patterns) == len(cells) and all(map(re.fullmatch, patterns, cells))
+
+
+def columns_of(path: Path) -> str:
+    """Returns the columns of a file, or the cells of its first line, for an error."""
+    with table(path) as found:
+        row = next(found.rows, None) if found.names is None else None
+        names = found.names if found.names is not None else list(row) if isinstance(row, dict) else []
+    return ", ".join(names) or "none"

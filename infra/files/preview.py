@@ -62,12 +62,12 @@ def summary(path: Path, mapping: Mapping, limit: int = ROWS) -> Summary:
             users=len({event["user_id"] for event in good}),
             items=len({event["item_id"] for event in good}),
             span_ms=(min(times), max(times)) if times else None,
-            refused=Counter(f"{row.reason}: {_rule(row.detail)}" for row in bad),
+            refused=Counter(f"{row.reason}: {rule_of(row.detail)}" for row in bad),
             notes=[*found.table.notes, *told(found), *_strangers(Counter(event["user_id"] for event in good))],
         )
 
 
-def _rule(detail: str) -> str:
+def rule_of(detail: str) -> str:
     """Returns a refusal without its value, so that equal ones are counted together; an action's value is kept."""
     rule, _, rest = detail.partition(", got ")
     got, _, hint = rest.partition("; ")

@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 from headrace.jobs.batch.lake import tables
 from headrace.schemas import load, topics
 from headrace.udfs import event_time
-from headrace.udfs.contract import Contract
+from headrace.udfs.contract import Contract, Fault
 
 DAY_MS = 86_400_000
+REFUSED = ("reason", "detail")
 LETTER = "topic STRING, reason STRING, detail STRING, key BINARY, value BINARY"
 TYPES = {"string": pa.string(), "long": pa.int64(), "double": pa.float64(), "enum": pa.string()}
 Batches = Iterator[pa.RecordBatch]
@@ -38,9 +39,14 @@ def judge(table: str, future_ms: int) -> Callable[[Batches], Batches]:
 
 
 def row_batch(table: str, batch: pa.RecordBatch, future_ms: int, source: str | None = None) -> pa.RecordBatch:
-    """Returns the rows of a batch of records. source: what a dead letter calls its topic, if not the table."""
+    """Returns the rows of a batch of records. source: what a dead letter calls its topic, if not the table.
+
+    A batch may have columns reason and detail: where they are not null, the reader has refused the row already.
+    """
     contract = Contract.of(tables.RECORDS[table])
     values, faults = contract.columns(batch["value"].to_pylist())
+    if "reason" in batch.schema.names:
+        values, faults = _refused_before(values, faults, batch)
     fields = dict(zip(contract.fields, values, strict=True))
     append_ms = batch["append_ms"].to_numpy(zero_copy_only=False)
     t_ms = event_time.times(fields["ts_ms"], append_ms, future_ms, faults)
@@ -60,6 +66,12 @@ def row_batch(table: str, batch: pa.RecordBatch, future_ms: int, source: str | N
     for name in ("key", "value"):
         row[name] = pc.if_else(pa.array(refused), batch[name], pa.scalar(None, pa.binary()))
     return pa.RecordBatch.from_pydict(row)
+
+
+def _refused_before(values: list[Any], faults: list[Fault | None], batch: pa.RecordBatch) -> tuple[list[Any], Any]:
+    before = [Fault(*pair) if pair[0] else None for pair in zip(*(batch[n].to_pylist() for n in REFUSED), strict=True)]
+    values = [tuple(None if known else each for each, known in zip(one, before, strict=True)) for one in values]
+    return values, [known or fault for known, fault in zip(before, faults, strict=True)]
 
 
 def types(table: str) -> dict[str, pa.DataType]:

@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from typer.testing import CliRunner, Result
 
 from headrace.edge.datasets.columns import Click, Clicks
-from headrace.edge.shoppers.progress import Meter
+from headrace.infra.progress import Meter
 from headrace.edge.shoppers.replay import bulk_producer, paced, replay, shifted
 from headrace.edge.shoppers.simulator import Shop
 from headrace.infra.cli.main import app
@@ -100,9 +100,9 @@ def test_bad_input_gets_one_line_and_no_traceback(tmp_path: Path) -> None:
             "replay",
             "netflix",
             str(tmp_path),
-        ): "must be one of online-retail, yoochoose, movielens or module:NAME, got 'netflix'",
+        ): "histories or module:NAME, got 'netflix'",
         ("replay", "movielens", f"{tmp_path}/gone"): "must be a file, found none",
-        ("replay", "online-retail", f"{tmp_path}/retail.csv"): "must have the columns InvoiceNo",
+        ("replay", "online-retail", f"{tmp_path}/retail.csv"): "must be one of online-retail's forms",
         ("simulate", "--rate", "-3"): "rate must be > 0, got -3",
         ("simulate", "--events", "10"): "no Kafka at 127.0.0.1:1 (",
     }
@@ -149,12 +149,12 @@ def test_the_commands_fill_the_topic(broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "retail.csv").write_text(RETAIL)
     replayed = run("replay", "online-retail", f"{tmp_path}/retail.csv", "--now", bootstrap=broker.kafka.bootstrap)
     assert replayed.exit_code == 0, replayed.output
-    assert "4 clicks in" in replayed.stdout
-    assert "1 left out: price: Expected `float` >= 0.0" in replayed.stdout
+    assert "5 clicks in" in replayed.stdout
+    assert "rows that lost a field: 1 (price (column 'UnitPrice'): must be >= 0)" in replayed.stderr
     simulated = run("simulate", "--rate", "400", "--events", "200", "--seed", "5", bootstrap=broker.kafka.bootstrap)
     assert simulated.exit_code == 0, simulated.output
     found = sent(broker)
-    assert len(found) == 204
+    assert len(found) == 205
     items = [c["item_id"] for c in found if c["event_id"].startswith("simulated-5-")]
     assert sorted(items) == sorted(c["item_id"] for c in islice(Shop(5).clicks(0, 400), 200))
 
