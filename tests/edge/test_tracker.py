@@ -22,6 +22,7 @@ from tests import topic
 from tests.edge.broker import Broker, free_port
 
 GAP_MS = 1_800_000
+EARLIEST_MS = 100_000_000_000  # less would be a time in seconds
 IMPRESSION: dict[str, Any] = {
     "impression_id": "slate-1", "user_id": "ann", "surface": "home", "item_id": "lamp", "position": 0,
     "policy": "linucb", "model_version": "v1", "context": [0.5, 1.0], "propensity": 0.25,
@@ -82,7 +83,7 @@ def test_the_longest_silent_user_is_forgotten_first(monkeypatch: pytest.MonkeyPa
 
 def test_without_a_broker_events_wait_on_disk_in_order(tmp_path: Path) -> None:
     with Tracker(nowhere(), tmp_path, limits=Limits(close_s=0)) as tracker:
-        ids = [tracker.track("ann", f"item-{n}", "view", ts_ms=n) for n in range(100)]
+        ids = [tracker.track("ann", f"item-{n}", "view", ts_ms=EARLIEST_MS + n) for n in range(100)]
         assert tracker.counters() == Counters(sent=0, spooled=100, rejected=0, recovered=0)
         assert not tracker.flush(timeout_s=0.1)
     events = spooled(tmp_path)
@@ -107,8 +108,13 @@ def test_an_error_names_field_rule_and_value_and_uses_up_no_position(tmp_path: P
             tracker.track(["ann"], "lamp", "view")  # type: ignore[arg-type]
         with pytest.raises(ContractError, match=r"propensity: .*0"):
             tracker.impression(**IMPRESSION | {"propensity": 0})
-        tracker.track("ann", "lamp", "like")
-        assert tracker.counters().rejected == 5
+        for seconds in (EARLIEST_MS - 1, 1_767_348_000):
+            with pytest.raises(ContractError, match=f"ts_ms: .*{seconds}.* looks like seconds"):
+                tracker.track("ann", "lamp", "view", ts_ms=seconds)
+            with pytest.raises(ContractError, match=f"ts_ms: .*{seconds}.* looks like seconds"):
+                tracker.impression(**IMPRESSION, ts_ms=seconds)
+        tracker.track("ann", "lamp", "cart", quantity=2.0)
+        assert tracker.counters().rejected == 9
     assert [event["session_position"] for event in spooled(tmp_path)] == [0, 1]
 
 

@@ -18,6 +18,7 @@ from tests.streams.scattered import KEYS, ORDERLESS, scattered
 
 pytestmark = pytest.mark.stack
 HOUR_MS = 60 * MINUTE_MS
+EARLIEST_MS = 100_000_000_000
 AROUND = [f"around-{n}" for n in range(20)]
 
 
@@ -82,10 +83,14 @@ def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack) -> Non
 
 
 def assert_orderless(stack: Stack, first_ms: int) -> None:
-    """Checks that a producer's partitions do not change what docs/semantics.md says that they do not."""
-    stack.send(scattered(first_ms))
+    """Checks that a producer's partitions do not change what docs/semantics.md says that they do not.
+
+    An event of the first moment that is no time in seconds comes with them.
+    """
+    stack.send([*scattered(first_ms), *records([(0, seen("in 1973", "e", EARLIEST_MS))])])
     stack.settle()
     client: Any = stack.settings.redis.client(decode_responses=True)
+    assert client.hget(redis_keys.session("in 1973"), "ended_ms") == f"{EARLIEST_MS}"
     for user in KEYS:
         found = client.hmget(redis_keys.session(f"scattered/{user}"), *ORDERLESS)
         assert (user, dict(zip(ORDERLESS, found, strict=True))) == (user, ORDERLESS)

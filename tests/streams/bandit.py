@@ -45,7 +45,8 @@ class Shopper:
 
     def _slate(self, n: int, ts_ms: int) -> Iterator[Sent]:
         for place, item in enumerate(self.rng.sample(range(ITEMS), SLATE)):
-            shown = self.impression(f"slate-{n}", f"u{n % SHOPPERS}", f"i{item}", ts_ms) | {"position": place}
+            shown = self.impression(f"slate-{n}", f"u{n % SHOPPERS}", f"i{item}", ts_ms)
+            shown["position"] = float(place) if n % 7 == 0 else place
             yield sent(ts_ms, IMPRESSIONS, shown)
             yield from self._feedback(shown)
             if self.rng.random() < 0.1:  # another record of the same impression: the first one counts
@@ -110,6 +111,8 @@ BAD: list[tuple[str, Callable[[Fields, Shopper], bytes | None]]] = [
     ("value", lambda c, s: json.dumps(c | {"context": [0.5] * 257}).encode()),
     ("value", lambda c, s: json.dumps(c | {"propensity": 0}).encode()),
     ("value", lambda c, s: json.dumps(c | {"propensity": 1.5}).encode()),
+    ("value", lambda c, s: json.dumps(c | {"ts_ms": 99_999_999_999}).encode()),
+    ("type", lambda c, s: json.dumps(c | {"position": 0.5}).encode()),
     ("future", lambda c, s: json.dumps(c | {"ts_ms": 253402300799999}).encode()),
     ("encoder", lambda c, s: json.dumps(c | {"encoder_version": "another"}).encode()),
     ("encoder", lambda c, s: json.dumps(c | {"context": [0.5] * (s.d + 1)}).encode()),

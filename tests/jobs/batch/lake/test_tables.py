@@ -3,17 +3,23 @@
 import json
 import random
 import time
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from py4j.protocol import Py4JJavaError
+from pyspark.sql import functions as F
 
-from headrace.jobs.batch import compact, failures
+from headrace.infra.settings import load
+from headrace.jobs.batch import check, compact, failures
 from headrace.jobs.batch.lake import landed_rows, tables
 from headrace.jobs.batch.lake.tables import File, Lake, Snapshot, with_files
 from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.publishing import popular
+from headrace.jobs.batch.training import split
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, REWARDS
 from tests.jobs.batch import lakes
 from tests.jobs.batch.lakes import click
@@ -23,6 +29,7 @@ pytestmark = pytest.mark.spark
 DAY_MS = 86_400_000
 FIRST = date(2026, 1, 1)
 FIRST_MS = 20_454 * DAY_MS
+EARLIEST_MS = 100_000_000_000  # less would be a time in seconds
 
 
 @pytest.fixture(autouse=True)
@@ -52,9 +59,42 @@ def test_a_night_takes_the_days_up_to_and_with_its_own(spark: Any) -> None:
     assert tables.clicks(spark, date(2025, 12, 31)).count() == 0
 
 
+@pytest.fixture(params=["Asia/Shanghai", "America/Los_Angeles"])
+def far_away(spark: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process and its JVM are somewhere else."""
+    zones, here = spark._jvm.java.util.TimeZone, spark._jvm.java.util.TimeZone.getDefault()
+    with monkeypatch.context() as there:
+        there.setenv("TZ", request.param)
+        time.tzset()
+        zones.setDefault(zones.getTimeZone(request.param))
+        yield
+    time.tzset()
+    zones.setDefault(here)
+
+
+@pytest.mark.usefixtures("far_away")
+def test_a_day_is_one_of_utc_wherever_the_machine_is(spark: Any) -> None:
+    borders = [FIRST_MS - 1, FIRST_MS, FIRST_MS + DAY_MS - 1, FIRST_MS + DAY_MS]
+    sent = [click(n, f"u{n}", "i", ms) for n, ms in enumerate(borders)]
+    expected = [FIRST + timedelta(days=n) for n in (-1, 0, 0, 1)]
+    raw = {"key": [None] * 4, "value": [json.dumps(each).encode() for each in sent], "partition": [0] * 4}
+    raw |= {"offset": list(range(4)), "append_ms": borders}
+    assert landed_rows.row_batch(CLICKS, pa.RecordBatch.from_pydict(raw), 0)["day"].to_pylist() == expected
+    assert [tables.day_of(ms) for ms in borders] == expected
+    assert [Night(day).end_ms for day in expected[1:]] == [FIRST_MS + n * DAY_MS for n in (1, 1, 2)]
+    snapshot = lakes.append(spark, CLICKS, sent)
+    assert sorted(file.day for file in snapshot.files[CLICKS]) == sorted({day.isoformat() for day in expected})
+    events = tables.clicks(spark, FIRST)
+    assert sorted(row.day for row in events.collect()) == expected[:3]
+    assert check.figures(events, Night(FIRST))["day_events"] == 2
+    assert sorted(row.user_id for row in split.held(events, "days:1").where("held").collect()) == ["u1", "u2"]
+    weighed = popular.counted(popular.placed(events.withColumn("category", F.lit("c")), load().night), FIRST, 1.0)
+    assert [row.decayed for row in weighed.collect()] == [2.5]
+
+
 def test_what_is_refused_is_a_dead_letter_of_the_lake(spark: Any) -> None:
     """Each bad record once, with its reason and its bytes; the good ones around it land."""
-    good = [click(n, "u", "i", FIRST_MS + n) for n in range(len(BAD))]
+    good = [click(0, "u", "i", EARLIEST_MS), *(click(n, "u", "i", FIRST_MS + n) for n in range(1, len(BAD)))]
     bad = [make(each) or b"" for each, (_, make) in zip(good, BAD, strict=True)]
     lakes.append(spark, CLICKS, [record for pair in zip(good, bad, strict=True) for record in pair])
     letters = {row.offset: row for row in Lake(spark).read(DEAD_LETTERS).collect()}
