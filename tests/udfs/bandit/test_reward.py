@@ -109,6 +109,13 @@ def test_another_rule() -> None:
     assert reward.impression([Feedback("purchase", 0, 0), Feedback("ignore", 0, 0)], rule) == -0.25
 
 
+def test_what_was_bought_has_left_the_cart_otherwise() -> None:
+    rule = RewardRule({"cart": 8.0, "purchase": 1.0})
+    did = [Feedback(action, 20_000, 1) for action in ("cart", "purchase", "uncart")]
+    assert reward.impression(did, rule) == 8
+    assert reward.impression([did[0], did[2]], rule) == 0
+
+
 def test_the_table_lists_every_reward() -> None:
     table = RULE.table
     for code, action in enumerate(enum("click", "action")):
