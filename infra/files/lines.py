@@ -71,7 +71,7 @@ def lines(stream: IO[bytes], encoding: str) -> Iterator[str | Damage]:
         )
     first = True
     while line := stream.readline(MAX_BYTES + 1):
-        if len(line) > MAX_BYTES and not line.endswith(b"\n"):
+        if len(line) > MAX_BYTES + line.endswith(b"\n"):
             yield _too_long(stream, line, encoding)
             continue
         if first:

@@ -60,7 +60,7 @@ class Table:
     def share_read(self) -> float:
         """Returns how much of the file's bytes is read, from 0 to 1."""
         size = self.path.stat().st_size
-        return min(self.raw.tell() / size, 1.0) if size else 1.0
+        return min(self.raw.tell() / size, 1.0) if size and not self.raw.closed else 1.0
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def _seekable(stream: IO[bytes], raw: IO[bytes]) -> IO[bytes]:
     """Parquet and workbooks are read from their ends; packed ones are unpacked into a file first."""
     if stream is raw:
         return raw
-        file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # it goes with its last reader
+    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # it goes with its last reader
     shutil.copyfileobj(stream, file)
     file.seek(0)
     return file

@@ -18,7 +18,7 @@ NOBODY = frozenset(
 )  # fmt: skip
 UNITS_MS = {"s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 SECONDS_BELOW = 100_000_000_000  # a time in milliseconds is above it since March 1973
-NOT_A_NUMBER = re.compile(r"[^\d.,eE+-]+")
+NOT_A_NUMBER = re.compile(r"[^\d.,+-]+")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}([.,]\d{3})+")
 WHOLE = re.compile(r"[+-]?\d+\.0+")
 WORD = re.compile(r"[A-Za-z][A-Za-z_/+-]*[A-Za-z]|Z")
