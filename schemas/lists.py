@@ -3,6 +3,8 @@
 The best item comes first. schemas/redis_keys.py names the keys of lists; docs/redis.md says what each list holds.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 DECIMALS = 7  # of a score: machines could round differently only beyond these
@@ -30,3 +32,15 @@ def encode(listed: Listed) -> bytes:
 def decode(value: bytes | str) -> Listed:
     """Reads a list. Raises msgspec.DecodeError or UnicodeDecodeError if the value is none."""
     return _decoder.decode(value)
+
+
+def without(value: bytes, forbids: Callable[[str], bool]) -> bytes | None:
+    """Returns the list without the items that are forbidden: the same bytes if it has none, None if it has no other.
+
+    Raises as `decode`.
+    """
+    listed = decode(value)
+    kept = [entry for entry in listed.items if not forbids(entry.item)]
+    if len(kept) == len(listed.items):
+        return value
+    return encode(Listed(listed.version, listed.as_of_ms, kept)) if kept else None

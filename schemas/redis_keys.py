@@ -12,6 +12,7 @@
 | `trending` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `also_viewed:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bought_together:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
+| `hidden:{user}` | sorted set | item -> ms until which it is not shown | jobs/streaming/session_features | the last |
 | `bandit:{policy}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
 | `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
 
@@ -22,10 +23,16 @@ PLACES = ("location", "age", "device")  # what a reader may know about a strange
 SESSION_TTL_MS = 3_600_000
 LIVE_TTL_MS = 1_800_000
 TOGETHER_TTL_MS = 86_400_000
+HIDDEN_MAX = 1_000  # items of a user
+FOREVER_MS = 3_155_760_000_000  # 100 years
 
 
 def session(user_id: str) -> str:
     return f"session:{user_id}"
+
+
+def hidden(user_id: str) -> str:
+    return f"hidden:{user_id}"
 
 
 def live(version: str, user_id: str) -> str:
@@ -70,3 +77,13 @@ def bandit(policy: str) -> str:
 
 def model_current() -> str:
     return "model:current"
+
+
+def together() -> tuple[str, ...]:
+    """The beginnings of the keys of lists that follow the log alone, and of some others."""
+    return also_viewed(""), bought_together(""), trending()
+
+
+def of_versions() -> tuple[str, ...]:
+    """The beginnings of the keys of lists that are of a version."""
+    return "live:", "recs:", "similar:", "popular:", "trending:"

@@ -93,7 +93,7 @@ def _project(console: "Console", pointer: "Pointer", with_lists: bool) -> None:
     """The pointer file is what serves; without Redis its projection waits for the next publication or restore."""
     from redis import RedisError
 
-    from headrace.infra.errors import describe
+    from headrace.infra.errors import HeadraceError, describe
     from headrace.infra.settings import load
     from headrace.infra.versions import publication
 
@@ -103,7 +103,7 @@ def _project(console: "Console", pointer: "Pointer", with_lists: bool) -> None:
         with working("writing what readers see to Redis"):
             publication.project(settings, with_lists)
             publication.tidy(settings)
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError, HeadraceError) as error:
         console.print(f"not yet shown in Redis: {describe(error)}; then `headrace publish {pointer.version}` again")
     if said := publication.move_aliases():
         console.print(f"MLflow's aliases did not follow: {said}")

@@ -33,7 +33,7 @@ def findings() -> list[DoctorFinding]:
         ),
         ("night.checks", night.checks_file, lambda: limits.checks(Path(night.checks_file))),
         ("night.drift", night.drift_file, lambda: limits.drift_limits(Path(night.drift_file))),
-        ("night.rules", night.rules, lambda: rules.load(Path(night.rules))),
+        ("night.rules", night.rules, lambda: rules.read(Path(night.rules))),
         ("night.two_tower", f"catalogue {catalogue or 'none'}", lambda: _catalogue(catalogue)),
         ("watch.jobs", ", ".join(watched), lambda: _known("watch.jobs", watched, streaming.JOBS)),
     ]

@@ -2,11 +2,12 @@
 
 import time
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from headrace.edge.shoppers.simulator import Shop, in_the_past
 from headrace.infra.settings import Settings
-from headrace.infra.versions import redis_view, store
+from headrace.infra.versions import redis_view, rules, store
 from headrace.jobs.batch.training import local
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
@@ -24,7 +25,7 @@ def publish(shop: Shop, seed: int, settings: Settings) -> store.Pointer:
     parameters = how.parameters()
     version = _kept(lineage, parameters) or _train(shop, how, lineage=lineage, parameters=parameters)
     pointer = store.publish(version, _now_ms())
-    redis_view.show(settings.redis.client(), store.load(version), pointer)
+    redis_view.show(settings.redis.client(), store.load(version), pointer, rules.read(Path(settings.night.rules)))
     return pointer
 
 

@@ -9,13 +9,14 @@ import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.errors import HeadraceError
 from headrace.infra.launch.streaming import JOBS, Submission, submit
 from headrace.infra.settings import Settings
-from headrace.infra.versions import list_files, publication, store
+from headrace.infra.versions import list_files, publication, rules, store
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import STATISTICS
 
@@ -53,7 +54,7 @@ def restore_serving(settings: Settings) -> bool:
     if pointer is None:
         return False
     if pointer.previous:
-        list_files.load(settings.redis, pointer.previous)
+        list_files.load(settings.redis, pointer.previous, rules.read(Path(settings.night.rules)))
     publication.project(settings)
     return True
 

@@ -20,6 +20,8 @@ from headrace.infra import durable, paths
 from headrace.infra.clients.redis_writer import RedisWriter
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Redis
+from headrace.infra.versions.rules import ItemRules
+from headrace.schemas import lists
 from headrace.udfs import resp
 
 MANIFEST, SUFFIX = "manifest.json", ".resp"
@@ -55,7 +57,7 @@ def files_in(place: Path) -> list[Path]:
 
 def finish(version: str) -> ListManifest:
     """Writes the manifest, once every file is there: from now on the lists are whole."""
-    whole = ListManifest(version, {path.name: sum(1 for _ in commands(path)) for path in files(version)})
+    whole = ListManifest(version, {path.name: sum(1 for _ in entries(path)) for path in files(version)})
     durable.write(folder(version) / MANIFEST, msgspec.json.encode(whole))
     return whole
 
@@ -66,31 +68,40 @@ def manifest(version: str) -> ListManifest | None:
     return msgspec.json.decode(path.read_bytes(), type=ListManifest) if path.is_file() else None
 
 
-def commands(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yields (key, the whole command) of each. Raises HeadraceError if the file ends within a command."""
+def entries(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yields (key, value) of each command. Raises HeadraceError if the file ends within one."""
     with path.open("rb") as file:
-        while head := file.readline():
-            parts = [head, *(part for _ in range(3) for part in _bulk(file, path))]
-            yield parts[4][:-2].decode(), b"".join(parts)
+        while file.readline():
+            _, key, value = (_bulk(file, path) for _ in range(3))
+            yield key.decode(), value
 
 
-def _bulk(file: BinaryIO, path: Path) -> tuple[bytes, bytes]:
+def _bulk(file: BinaryIO, path: Path) -> bytes:
     size = file.readline()
     data = file.read(int(size[1:] or 0) + 2)
     if not size.startswith(b"$") or not data.endswith(b"\r\n"):
         raise HeadraceError(f"{path} must hold whole Redis commands, but ends within one: precompute it with --again")
-    return size, data
+    return data[:-2]
 
 
-def load(redis: Redis, version: str) -> int:
-    """Sends all lists to Redis and returns the number of keys; 0 if the version has no lists."""
+def load(redis: Redis, version: str, rules: ItemRules) -> int:
+    """Sends all lists to Redis, without what the rules leave out by now, and returns the number of keys.
+
+    It is 0 if the version has no lists.
+    """
     whole = manifest(version)
     if whole is None:
         return 0
     writer = RedisWriter(redis, TRIES)
     for path in files(version):
-        writer.write((command for _, command in commands(path)), replies=1)
+        each = ((key, allowed(value, rules)) for key, value in entries(path))
+        writer.write((command for key, value in each for command in resp.lasting([key], [value])), replies=1)
     return sum(whole.keys.values())
+
+
+def allowed(value: bytes, rules: ItemRules) -> bytes | None:
+    """Returns the list without what the rules leave out; None if nothing is left."""
+    return value if rules == ItemRules() else lists.without(value, rules.forbids)
 
 
 def remove(redis: Redis, version: str) -> int:
@@ -100,7 +111,7 @@ def remove(redis: Redis, version: str) -> int:
     writer, gone = RedisWriter(redis, TRIES), 0
     (folder(version) / MANIFEST).unlink(missing_ok=True)  # no longer whole
     for path in files(version):
-        keys = [key for key, _ in commands(path)]
+        keys = [key for key, _ in entries(path)]
         writer.write(resp.strings(keys, [None] * len(keys), [0] * len(keys)), replies=1)
         gone += len(keys)
         path.unlink()

@@ -14,8 +14,10 @@ from pathlib import Path
 from headrace.infra import durable, paths
 from headrace.infra.launch import batch
 from headrace.infra.settings import Settings
-from headrace.infra.versions import list_files, redis_view, store
+from headrace.infra.versions import list_files, redis_view, removal, rules, store
+from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Pointer
+from headrace.schemas import redis_keys
 
 
 @contextmanager
@@ -26,13 +28,20 @@ def projecting() -> Iterator[None]:
 
 
 def project(settings: Settings, with_lists: bool = True) -> Pointer | None:
-    """Shows the serving version in Redis, and returns the pointer. with_lists: sends its lists, too."""
+    """Shows the serving version in Redis as the rules of now allow it, and returns the pointer.
+
+    with_lists: sends its lists, too. Lists that are in Redis already lose what the rules leave out by now.
+    """
     with projecting():
         pointer = store.current()
         if pointer:
+            model, client = store.load(pointer.version), settings.redis.client()
+            obeyed = rules.in_stock(Path(settings.night.rules), model.contents.items)
             if with_lists:
-                list_files.load(settings.redis, pointer.version)
-            redis_view.show(settings.redis.client(), store.load(pointer.version), pointer)
+                list_files.load(settings.redis, pointer.version, obeyed)
+            if obeyed != ItemRules():
+                removal.remove(client, redis_keys.of_versions() + redis_keys.together(), obeyed)
+            redis_view.show(client, model, pointer, obeyed)
     return pointer
 
 

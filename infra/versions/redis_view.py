@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Model, Pointer
 from headrace.schemas import redis_keys
 from headrace.schemas.lists import Entry, Listed, encode
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
     from redis import Redis
 
 
-def show(client: "Redis", model: Model, pointer: Pointer) -> None:
-    """Writes the version's popular list, and then the pointer to the version."""
-    described = model.manifest
-    items = [Entry(item, float(users), "popular") for item, users in model.contents.popular]
+def show(client: "Redis", model: Model, pointer: Pointer, rules: ItemRules) -> None:
+    """Writes the version's popular list, without what the rules leave out by now, and then the pointer to it."""
+    described, popular = model.manifest, model.contents.popular
+    items = [Entry(item, float(users), "popular") for item, users in popular if not rules.forbids(item)]
     listed = encode(Listed(described.version, described.created_ms, items))
     shown: dict[str, Any] = {"version": described.version, "dims": described.dims, "hashes": described.sha256}
     shown |= {"offsets": described.lineage.get("offsets", {}), "published_ms": pointer.published_ms}

@@ -157,6 +157,11 @@ def manifest(version: str) -> Manifest:
     return described
 
 
+def items(version: str) -> list[str]:
+    """Returns the items of a version. Raises ModelError or OSError if its file does not load."""
+    return _read(root() / version / ITEMS, list[str])
+
+
 def load(version: str) -> Model:
     """Loads a version; its factors stay on disk, mapped into memory. Raises ModelError if any file has changed."""
     described = manifest(version)

@@ -17,7 +17,6 @@ import argparse
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +38,7 @@ from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import popular
 from headrace.jobs.batch.spark import session
-from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training import model_folder, split
 from headrace.jobs.batch.training.scorer import Scorer
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import nightly_lists
@@ -80,7 +79,7 @@ def main(options: argparse.Namespace) -> None:
     if list_files.manifest(version) is None:
         compute(tonight, version, settings)
     computed_s = time.monotonic() - began_s
-    keys = list_files.load(settings.redis, version)
+    keys = list_files.load(settings.redis, version, rules.read(Path(settings.night.rules)))
     with tonight.writing(STEP) as folder:
         result = {"version": version, "keys": keys, "compute_s": computed_s}
         result["redis_s"] = time.monotonic() - began_s - computed_s
@@ -98,7 +97,7 @@ def compute(tonight: Night, version: str, settings: Settings) -> None:
     write_recs(clicks, plan)
     write_similar(spark, plan)
     counted = popular.counted(clicks, tonight.date, settings.covisitation.half_life_days)
-    values = popular.lists(counted, version, plan.as_of_ms, partial(rules.left_out, business, path))
+    values = popular.lists(counted, version, plan.as_of_ms, rules.read(path).left_out)
     list_files.write(plan.home, "popular", values.keys(), values.values())
     list_files.finish(version)
 
@@ -138,10 +137,10 @@ def _caps(business: Rules, categories: dict[str, str]) -> dict[str, int]:
 def write_recs(clicks: DataFrame, plan: ListPlan) -> None:
     """Writes a file for each part of the users."""
     done = [int(path.stem) for path in list_files.files_in(plan.home) if path.stem.isdigit()]
-    columns = [*model_folder.columns(clicks), "event_id"]
-    # (user_id, item_id, action, rating, t_ms, ..., event_id) of the parts that are not done
-    rows = clicks.select(*columns).where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
-    rows = rows.repartition(plan.parts, "user_id").sortWithinPartitions("user_id", "t_ms", "event_id")
+    columns = model_folder.columns(clicks)
+    # (user_id, item_id, action, rating, t_ms, ...) of the parts that are not done
+    rows = clicks.select(*columns, *split.TIES).where(~F.pmod(F.hash("user_id"), F.lit(plan.parts)).isin(done))
+    rows = split.in_order(rows.repartition(plan.parts, "user_id")).select(*columns)
     rows.mapInPandas(lambda batches: _recs(batches, plan), DONE).collect()
 
 

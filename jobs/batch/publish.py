@@ -13,13 +13,14 @@ Run: headrace run publish --date 2026-01-31
 
 import argparse
 import time
+from pathlib import Path
 
 import msgspec
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings, load
-from headrace.infra.versions import list_files, publication, store
+from headrace.infra.versions import list_files, publication, rules, store
 from headrace.jobs.batch import night, register
 from headrace.jobs.batch.publishing import registry
 
@@ -33,7 +34,9 @@ def main(options: argparse.Namespace) -> None:
         return
     if list_files.manifest(version) is None:
         raise HeadraceError(f"{version}: its lists must be whole: `headrace run precompute --date {tonight.date}`")
-    settings.redis.client().ping()  # without Redis the stream would move to the version and readers would not
+    # Without Redis, or with wrong rules, the stream would move to the version and readers would not.
+    settings.redis.client().ping()
+    rules.in_stock(Path(settings.night.rules), store.items(version))
     pointer = store.publish(version, time.time_ns() // 1_000_000)
     publication.project(settings, with_lists=False)
     move_aliases(settings)

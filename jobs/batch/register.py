@@ -76,7 +76,7 @@ def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Ma
 
 def _contents(folder: Path, rules_path: Path) -> Contents:
     items: list[str] = _read(folder / store.ITEMS)
-    left_out = rules.left_out(rules.load(rules_path), rules_path, items)
+    left_out = rules.of_version(rules_path, items)
     absent = set(left_out)
     popular = [(item, users) for item, users in _read(folder / store.POPULAR) if item not in absent]
     factors, gram = np.load(folder / store.FACTORS), np.load(folder / store.GRAM)

@@ -21,6 +21,7 @@ from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings, load
 from headrace.infra.versions import list_files, rules
+from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.batch import night, register
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.spark import session
@@ -35,7 +36,7 @@ Keys = list[str]
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
     version = register.version(tonight)
-    users, fixed = sample(version)
+    users, fixed = sample(version, rules.read(Path(settings.night.rules)))
     wrong = [*pointed(settings, version), *faults(settings, version, tonight.date, users, fixed)]
     if wrong:
         raise HeadraceError(f"{len(wrong)} faults, such as: {'; '.join(wrong[:SHOWN])}")
@@ -44,10 +45,11 @@ def main(options: argparse.Namespace) -> None:
     print(f"{version}: the lists of {len(users)} users and {len(fixed)} other lists are as they should be")
 
 
-def sample(version: str) -> tuple[Keys, Keys]:
-    """Returns some users, and the keys of some lists that belong to no user."""
+def sample(version: str, obeyed: ItemRules) -> tuple[Keys, Keys]:
+    """Returns some users, and the keys of some lists that belong to no user. obeyed: may leave a list without items."""
     begin, rng = redis_keys.recs(version, ""), np.random.default_rng(SEED)
-    keys = sorted(key for path in list_files.files(version) for key, _ in list_files.commands(path))
+    entries = (entry for path in list_files.files(version) for entry in list_files.entries(path))
+    keys = sorted(key for key, value in entries if list_files.allowed(value, obeyed))
     users = [key.removeprefix(begin) for key in keys if key.startswith(begin)]
     others = [key for key in keys if not key.startswith(begin)]
     some = [rng.permutation(each)[:SAMPLE].tolist() for each in (users, others)]
@@ -71,7 +73,7 @@ def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Ke
     for key in forbidden:
         pipeline.get(key)
     path = Path(settings.night.rules)
-    business = rules.load(path)
+    obeyed = rules.read(path)
     for key, value in zip(forbidden, pipeline.execute(), strict=True):
         listed = _decoded(value)
         if isinstance(listed, str):
@@ -79,7 +81,7 @@ def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Ke
             continue
         items = [entry.item for entry in listed.items]
         yield from _wrong(key, listed.version, version, items, forbidden[key])
-        yield from (f"{key} holds {item!r}, left out by {path.name}" for item in rules.left_out(business, path, items))
+        yield from (f"{key} holds {item!r}, left out by {path.name}" for item in obeyed.left_out(items))
 
 
 def _decoded(value: bytes | None) -> lists.Listed | str:

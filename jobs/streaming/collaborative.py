@@ -6,7 +6,7 @@ transform  jobs/streaming/clicks, then headrace.udfs.factors.live_lists: strengt
 sink       Redis string headrace.schemas.redis_keys.live(version, user_id)
 
 This job only counts what it refuses; session_features writes the dead letters. It looks up the version once per batch,
-so a list is of one version, and a new version needs no restart.
+so a list is of one version, and a new version needs no restart; nor do new rules (obeyed_rules.py).
 
 Run: headrace submit collaborative      (or: flink run -py jobs/streaming/collaborative.py, see docs/cluster.md)
 """
@@ -21,9 +21,12 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Settings, load
+from headrace.infra.versions import followed_rules
+from headrace.infra.versions.followed_rules import RulesFollower
+from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Model, ModelError, VersionFollower
 from headrace.jobs.streaming import clicks, flink_tables
-from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import live_lists
 from headrace.udfs.factors.live_lists import Serving
@@ -45,7 +48,8 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
-    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n)
+    follower = followed_rules.of(settings.night.rules)
+    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
     function = udf(recommend, result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
     table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
@@ -57,11 +61,11 @@ def rated(c: clicks.Columns) -> list[str | None]:
     return [item and live_lists.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
 
 
-class Recommend(WritingFunction):
+class Recommend(ListingFunction):
     """(user_id, recent, rowtime) -> the user's list in Redis; 1 per row, once Redis has answered."""
 
-    def __init__(self, redis: Redis, n: int) -> None:
-        super().__init__(redis)
+    def __init__(self, redis: Redis, n: int, follower: RulesFollower) -> None:
+        super().__init__(redis, follower, redis_keys.of_versions())
         self.n = n
 
     def open(self, context: FunctionContext) -> None:
@@ -74,11 +78,12 @@ class Recommend(WritingFunction):
     def eval(self, users: pd.Series, recents: pd.Series, append_ts: pd.Series) -> pd.Series:
         newest = (~users.duplicated(keep="last")).to_numpy()
         began_s = monotonic()
-        if serving := self.version.serving():
-            as_of_ms = append_ts[newest].to_numpy("datetime64[ms]").astype(np.int64).tolist()
-            self.write(serving, users[newest].tolist(), recents[newest].tolist(), as_of_ms)
-        else:
-            self.without_model.inc(int(newest.sum()))
+        with self.obeyed.held() as obeyed:
+            if serving := self.version.serving(obeyed):
+                as_of_ms = append_ts[newest].to_numpy("datetime64[ms]").astype(np.int64).tolist()
+                self.write(serving, users[newest].tolist(), recents[newest].tolist(), as_of_ms)
+            else:
+                self.without_model.inc(int(newest.sum()))
         self.took_ms.update(int(1000 * (monotonic() - began_s)))
         return pd.Series(1, index=users.index, dtype=np.int32)
 
@@ -97,15 +102,23 @@ class Version:
     def __init__(self) -> None:
         self.follower, self.ask_at_s = VersionFollower(), 0.0
         self.ready: Serving | None = None
+        self.left_out: tuple[str, ...] = ()  # by the version
+        self.obeyed = ItemRules()
 
-    def serving(self) -> Serving | None:
-        """Returns None until a version is published. When a version does not load, the one before it stays."""
+    def serving(self, obeyed: ItemRules) -> Serving | None:
+        """Returns None until a version is published. When a version does not load, the one before it stays.
+
+        obeyed: the rules; what the version itself leaves out stays out, too.
+        """
         if monotonic() >= self.ask_at_s:
             try:
                 self.make_ready(self.follower.model())
             except (ModelError, OSError) as error:
                 logging.getLogger(__name__).error("the published version does not load: %s", error)
                 self.ask_at_s = monotonic() + self.RETRY_S
+        if self.ready and obeyed is not self.obeyed:
+            self.ready = live_lists.leaving_out(self.ready, {*self.left_out, *obeyed.left_out(self.ready.items)})
+            self.obeyed = obeyed
         return self.ready
 
     def make_ready(self, model: Model | None) -> None:
@@ -114,6 +127,7 @@ class Version:
             self.ready = live_lists.serving(
                 manifest.version, contents.items, contents.item_factors, manifest.parameters, contents.left_out
             )
+            self.left_out, self.obeyed = contents.left_out, ItemRules()
 
 
 if __name__ == "__main__":

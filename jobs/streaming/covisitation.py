@@ -6,7 +6,8 @@ transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an i
 sink       Redis strings headrace.schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
 
 A list is written at most once in `refresh_s`. Its counts are exact, in whatever order the clicks came
-(docs/collaborative.md). This job only counts what it refuses; session_features writes the dead letters.
+(docs/collaborative.md). No list holds what the rules leave out, in their newest form too (obeyed_rules.py). This job
+only counts what it refuses; session_features writes the dead letters.
 
 Run: headrace submit covisitation      (or: flink run -py jobs/streaming/covisitation.py, see docs/cluster.md)
 """
@@ -21,8 +22,10 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Settings, load
+from headrace.infra.versions import followed_rules
+from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.jobs.streaming import clicks, flink_tables
-from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs import session
 from headrace.udfs.covisitation import counts, together_lists
@@ -70,9 +73,8 @@ def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool) -> None:
     rules, top_n = settings.covisitation, settings.collaborative.top_n
-    project = ProjectLists(
-        settings.redis.sealed(), ListRules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
-    )
+    list_rules = ListRules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
+    project = ProjectLists(settings.redis.sealed(), list_rules, followed_rules.of(settings.night.rules))
     function = udf(project, result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("project", function)
     for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
@@ -86,11 +88,11 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool)
     table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
 
 
-class ProjectLists(WritingFunction):
+class ProjectLists(ListingFunction):
     """(item, kind, cells, as_of_ms) -> the list in Redis; 1 per row, once Redis has answered."""
 
-    def __init__(self, redis: Redis, rules: ListRules) -> None:
-        super().__init__(redis)
+    def __init__(self, redis: Redis, rules: ListRules, follower: RulesFollower) -> None:
+        super().__init__(redis, follower, redis_keys.together())
         self.rules = rules
 
     def open(self, context: FunctionContext) -> None:
@@ -103,9 +105,10 @@ class ProjectLists(WritingFunction):
         began_s = monotonic()
         kind_of, item_of, cells_of, ms_of = (column[newest].tolist() for column in (kinds, items, cells, as_of_ms))
         each = zip(kind_of, item_of, cells_of, ms_of, strict=True)
-        lists = [together_lists.listed(kind, item, packed, ms, self.rules) for kind, item, packed, ms in each]
-        keys = map(key, kind_of, item_of)
-        self.writer.write(strings(keys, lists, (ms + redis_keys.TOGETHER_TTL_MS for ms in ms_of)), replies=1)
+        keys, expire_at_ms = map(key, kind_of, item_of), [ms + redis_keys.TOGETHER_TTL_MS for ms in ms_of]
+        with self.obeyed.held() as obeyed:
+            lists = [together_lists.listed(*one, self.rules, obeyed.forbids) for one in each]
+            self.writer.write(strings(keys, lists, expire_at_ms), replies=1)
         self.written.inc(len(lists))
         self.took_ms.update(int(1000 * (monotonic() - began_s)))
         return pd.Series(1, index=items.index, dtype=np.int32)

@@ -7,6 +7,7 @@ bucket in which users hold both items.
 """
 
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
@@ -32,14 +33,24 @@ class Other(NamedTuple):
     both: ByBucket  # users who hold both items
 
 
-def listed(kind: int, item: str, packed: bytes, as_of_ms: int, rules: ListRules) -> bytes | None:
-    """The list of one kind as JSON: of one item, or of everybody for `touched`. None if it is empty."""
+def _nothing(_: str) -> bool:
+    return False
+
+
+def listed(
+    kind: int, item: str, packed: bytes, as_of_ms: int, rules: ListRules, forbids: Callable[[str], bool] = _nothing
+) -> bytes | None:
+    """The list of one kind as JSON: of one item, or of everybody for `touched`. None if it is empty.
+
+    forbids: whether no list may hold an item. It still counts in `as_of`, and has a list of its own.
+    """
     others = decode(packed)
     decay = Decay(max((_newest(other) for other in others), default=0), rules.half_life, rules.horizon)
     if kind == TOUCHED:
-        entries = counts.trending(Table({}, {other.item: other.both for other in others}), decay, rules.n)
+        touched = {other.item: other.both for other in others if not forbids(other.item)}
+        entries = counts.trending(Table({}, touched), decay, rules.n)
     else:
-        both = {other.item: other.both for other in others if other.item != item}
+        both = {other.item: other.both for other in others if other.item != item and not forbids(other.item)}
         totals: dict[str, ByBucket] = {other.item: {other.newest: other.users} for other in others}
         entries = counts.top(Table({item: both}, totals), item, decay, rules.n, rules.shrink)
     reason = None if kind == TOUCHED else item

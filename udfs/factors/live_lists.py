@@ -4,7 +4,7 @@ The history that the JVM keeps has items but no ratings. So this stream names th
 has one, a colon, and the item id: `4.5:lamp-7`, `:lamp-7`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,21 +38,23 @@ class Serving(NamedTuple):
 
 
 def serving(
-    version: str, items: list[str], Y: Real, parameters: Mapping[str, Any], left_out: Sequence[str] = ()
+    version: str, items: list[str], Y: Real, parameters: Mapping[str, Any], left_out: Collection[str] = ()
 ) -> Serving:
-    """Prepares a version. parameters: those of its manifest. left_out: items that no list may hold.
-
-    An item that is left out still counts in a history.
-    """
+    """Prepares a version. parameters: those of its manifest; left_out: as in `leaving_out`."""
     places = {named(item, None): place for place, item in enumerate(items)}
     objective = Objective(**parameters["objective"])
     Y = np.asarray(Y)  # numpy.memmap is a subclass of the array, and slow
     half_life_ms, rating_max = parameters["half_life_ms"], parameters["rating_max"]
+    basis, longest_y, listed = als.basis(Y), longest(Y), np.arange(len(items))
+    whole = Serving(version, items, places, Y, listed, Y, basis, longest_y, objective, half_life_ms, rating_max)
+    return leaving_out(whole, left_out) if left_out else whole
+
+
+def leaving_out(serving: Serving, left_out: Collection[str]) -> Serving:
+    """Returns the version with these items left out of its lists, and no others. They still count in a history."""
     absent = set(left_out)
-    listed = np.array([place for place, item in enumerate(items) if item not in absent], np.int64)
-    shown = Y[listed] if absent else Y
-    basis, longest_y = als.basis(Y), longest(Y)
-    return Serving(version, items, places, Y, listed, shown, basis, longest_y, objective, half_life_ms, rating_max)
+    listed = np.array([place for place, item in enumerate(serving.items) if item not in absent], np.int64)
+    return serving._replace(listed=listed, shown=serving.Y[listed] if absent else serving.Y)
 
 
 def named(item: str, rating: float | None) -> str:

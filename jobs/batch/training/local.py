@@ -6,7 +6,8 @@ compared with the held-out ones. The 20 most popular unseen items are compared w
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,13 +84,34 @@ def read(clicks: Iterable[dict[str, Any]]) -> ClickLog:
     return ClickLog(Events(user, place[item], code, rating.astype(np.float64), t_ms), len(users), names)
 
 
-def train(log: ClickLog, training: Training, after: Callable[[], None]) -> Contents:
-    """Returns what a version of these clicks holds. `after` is called after each iteration."""
-    X, Y = _fit(log, log.events, training, after)
+def most_wanted(log: ClickLog, training: Training, left_out: Collection[str]) -> list[tuple[str, int]]:
+    """Returns the items that most users wanted, with their number, without those left out.
+
+    Raises ValueError if there is none: a version would have no list, and factors of zeros if nobody wanted any.
+    """
     counts = np.bincount(_histories(log, log.events, training).rows.columns, minlength=len(log.items))
-    best = np.argsort(-counts, kind="stable")[:POPULAR]
-    popular = [(log.items[item], int(counts[item])) for item in best if counts[item]]
-    return Contents(Y.astype(np.float32), als.gram(X), log.items, popular)
+    if not counts.any():
+        found = Counter(ACTIONS[code] for code in log.events.actions.tolist())
+        actions = ", ".join(f"{number:,} {action}" for action, number in found.most_common())
+        raise ValueError(f"the file must hold events of which somebody wants the item, found {actions} of no weight")
+    best, absent = [item for item in np.argsort(-counts, kind="stable").tolist() if counts[item]], set(left_out)
+    listed = [item for item in best if log.items[item] not in absent]
+    if not listed:
+        raise ValueError(f"the rules must leave items to list, but leave out all {len(best):,} that anybody wanted")
+    return [(log.items[item], int(counts[item])) for item in listed[:POPULAR]]
+
+
+def train(log: ClickLog, training: Training, after: Callable[[], None], left_out: Collection[str] = ()) -> Contents:
+    """Returns what a version of these clicks holds. `after` is called after each iteration.
+
+    left_out: items that no list may hold. Raises ValueError as `most_wanted`, and if the factors are all 0.
+    """
+    popular = most_wanted(log, training, left_out)
+    X, Y = _fit(log, log.events, training, after)
+    factors = Y.astype(np.float32)
+    if not factors.any():
+        raise ValueError(f"the factors are all 0: reg must be smaller, got {training.objective.reg}")
+    return Contents(factors, als.gram(X), log.items, popular, tuple(left_out))
 
 
 def _fit(log: ClickLog, events: Events, training: Training, after: Callable[[], None]) -> als.Factors:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from headrace.infra.versions import redis_view, store
+from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Contents, Manifest, ModelError, VersionFollower
 from headrace.schemas import redis_keys
 
@@ -231,7 +232,7 @@ class Kept(dict[str, bytes]):
 def test_the_projection() -> None:
     manifest, redis = keep("v1", 5), Kept()
     pointer = store.publish("v1", HOUR_MS)
-    redis_view.show(redis, store.load("v1"), pointer)  # type: ignore[arg-type]
+    redis_view.show(redis, store.load("v1"), pointer, ItemRules())  # type: ignore[arg-type]
     assert list(redis) == [redis_keys.popular("v1"), redis_keys.model_current()]
     assert json.loads(redis[redis_keys.model_current()]) == {
         "version": "v1",
@@ -248,6 +249,9 @@ def test_the_projection() -> None:
             {"item": "item-1é", "score": 2.0, "reason": "popular"},
         ],
     }
+    blocked = ItemRules(frozenset({"item-0é", "unknown"}))
+    redis_view.show(redis, store.load("v1"), pointer, blocked)  # type: ignore[arg-type]
+    assert [each["item"] for each in json.loads(redis[redis_keys.popular("v1")])["items"]] == ["item-1é"]
 
 
 def test_a_name_says_when_and_what() -> None:

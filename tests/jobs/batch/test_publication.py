@@ -32,6 +32,7 @@ from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS
 from headrace.udfs.factors.confidence import Events
 from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
+from tests.infra.versions.test_store import keep
 from tests.jobs.batch import lakes, nights
 
 pytestmark = pytest.mark.spark
@@ -179,6 +180,48 @@ def test_what_the_rules_leave_out_is_in_no_list(redis: Redis, home: Path) -> Non
         if key.startswith(redis_keys.recs(version, "")):
             colours = [int(item[1:]) % 3 for item in items(value)]
             assert [colours.count(n) <= most for n, most in ((0, 5), (1, 5), (2, 1))] == [True] * 3
+
+
+def held(redis: Redis, version: str = "") -> dict[str, list[str]]:  # noqa: F811
+    """Returns the items of each list."""
+    found = shown(redis, version)
+    return {key: items(value) for key, value in found.items() if key != redis_keys.model_current()}
+
+
+def test_a_change_of_the_rules_reaches_lists_that_were_made_before(redis: Redis, home: Path) -> None:  # noqa: F811
+    """By a rollback, a restore, a publication; by the next one an item that may be listed again is back."""
+    version = run("register", "index", "precompute", "publish")
+    keep("another", 1)
+    cli_models.publish("another")
+    whole = held(redis)
+    assert sum("i08" in some for some in whole.values()) > 10
+    rule(home, "items = []", 'items = ["i08", "in no list"]')
+    together, live = redis_keys.also_viewed("i09"), redis_keys.live(version, "u00")
+    for key in (together, live):
+        redis.set(key, lists_of("", ["i08", "i05"]), ex=3600)
+    cli_models.rollback()
+    after = held(redis)
+    assert (after.pop(together), after.pop(live)) == (["i05"], ["i05"])
+    assert redis.ttl(live) > 3000
+    assert after == {key: [item for item in some if item != "i08"] for key, some in whole.items()}
+    run("verify")
+    redis.flushall()
+    assert restore_serving(load())
+    assert [key for key, some in held(redis).items() if "i08" in some] == []
+    rule(home, 'items = ["i08", "in no list"]', "items = []")
+    cli_models.publish(version)
+    assert held(redis, version) == {key: some for key, some in whole.items() if version in key}
+    (home / "stock.csv").write_text("sku,qty\ni01,3\n")  # of another shop
+    rule(home, '[stock]\nfile = ""', '[stock]\nfile = "stock.csv"')
+    for step in ("publish", "register"):
+        with pytest.raises(
+            HeadraceError, match=r"stock\.file must name items of the version, such as 'i00'; found 2 other"
+        ):
+            run(step, again=True)
+    assert held(redis, version) == {key: some for key, some in whole.items() if version in key}
+    (home / "stock.csv").write_text("item_id,qty\ni01,3\n")
+    run("publish", "verify", again=True)
+    assert {item for some in held(redis, version).values() for item in some} == {"i01"}
 
 
 def test_verify_sees_what_is_wrong(redis: Redis, home: Path) -> None:  # noqa: F811

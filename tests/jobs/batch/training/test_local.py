@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+from headrace.infra import paths
 from headrace.infra.cli.main import app
 from headrace.infra.versions import store
 from headrace.jobs.batch.training import local
@@ -143,10 +144,49 @@ def test_the_popular_list_holds_what_somebody_wanted() -> None:
     assert "unwanted" not in dict(popular)
 
 
+UNWANTED = ("dislike", "block", "refund", "search", "ignore")
+
+
+@pytest.mark.parametrize("actions", [UNWANTED, ("rate",)], ids=["refused", "rated 0"])
+def test_events_of_which_nobody_wants_the_item_make_no_version(actions: tuple[str, ...]) -> None:
+    clicks: list[dict[str, object]] = [
+        {"user_id": f"u{n % 3}", "item_id": "lamp", "action": actions[n % len(actions)], "rating": 0.0, "ts_ms": n}
+        for n in range(25)
+    ]
+    with pytest.raises(ValueError, match=rf"of which somebody wants the item, found \d+ {actions[0]}"):
+        local.train(local.read(clicks), HOW, lambda: None)
+    wanted = {"user_id": "u1", "item_id": "lamp", "action": "view", "ts_ms": 99}
+    assert local.train(local.read([*clicks, wanted | {"user_id": "u9"}]), HOW, lambda: None).popular == [("lamp", 1)]
+
+
+def test_factors_of_zeros_make_no_version() -> None:
+    heavy = HOW._replace(objective=als.ials(reg=1e300))
+    with pytest.raises(ValueError, match=r"the factors are all 0: reg must be smaller, got 1e\+300"):
+        local.train(local.read(checkerboard()), heavy, lambda: None)
+
+
+def test_what_is_left_out_is_in_the_version_but_in_no_list() -> None:
+    log, left_out = local.read(checkerboard()), ("i03", "i00")
+    made, whole = (local.train(log, HOW, lambda: None, some) for some in (left_out, ()))
+    assert (made.left_out, whole.left_out, made.items) == (left_out, (), whole.items)
+    np.testing.assert_array_equal(made.item_factors, whole.item_factors)
+    assert made.popular == [each for each in whole.popular if each[0] not in left_out]
+    with pytest.raises(
+        ValueError, match="the rules must leave items to list, but leave out all 40 that anybody wanted"
+    ):
+        local.train(log, HOW, lambda: None, log.items)
+
+
+def test_the_popular_list_is_full_though_the_best_are_out_of_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "POPULAR", 5)
+    log = local.read(checkerboard())
+    assert [item for item, _ in local.train(log, HOW, lambda: None, log.items[:20]).popular] == log.items[20:25]
+
+
 @pytest.fixture
 def film_ratings(tmp_path: Path) -> Path:
     path = tmp_path / "ml-100k.inter"
-    lines = [f"{c['user_id']}\t{c['item_id']}\t4\t{c['ts_ms']}" for c in checkerboard()]
+    lines = [f"{c['user_id']}\t{c['item_id']}\t4\t{880_000_000 + n}" for n, c in enumerate(checkerboard())]
     path.write_text("user_id:token\titem_id:token\trating:float\ttimestamp:float\n" + "\n".join(lines) + "\n")
     return path
 
@@ -175,6 +215,24 @@ def test_the_commands(film_ratings: Path) -> None:
     assert (again.version, again.previous) == (first.version, other)
     listed = run.invoke(app, ["models"]).output
     assert [line.split()[:2] for line in listed.splitlines()[1:]] == [["current", first.version], ["previous", other]]
+
+
+def test_the_command_obeys_the_rules(film_ratings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    obeyed, command = tmp_path / "rules.toml", ["train", "movielens", str(film_ratings), "--factors", "2"]
+    text = (paths.CONFIG / "rules.toml").read_text()
+    monkeypatch.setenv("HEADRACE_NIGHT__RULES", str(obeyed))
+    obeyed.write_text(text.replace("items = []", 'items = ["i00", "unknown"]'))
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    contents = store.load(store.versions()[-1].version).contents
+    assert contents.left_out == ("i00",)
+    assert "i00" not in dict(contents.popular)
+    (tmp_path / "blocked.txt").write_text("another-shop\n")
+    obeyed.write_text(text.replace('file = ""', 'file = "blocked.txt"', 1))
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "block.file must name items of the version, such as 'i00'; found 1 other ids in" in done.stderr
+    assert len(store.versions()) == 1
 
 
 def test_parameters_of_a_version_are_those_of_its_training(film_ratings: Path) -> None:
