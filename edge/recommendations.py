@@ -8,14 +8,15 @@
     (['lamp-7', 'bulb-2', 'shade-1', 'lamp-3', 'plug-9'], 'live', False)
 
 The SDK asks once a second which version serves. Then one round trip gets its lists: `live`, `recs`, those popular in
-the caller's `environment` (location, age, device), `popular`. The first that exists is taken (docs/redis.md). A chooser
-costs a second round trip, for the arms that were not read within the last second. All commands have a single key, so a
-redis.RedisCluster works too.
+the caller's `environment` (location, age, device), `popular`; and what is hidden from the user, because they blocked,
+disliked or just bought it (docs/redis.md). The first list with an item that is not hidden, nor in the caller's
+`without`, is taken. A chooser costs a second round trip, for the arms that were not read within the last second. All
+commands have a single key, so a redis.RedisCluster works too.
 """
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from redis import Redis, RedisCluster
 
 RANKED = "ranked"  # the policy of an impression without a chooser: the list as it is
-SOURCES = ("live", "recs", "place", "popular")  # the first that exists is taken
+SOURCES = ("live", "recs", "place", "popular")  # the first that has an item to show is taken
+OWN = ("live", "recs")  # lists of the user; the others are anyone's
 FRESH_S = 1.0
 NOTHING: Fields = {}
 
@@ -50,11 +52,16 @@ class Shown(NamedTuple):
     user_id: str
     items: tuple[Entry, ...]  # best first
     propensities: tuple[float, ...]  # of each item in its position, given those above; 1 without a chooser
-    source: str  # live, recs, place, popular, or none
+    source: str  # live, recs, place, popular, or none; only the first two are the user's own
     version: str  # empty if none is published
     as_of_ms: int  # live: the broker's time of the event that caused the list
     stale: bool  # there is no list, it is older than stale_after_ms, or it is of another version
     impression_id: str | None  # for tracker.track(..., impression_id=...) when the user acts on an item
+
+    @property
+    def own(self) -> bool:
+        """Whether the list was made for this user. Who has seen everything has none of their own."""
+        return self.source in OWN
 
 
 class _Asked(NamedTuple):
@@ -62,6 +69,7 @@ class _Asked(NamedTuple):
     n: int
     surface: str
     environment: Fields
+    without: frozenset[str]
     now_ms: int
     rng: np.random.Generator
 
@@ -126,20 +134,25 @@ class Recommendations:
         *,
         surface: str = "home",
         environment: Fields = NOTHING,
+        without: Collection[str] = (),
         rng: np.random.Generator | None = None,
     ) -> Shown:
         """At most n items. With a tracker, each is sent as an impression.
 
-        environment: fields such as device, for contexts, and for the list of a user who has none of their own.
+        environment: fields such as device, for contexts, and for the list of a user who has none of their own;
+        without: items that are not shown, from whatever list, such as those in the cart.
         Raises ValueError for an empty user_id or n < 1, and RecommendationError if Redis holds something else.
         """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
         if not user_id:
             raise ValueError(f"user_id must have at least 1 character, got {user_id!r}")
-        asked = _Asked(user_id, n, surface, environment, time.time_ns() // 1_000_000, rng or self._rng)
+        if isinstance(without, str):
+            raise ValueError(f"without must be a collection of item ids, got the text {without!r}")
+        now_ms = time.time_ns() // 1_000_000
+        asked = _Asked(user_id, n, surface, environment, frozenset(without), now_ms, rng or self._rng)
         version = self.version()
-        answer = self._ask(version, user_id, environment) if version else _Answer("none", None, {}, None)
+        answer = self._ask(version, asked) if version else _Answer("none", None, {}, None)
         listed = answer.listed
         if listed is None:
             return Shown(user_id, (), (), "none", version, 0, True, None)
@@ -156,20 +169,23 @@ class Recommendations:
             self._version, self._ask_at_s = served.version if served else "", time.monotonic() + FRESH_S
         return self._version
 
-    def _ask(self, version: str, user_id: str, environment: Fields) -> _Answer:
-        """Reads every list that could be shown, and the session, in one round trip."""
+    def _ask(self, version: str, asked: _Asked) -> _Answer:
+        """Reads every list that could be shown, what is hidden, and the session, in one round trip."""
+        user_id, environment = asked.user_id, asked.environment
         places = [(field, str(environment[field])) for field in redis_keys.PLACES if environment.get(field)]
-        asked = [("live", redis_keys.live(version, user_id)), ("recs", redis_keys.recs(version, user_id))]
-        asked += [("place", redis_keys.popular_by(version, *place)) for place in places]
-        asked.append(("popular", redis_keys.popular(version)))
+        keys = [("live", redis_keys.live(version, user_id)), ("recs", redis_keys.recs(version, user_id))]
+        keys += [("place", redis_keys.popular_by(version, *place)) for place in places]
+        keys.append(("popular", redis_keys.popular(version)))
         pipeline = self._redis.pipeline(transaction=False)
-        for _, key in asked:
+        for _, key in keys:
             pipeline.get(key)
+        pipeline.zrangebyscore(redis_keys.hidden(user_id), asked.now_ms, "+inf")
         pipeline.hgetall(redis_keys.session(user_id))
-        *values, session = pipeline.execute()
-        lists = [(source, _decoded(key, value, Listed)) for (source, key), value in zip(asked, values, strict=True)]
-        usable = (each for each in lists if each[0] in self._sources and each[1] and each[1].items)
-        source, listed = next(usable, ("none", None))
+        *values, hidden, session = pipeline.execute()
+        lists = [(source, _decoded(key, value, Listed)) for (source, key), value in zip(keys, values, strict=True)]
+        absent = asked.without.union(item.decode(errors="replace") for item in hidden)
+        allowed = ((source, _without(listed, absent)) for source, listed in lists if source in self._sources and listed)
+        source, listed = next((each for each in allowed if each[1].items), ("none", None))
         fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in session.items()}
         return _Answer(source, listed, fields, lists[-1][1])
 
@@ -215,6 +231,10 @@ class Recommendations:
             own = {"item_id": entry.item, "position": position, "propensity": propensity, "context": context}
             self._tracker.impression(**slate, **own)
         return shown._replace(impression_id=slate["impression_id"])
+
+
+def _without(listed: Listed, absent: Collection[str]) -> Listed:
+    return Listed(listed.version, listed.as_of_ms, [entry for entry in listed.items if entry.item not in absent])
 
 
 def _decoded(key: str, value: Any, kind: Any) -> Any:

@@ -50,6 +50,7 @@ class Session(Section):
     forget_ms: Positive
     history: Positive
     recent: Positive
+    bought_hidden_ms: NonNegative
     time_zone: Annotated[str, AfterValidator(_time_zone)]
 
     @model_validator(mode="after")

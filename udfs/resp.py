@@ -3,7 +3,7 @@
 A pipeline of prebuilt bytes is four times as fast as one of redis-py's packed commands.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -45,11 +45,29 @@ def strings(keys: Iterable[str], values: Iterable[bytes | None], expire_at_ms: I
         yield unlink + key if value is None else b"".join((put, key, bulk(value), until, bulk(at_ms)))
 
 
-def lasting(keys: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields SET without an expiry: one command and one reply per key."""
-    put = b"*3\r\n" + bulk("SET")
-    for key, value in zip(keys, values, strict=True):
-        yield b"".join((put, bulk(key), bulk(value)))
+def lasting(keys: Iterable[str], values: Iterable[bytes | None]) -> Iterator[bytes]:
+    """Yields SET without an expiry, or UNLINK where the value is None: one command and one reply per key."""
+    put, unlink = b"*3\r\n" + bulk("SET"), b"*2\r\n" + bulk("UNLINK")
+    for key, value in zip(map(bulk, keys), values, strict=True):
+        yield unlink + key if value is None else b"".join((put, key, bulk(value)))
+
+
+SCORED = 3  # replies per key
+_UNTIL_HIGHEST = "redis.call('PEXPIREAT', KEYS[1], redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2])"
+
+
+def scored(keys: Iterable[str], scores: Iterable[Mapping[str, int]], most: int) -> Iterator[bytes]:
+    """Yields what adds members to sorted sets, each with a time as its score, in ms since 1970.
+
+    A member's highest score counts, the `most` highest stay, and the key expires at the highest. So the members whose
+    time is to come are the same for any order and any repeats of these commands.
+    """
+    add, greater = bulk("ZADD"), bulk("GT")
+    trim, beyond = b"*4\r\n" + bulk("ZREMRANGEBYRANK"), bulk(0) + bulk(-1 - most)
+    expire = b"*4\r\n" + bulk("EVAL") + bulk(_UNTIL_HIGHEST) + bulk(1)
+    for key, of_member in zip(map(bulk, keys), scores, strict=True):
+        members = [bulk(part) for member, ms in of_member.items() for part in (ms, member)]
+        yield b"".join((b"*%d\r\n" % (3 + len(members)), add, key, greater, *members, trim, key, beyond, expire, key))
 
 
 def fields(keys: Iterable[str], names: Iterable[str], values: Iterable[bytes]) -> Iterator[bytes]:

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.schemas import enum
-from headrace.udfs import history
+from headrace.schemas import enum, redis_keys
+from headrace.udfs.history import Recent
 
 ACTIONS = tuple(enum("click", "action"))
 COUNTERS = np.dtype(
@@ -26,6 +26,8 @@ COUNTERS = np.dtype(
 Counts = NDArray[np.int64]
 _PAGE_VIEWS = ("view", "search")
 _INTERACTIONS = ("click", "like", "share", "rate", "dislike", "block", "cart", "uncart")
+_REFUSED, _BOUGHT = {ACTIONS.index("dislike"), ACTIONS.index("block")}, ACTIONS.index("purchase")
+_HIDING = {*_REFUSED, _BOUGHT}
 
 FIELDS = (
     *("session_id", "started_ms", "ended_ms", "as_of_ms", "duration_h"),
@@ -44,12 +46,12 @@ def amount(action: str, price: float | None, quantity: int | None) -> float:
 
 
 def features(
-    counters: Sequence[bytes], session_ids: Sequence[str | None], recents: Sequence[bytes], zone: str
+    counters: Sequence[bytes], session_ids: Sequence[str | None], recents: Sequence[Recent], zone: str
 ) -> list[list[Any]]:
     """Computes the features of n users: one list of n values for each of FIELDS.
 
-    counters: packed as COUNTERS; recents: packed as udfs/history.py reads them; zone: names the local time of the
-    start hour and weekday, such as Europe/Berlin.
+    counters: packed as COUNTERS; recents: of udfs/history.py; zone: names the local time of the start hour and weekday,
+    such as Europe/Berlin.
     """
     c = np.frombuffer(b"".join(counters), COUNTERS)
     events, counts, length_ms = c["events"], c["counts"], c["end"] - c["start"]
@@ -81,9 +83,20 @@ def _calendar(quarter_hour: int, zone: str) -> tuple[int, int]:
     return local.hour, local.weekday()
 
 
-def _recent(recent: bytes) -> tuple[str, str, str]:
+def hidden(recent: Recent, bought_hidden_ms: int) -> dict[str, int]:
+    """Returns the items that recent events hide from the user, each with the time until when."""
+    until: dict[str, int] = {}
+    if not _HIDING.isdisjoint(recent.actions):
+        for item, action, t in zip(*recent, strict=True):
+            if action in _HIDING:
+                end = t + (redis_keys.FOREVER_MS if action in _REFUSED else bought_hidden_ms)
+                until[item] = max(end, until.get(item, 0))
+    return until
+
+
+def _recent(recent: Recent) -> tuple[str, str, str]:
     """The item ids, actions and times of the recent events as JSON arrays, newest first."""
-    items, actions, times = history.decode(recent)
+    items, actions, times = recent
     return _json(items[::-1]), _json([ACTIONS[action] for action in reversed(actions)]), _json(times[::-1])
 
 

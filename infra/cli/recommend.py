@@ -15,8 +15,8 @@ app, command = panel("Models")
 SOURCES = {
     "live": "from what the shopper did in the last half hour",
     "recs": "computed for the shopper when the version was published",
-    "place": "nothing is known of the shopper: what most people of the same place or device liked",
-    "popular": "nothing is known of the shopper: what most people liked",
+    "place": "the shopper has no list of their own: what most people of the same place or device liked",
+    "popular": "the shopper has no list of their own: what most people liked",
 }
 
 
@@ -24,6 +24,7 @@ SOURCES = {
 def recommend(
     user: UserId,
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="Items at most.")] = 10,
+    without: Annotated[list[str] | None, typer.Option(help="An item not to show; may be repeated.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Why each item is there, how old the list is.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -31,11 +32,12 @@ def recommend(
     from headrace.edge.recommendations import Recommendations
     from headrace.infra.errors import HeadraceError
 
-    shown = Recommendations.connect().for_user(user, n)
+    shown = Recommendations.connect().for_user(user, n, without=without or ())
     if not shown.version:
         raise HeadraceError("no version is published: `headrace train` makes and publishes one")
     if shown.source == "none":
-        raise HeadraceError(f"version {shown.version} has no list in Redis: `headrace publish {shown.version}` again")
+        rule = f"version {shown.version} has no list in Redis with an item for {user}"
+        raise HeadraceError(f"{rule}: `headrace publish {shown.version}` again")
     if as_json:
         print_json("recommend", _as_json(shown))
     else:

@@ -3,7 +3,8 @@
 source     topic `clicks`, records of schemas/click.avsc
 transform  jobs/streaming/clicks: valid records, each user's counters, recent events and spans; then
            headrace.udfs.session
-sink       Redis hash headrace.schemas.redis_keys.session(user_id); topics `sessions` and `dead_letters`
+sink       Redis hash headrace.schemas.redis_keys.session(user_id), sorted set hidden(user_id); topics `sessions` and
+           `dead_letters`
 
 Run: headrace submit session_features      (or: flink run -py jobs/streaming/session_features.py, see docs/cluster.md)
 """
@@ -21,7 +22,8 @@ from headrace.jobs.streaming import clicks, flink_tables
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
-from headrace.udfs import session
+from headrace.udfs import history, resp, session
+from headrace.udfs.history import Recent
 from headrace.udfs.resp import HashWriter
 
 JOB = "session_features"
@@ -64,11 +66,11 @@ def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
 
 
 class ProjectSessions(WritingFunction):
-    """(user_id, counters, session_id, recent) -> the user's hash in Redis; 1 per row, once Redis has answered."""
+    """(user_id, counters, session_id, recent) -> the user's keys in Redis; 1 per row, once Redis has answered."""
 
     def __init__(self, redis: Redis, rules: Session) -> None:
         super().__init__(redis)
-        self.zone = rules.time_zone
+        self.zone, self.recent, self.bought_hidden_ms = rules.time_zone, rules.recent, rules.bought_hidden_ms
 
     def open(self, context: FunctionContext) -> None:
         super().open(context)
@@ -76,15 +78,24 @@ class ProjectSessions(WritingFunction):
         self.write_ms = context.get_metric_group().distribution("redis_write_ms")
 
     def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:
-        newest = (~users.duplicated(keep="last")).to_numpy()
+        back = users.groupby(users, sort=False).cumcount(ascending=False).to_numpy()  # newer rows of the same user
+        newest, older = back == 0, (back > 0) & (back % self.recent == 0)
         latest = [column[newest].tolist() for column in (counters, session_ids, recents)]
-        columns = session.features(latest[0], latest[1], latest[2], self.zone)
+        decoded = list(map(history.decode, latest[2]))
+        columns = session.features(latest[0], latest[1], decoded, self.zone)
         expire_at_ms = [ms + redis_keys.SESSION_TTL_MS for ms in columns[session.FIELDS.index("as_of_ms")]]
         began_s = monotonic()
+        # The last `recent` events of these rows are all events of the batch.
+        self.hide([*users[newest], *users[older]], decoded + list(map(history.decode, recents[older])))
         commands = self.hashes.commands(map(redis_keys.session, users[newest]), columns, expire_at_ms)
         self.writer.write(commands, HashWriter.REPLIES)
         self.write_ms.update(int(1000 * (monotonic() - began_s)))
         return pd.Series(1, index=users.index, dtype=np.int32)
+
+    def hide(self, users: list[str], recents: list[Recent]) -> None:
+        until = [session.hidden(recent, self.bought_hidden_ms) for recent in recents]
+        keys = [redis_keys.hidden(user) for user, some in zip(users, until, strict=True) if some]
+        self.writer.write(resp.scored(keys, filter(None, until), redis_keys.HIDDEN_MAX), resp.SCORED)
 
 
 def arguments() -> argparse.Namespace:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.udfs import session
-from headrace.udfs.history import EVENT
+from headrace.schemas.redis_keys import FOREVER_MS
+from headrace.udfs import history, session
+from headrace.udfs.history import EVENT, Recent
 
 START_MS = 1_762_000_200_000  # Saturday 2025-11-01 12:30:00 UTC
 
@@ -32,7 +33,7 @@ def recent(*events: tuple[str, str, int]) -> bytes:
 
 
 def features(zone: str = "UTC", session_id: str | None = None, recents: bytes = b"", **values: Any) -> dict[str, Any]:
-    columns = session.features([counters(**values)], [session_id], [recents], zone)
+    columns = session.features([counters(**values)], [session_id], [history.decode(recents)], zone)
     return {name: column[0] for name, column in zip(session.FIELDS, columns, strict=True)}
 
 
@@ -91,6 +92,19 @@ def test_recent_events_come_newest_first_and_survive_any_text() -> None:
     assert json.loads(got["recent_ts_ms"]) == [2, 3, 1]
 
 
+def test_what_is_refused_is_hidden_for_ever_and_what_is_bought_for_a_while() -> None:
+    events = history.decode(
+        recent(
+            ("lamp", "purchase", 1), ("bulb", "block", 2), ("rug", "view", 3), ("lamp", "purchase", 9),
+            ("", "search", 9), ("lamp", "purchase", 4), ("wick", "dislike", 5), ("bulb", "purchase", 6),
+            ("cup", "refund", 7),
+        )
+    )  # fmt: skip
+    until = {"lamp": 1_009, "bulb": 2 + FOREVER_MS, "wick": 5 + FOREVER_MS}
+    assert session.hidden(events, 1_000) == until
+    assert session.hidden(history.decode(recent(("rug", "view", 3))), 1_000) == {}
+
+
 def test_a_batch_equals_its_rows_one_by_one() -> None:
     rng = np.random.default_rng(1)
     rows = []
@@ -104,8 +118,9 @@ def test_a_batch_equals_its_rows_one_by_one() -> None:
                 amount=rng.normal(),
             )
         )
-    batch = session.features(rows, [None] * 50, [b""] * 50, "UTC")
-    single = [session.features([row], [None], [b""], "UTC") for row in rows]
+    nothing = Recent([], [], [])
+    batch = session.features(rows, [None] * 50, [nothing] * 50, "UTC")
+    single = [session.features([row], [None], [nothing], "UTC") for row in rows]
     assert batch == [[one[i][0] for one in single] for i in range(len(session.FIELDS))]
 
 
