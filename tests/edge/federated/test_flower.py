@@ -13,7 +13,10 @@ import pytest
 
 pytest.importorskip("flwr")
 from headrace.edge.federated import flower, provisioning, simulation
+from headrace.edge.federated.coordinator import Coordinator, RoundsWish, first_version
 from headrace.edge.federated.layers import Arrays, flat, shaped
+from headrace.edge.federated.node import Node
+from headrace.edge.federated.outbox import Folder
 from headrace.infra import federated_files, paths
 from headrace.infra.errors import HeadraceError
 from headrace.udfs.factors import als
@@ -170,6 +173,32 @@ def test_a_node_needs_little_memory(tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 200, "MB"
+
+
+def test_a_node_without_an_item_of_the_model_takes_no_part_and_spends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    population = provisioning.provision(3, "p", 2, 8.0, 1e-5)
+    (tmp_path / "items.json").write_bytes(msgspec.json.encode(["12", "13", "007"]))
+    data, folder = tmp_path / "shop.csv", federated_files.node("node-00001")
+    told = {"data": str(data), "items": str(tmp_path / "items.json")}
+    trainer = flower.load("headrace.edge.federated.factorisation:app", paths.PACKAGE, told, {})
+    member = Node("node-00001", population, lambda arrays, n: flower.train(trainer, arrays, n, {}), folder)
+    rounds = Coordinator(RoundsWish("m", 2, 1.0, 2, epsilon=8.0), population)
+    start = np.ones((3, 2), np.float32)
+    for each in first_version("m", start.ravel(), '[["item_factors", "float32", [3, 2]]]'):
+        rounds.rounds.hear(each)
+    (opened,) = rounds.next(0)
+
+    data.write_text("user_id,item_id\nu1,12.0\nu2,13.0\n")
+    assert member.frames(opened.record, start.ravel(), 0) == []
+    assert Folder(folder).taken() == []
+    assert "takes no part in round 1: app: " in caplog.text
+    assert "must have rows of the model's items, such as '12', '13', '007'" in caplog.text
+    data.write_text("user_id,item_id\nu1,12\n")
+    assert len(member.frames(opened.record | {"round": 2}, start.ravel(), 0)) == opened.record["chunks"]
+    assert [each.round for each in Folder(folder).taken()] == [2]
 
 
 def test_nothing_is_left_of_a_simulation_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
