@@ -55,7 +55,7 @@ def _night(ratings: pa.Table, copies: int) -> airflow_runs.Run:
     stack.up()
     file = stack.HOME / f"ratings-x{copies}.parquet"
     pq.write_table(_events(ratings, copies), file)
-    stack.headrace("run", "import_file", str(file), "--default", "action=rate")
+    stack.headrace("import", str(file), "--default", "action=rate", "--time", "ms")
     stack.headrace("retrain", "--date", NIGHT)
     run = airflow_runs.last(stack.HOME)
     if run.state != "success":

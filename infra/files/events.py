@@ -29,7 +29,10 @@ def events(path: Path, mapping: Mapping, prefix: str, adapt: Adapt | None = None
     Raises HeadraceError for a file that cannot be read, also in its middle, and a mapping that does not fit it.
     """
     with table(path, mapping.layout()) as found:
-        clicks = Clicks(mapping, None if adapt else found.names, prefix)  # what changes a row may add a column
+        try:
+            clicks = Clicks(mapping, None if adapt else found.names, prefix)  # what changes a row may add a column
+        except HeadraceError as error:
+            raise HeadraceError(f"{path}: {error}") from None
         yield Events(found, clicks.told, _records(found, clicks, adapt))
 
 
@@ -40,7 +43,9 @@ def _records(found: Table, clicks: Clicks, adapt: Adapt | None) -> Iterator[byte
             if isinstance(row, Damage):
                 yield row
                 continue
-            for record in clicks.records(adapt(row) if adapt else row, number):
+            if adapt:
+                row = adapt(row)
+            for record in clicks.records(row, number) if clicks.each else (clicks.record(row, number),):
                 yield record if isinstance(record, bytes) else record._replace(text=_text(row))
     except HeadraceError as error:
         raise HeadraceError(f"{error} (after row {number + 1})") from None

@@ -4,15 +4,17 @@ A row without an id costs that row, a value that does not fit costs the value; `
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files.mapping import FIELDS
 from headrace.infra.files.streams import files
 from headrace.infra.files.tables import Damage, Row, table
 from headrace.infra.files.values import identifier, is_nobody, shown
+
+T = TypeVar("T")
 
 
 class Faults:
@@ -62,6 +64,18 @@ def keyed_rows(place: str | Path, names: tuple[str, ...], faults: Faults) -> Ite
                 raise HeadraceError(
                     f"{path} must have rows with {' and '.join(names)}, got {number:,} others: {faults}"
                 )
+
+
+def value_of(row: KeyedRow, name: str, convert: Callable[[Any], T], faults: Faults) -> T | None:
+    """Returns what a cell is as `convert` has it; None if it stands for no value, or does not fit."""
+    value = row.cells.get(name)
+    if is_nobody(value):
+        return None
+    try:
+        return convert(value)
+    except ValueError as error:
+        faults.add(f"rows without their {name}, which {str(error).partition(',')[0]}", row.number, value)
+        return None
 
 
 def ids_of(cells: Row, names: tuple[str, ...], number: int, faults: Faults) -> tuple[str, ...]:

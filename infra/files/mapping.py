@@ -6,9 +6,11 @@ which is counted. A path such as `properties.price` reads nested fields, `items[
 """
 
 import ast
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, tzinfo
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,6 +26,7 @@ REQUIRED = ("user_id", "item_id", "action", "ts_ms")  # a row without event_id g
 ACTIONS = symbols(FIELDS["action"]["type"])
 ROW_DIGITS = 10  # of a row's number in its event_id: as text it sorts as in the file
 EACH = "[]"
+encode = msgspec.json.Encoder().encode
 REVERSED = {"purchase": "refund", "cart": "uncart"}  # of a negative quantity
 # What others call our actions, in small letters without blanks and marks.
 SYNONYMS = {
@@ -68,20 +71,31 @@ class Told(NamedTuple):
     costs: Counter[str]
     actions: Counter[str]  # that are not ours
     reversed: Counter[str]
-    dotted: Counter[str]  # ids that end in .0, by field
-    ids: Counter[str]  # all ids, by field
+    dotted: dict[str, bool]  # whether all ids of a field end in .0
 
 
 Convert = Callable[[Any], Any]
+REMEMBERED = 1 << 16  # cells of a column whose value is known
 
 
 class Reader(NamedTuple):
+    """How a field is read. convert: from a cell to its value, None for nobody."""
+
     name: str
     paths: tuple[str, ...]  # alternatives
     convert: Convert
-    nobody: frozenset[str]
     required: bool
     column: str
+
+    def where(self) -> str:
+        return f"{self.name} (column {self.column!r})" if self.column != self.name else self.name
+
+    def value(self, row: Row, part: Any) -> Any:
+        for path in self.paths:
+            found = self.convert(row[path] if path in row else _find(row, part, path))
+            if found is not None:
+                return found
+        return None
 
 
 class Clicks:
@@ -94,7 +108,7 @@ class Clicks:
         _refuse_unknown(mapping)
         self.mapping, self.prefix = mapping, prefix
         self.zone: tzinfo = values.zone_of(mapping.zone) if mapping.zone else UTC
-        self.told = Told(Counter(), Counter(), Counter(), Counter(), Counter())
+        self.told = Told(Counter(), Counter(), Counter(), {})
         self.named = {value.casefold(): action for value, action in mapping.action.items()}
         self.readers = [self._reader(name, column) for name, column in self._columns(names).items()]
         self.each = _each(self.readers)
@@ -102,46 +116,36 @@ class Clicks:
 
     def records(self, row: Row, number: int) -> Iterator[bytes | Damage]:
         """Yields the events of a row as JSON. number: of the row, from 0."""
-        own_id = f"{self.prefix}:{number:0{ROW_DIGITS}}"
         parts = _elements(row, self.each) if self.each else []
         if not parts:
-            yield self._record(row, None, own_id, "")
-            return
+            yield self.record(row, number)
         for n, part in enumerate(parts):
-            yield self._record(row, part, f"{own_id}:{n}", f":{n}")
+            yield self.record(row, number, part, f":{n}")
 
-    def _record(self, row: Row, part: Any, own_id: str, ending: str) -> bytes | Damage:
-        record: dict[str, Any] = {"event_id": own_id} | self.fixed
+    def record(self, row: Row, number: int, part: Any = None, ending: str = "") -> bytes | Damage:
+        """Returns one event. part: the element of the list that it is of; ending: of its event_id."""
+        record: dict[str, Any] = {"event_id": ""} | self.fixed
         for reader in self.readers:
             try:
-                value = self._value(reader, row, part)
-                if value is not None:
-                    record[reader.name] = value
-                elif reader.required and reader.name not in record:
-                    return self._missing(reader, row, part)
+                value = reader.value(row, part)
             except ValueError as error:
-                reason = "type" if "must be text or" in str(error) or "must be a number" in str(error) else "value"
-                where = f"{reader.name} (column {reader.column!r})" if reader.column != reader.name else reader.name
                 if reader.required or reader.name == "event_id":
-                    return Damage(reason, f"{where}: {error}")
-                self.told.costs[f"{where}: {str(error).partition(', got ')[0]}"] += 1
-        if ending and record["event_id"] != own_id:
-            record["event_id"] += ending
+                    return Damage(_reason(error), f"{reader.where()}: {error}")
+                self.told.costs[f"{reader.where()}: {str(error).partition(', got ')[0]}"] += 1
+                continue
+            if value is not None:
+                record[reader.name] = value
+            elif reader.required and reader.name not in record:
+                return self._missing(reader, row, part)
+        record["event_id"] = f"{record['event_id'] or f'{self.prefix}:{number:0{ROW_DIGITS}}'}{ending}"
         if record.get("quantity", 0) < 0:
             self._reverse(record)
-        return msgspec.json.encode(record)
-
-    def _value(self, reader: Reader, row: Row, part: Any) -> Any:
-        for path in reader.paths:
-            value = _find(row, part, path)
-            if values.is_nobody(value) or (reader.nobody and str(value) in reader.nobody):
-                continue
-            return reader.convert(value)
-        return None
+        return encode(record)
 
     def _missing(self, reader: Reader, row: Row, part: Any) -> Damage:
-        found = next((each for path in reader.paths if (each := _find(row, part, path)) is not None), None)
-        where = f"{reader.name} (column {reader.column!r})" if reader.column != reader.name else reader.name
+        cells = (row[path] if path in row else _find(row, part, path) for path in reader.paths)
+        found = next((cell for cell in cells if cell is not None), None)
+        where = reader.where()
         if found is None or found == "":
             return Damage("missing", f"{where}: required, absent")
         return Damage("missing", f"{where}: required, got {values.shown(found)}, which stands for nobody")
@@ -162,24 +166,24 @@ class Clicks:
         return {name: column for name, column in wanted.items() if any(_is_there(c, names) for c in column.split("|"))}
 
     def _reader(self, name: str, column: str) -> Reader:
-        paths = tuple(column.split("|"))
         scoped = {entry.partition("=")[2] for entry in self.mapping.null if entry.partition("=")[0] == name}
-        everywhere = {entry for entry in self.mapping.null if entry.partition("=")[0] not in FIELDS}
-        required = name in REQUIRED
-        return Reader(name, paths, self._convert(name), frozenset(scoped | everywhere), required, column)
+        nobody = scoped | {entry for entry in self.mapping.null if entry.partition("=")[0] not in FIELDS}
+        convert = _somebody(self._convert(name), frozenset(nobody))
+        if name not in ("ts_ms", "event_id"):  # those are new in each row
+            convert = _remembering(convert)
+        return Reader(name, tuple(column.split("|")), convert, name in REQUIRED, column)
 
     def _convert(self, name: str) -> Convert:
+        field, decimal, time, zone = FIELDS[name], self.mapping.decimal, self.mapping.time, self.zone
+        kind = field["type"][1] if isinstance(field["type"], list) else field["type"]
         if name == "ts_ms":
-            time, zone = self.mapping.time, self.zone
-            return lambda value: _within(values.milliseconds(value, time, zone), FIELDS["ts_ms"])
+            return _within(lambda value: values.milliseconds(value, time, zone), field)
         if name == "action":
             return self._action
-        field = FIELDS[name]
-        kind = field["type"][1] if isinstance(field["type"], list) else field["type"]
         if kind == "double":
-            return lambda value: _within(values.number(value, self.mapping.decimal), field)
+            return _within(lambda value: values.number(value, decimal), field)
         if kind == "long":
-            return lambda value: _whole(values.number(value, self.mapping.decimal), field)
+            return lambda value: _whole(values.number(value, decimal), field)
         return lambda value: self._text(value, name, field)
 
     def _text(self, value: Any, name: str, field: dict[str, Any]) -> str:
@@ -187,9 +191,7 @@ class Clicks:
         if len(text) > field.get("maxLength", len(text)):
             raise ValueError(f"must have <= {field['maxLength']} characters, got {values.shown(text)}")
         if name in ("user_id", "item_id"):
-            self.told.ids[name] += 1
-            if text.endswith(".0"):
-                self.told.dotted[name] += 1
+            self.told.dotted[name] = self.told.dotted.get(name, True) and text.endswith(".0")
         return text
 
     def _action(self, value: Any) -> str:
@@ -263,19 +265,53 @@ def _or_else(name: str, names: list[str]) -> str:
     )
 
 
-def _within(value: Any, field: dict[str, Any]) -> Any:
-    for rule, sign in (("minimum", ">="), ("maximum", "<=")):
-        limit = field.get(rule)
-        if limit is not None and (value < limit if sign == ">=" else value > limit):
-            raise ValueError(f"must be {sign} {limit}, got {value}")
-    return value
+def _reason(error: ValueError) -> str:
+    said = str(error)
+    return "type" if said.startswith(("must be text or", "must be a number,")) else "value"
+
+
+def _somebody(convert: Convert, nobody: frozenset[str]) -> Convert:
+    """Returns what converts a cell, and gives None for one that stands for nobody."""
+
+    def known(value: Any) -> Any:
+        if value is None or values.is_nobody(value) or (nobody and str(value) in nobody):
+            return None
+        return convert(value)
+
+    return known
+
+
+def _remembering(convert: Convert) -> Convert:
+    remembered = lru_cache(REMEMBERED, typed=True)(convert)
+
+    def known(value: Any) -> Any:
+        try:
+            return remembered(value)
+        except TypeError:  # a list or an object has no hash
+            return convert(value)
+
+    return known
+
+
+def _within(convert: Convert, field: dict[str, Any]) -> Convert:
+    """Returns what converts a cell to a number, and refuses one beyond the field's limits."""
+    low, high = field.get("minimum", -math.inf), field.get("maximum", math.inf)
+
+    def known(value: Any) -> Any:
+        found = convert(value)
+        if low <= found <= high:
+            return found
+        raise ValueError(f"must be {f'>= {low}' if found < low else f'<= {high}'}, got {found}")
+
+    return known
 
 
 def _whole(value: float, field: dict[str, Any]) -> int:
     """Returns a whole number; a negative one is judged with its action."""
     if value != int(value):
         raise ValueError(f"must be whole, got {value}")
-    _within(abs(int(value)), field)
+    if abs(value) > field["maximum"]:
+        raise ValueError(f"must be <= {field['maximum']}, got {int(abs(value))}")
     return int(value)
 
 
@@ -293,8 +329,6 @@ def _each(readers: list[Reader]) -> str:
 
 
 def _find(row: Row, part: Any, path: str) -> Any:
-    if path in row:
-        return row[path]
     if EACH in path:
         rest = path.partition(EACH)[2].removeprefix(".")
         return part if not rest else _at(part, rest)

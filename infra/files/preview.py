@@ -81,8 +81,8 @@ def told(found: Events) -> list[str]:
     """Returns in sentences what the reading of a file has cost or changed."""
     said = [f"rows that lost a field: {count:,} ({rule})" for rule, count in found.told.costs.most_common()]
     said += [f"rows: {count:,} ({rule})" for rule, count in found.told.reversed.most_common()]
-    for name, count in found.told.dotted.items():
-        if count == found.told.ids[name]:
+    for name, is_dotted in found.told.dotted.items():
+        if is_dotted:
             said.append(f"every {name} ends in .0, as the floats of another program; --ids int reads 17850.0 as 17850")
     if found.told.actions:
         theirs = ",".join(f"{text}={synonym(text) or 'ACTION'}" for text, _ in found.told.actions.most_common())

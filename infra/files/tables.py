@@ -12,7 +12,7 @@ text alone. Cells of text are text as they stand; no cell is turned into a numbe
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -66,10 +66,11 @@ class Table:
 @contextmanager
 def table(path: Path, layout: Layout = GUESSED) -> Iterator[Table]:
     """Opens a file. Raises HeadraceError, also while its rows are read, if it is of no form known here or is cut."""
-    with opened(path) as (stream, raw):
+    with opened(path) as (stream, raw), ExitStack() as closing:
         sample, stream = sample_of(stream) if stream is not raw else (_peeked(raw), raw)
-        found = _opened(path, layout, sample, stream, raw)
-        yield found
+        if stream is not raw and sample.startswith((PARQUET, ZIP)):
+            stream = closing.enter_context(_seekable(stream))
+        yield _opened(path, layout, sample, stream, raw)
 
 
 def _peeked(raw: IO[bytes]) -> bytes:
@@ -81,10 +82,10 @@ def _peeked(raw: IO[bytes]) -> bytes:
 def _opened(path: Path, layout: Layout, sample: bytes, stream: IO[bytes], raw: IO[bytes]) -> Table:
     notes: list[str] = []
     if sample.startswith(PARQUET):
-        names, total, rows = columnar.parquet(path, _seekable(stream, raw))
+        names, total, rows = columnar.parquet(path, stream)
         return Table(path, "Parquet", names, rows, raw, notes, total)
     if sample.startswith(ZIP):
-        names, cells = columnar.workbook(path, _seekable(stream, raw), layout.sheet, notes)
+        names, cells = columnar.workbook(path, stream, layout.sheet, notes)
         return Table(path, "Excel", names, cells, raw, notes)
     _refuse_other_forms(path, sample)
     encoding = layout.encoding or guess(sample)
@@ -100,14 +101,13 @@ def _opened(path: Path, layout: Layout, sample: bytes, stream: IO[bytes], raw: I
     return _delimited(path, layout, text, lines(stream, encoding), raw, notes)
 
 
-def _seekable(stream: IO[bytes], raw: IO[bytes]) -> IO[bytes]:
+@contextmanager
+def _seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
     """Parquet and workbooks are read from their ends; packed ones are unpacked into a file first."""
-    if stream is raw:
-        return raw
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # it goes with its last reader
-    shutil.copyfileobj(stream, file)
-    file.seek(0)
-    return file
+    with tempfile.TemporaryFile() as file:
+        shutil.copyfileobj(stream, file)
+        file.seek(0)
+        yield file
 
 
 def _refuse_other_forms(path: Path, sample: bytes) -> None:

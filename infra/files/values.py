@@ -16,6 +16,8 @@ NOBODY = frozenset(
         "[object object]", "(not set)", "not set", "00000000-0000-0000-0000-000000000000",
     }
 )  # fmt: skip
+FIRST = frozenset(" \t\r\n\xa0") | {first for text in NOBODY if text for first in (text[0], text[0].upper())}
+LONGEST = 40  # characters, with blanks around
 UNITS_MS = {"s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 SECONDS_BELOW = 100_000_000_000  # a time in milliseconds is above it since March 1973
 NOT_A_NUMBER = re.compile(r"[^\d.,+-]+")
@@ -29,7 +31,7 @@ SHOWN = 80
 def is_nobody(value: Any) -> bool:
     """Returns whether a cell stands for no value."""
     if isinstance(value, str):
-        return len(value) <= 40 and value.strip().casefold() in NOBODY
+        return not value or (value[0] in FIRST and len(value) <= LONGEST and value.strip().casefold() in NOBODY)
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
@@ -107,6 +109,10 @@ def milliseconds(value: Any, time: str, zone: tzinfo = UTC) -> int:
 
 
 def _of_number(value: Any, unit: str) -> int:
+    if unit in ("ms", "s") and (type(value) is int or (type(value) is str and value.isascii() and value.isdigit())):
+        found = int(value) * (1000 if unit == "s" else 1)
+        if found >= SECONDS_BELOW or unit == "s":
+            return found
     try:
         if isinstance(value, bool | datetime | date):
             raise TypeError

@@ -72,6 +72,7 @@ class Outcome(NamedTuple):
     rows: int
     repeats: int
     refused: dict[str, int]  # by reason
+    days: tuple[str, str]  # first and last
 
     @property
     def events(self) -> int:
@@ -136,8 +137,8 @@ def _brought(lake: Lake, source: Source, again: bool) -> Outcome | None:
         print(f"{path} is imported already: {known.rows:,} events; nothing changes")
         return None
     outcome = bring(lake, source, digest, time.time_ns() // 1_000_000)
-    print(f"{path}: {outcome.events:,} events of {outcome.rows:,} rows, {outcome.repeats:,} repeats, "
-          f"{sum(outcome.refused.values()):,} refused")  # fmt: skip
+    counts = f"{outcome.repeats:,} repeats, {sum(outcome.refused.values()):,} refused"
+    print(f"{path}: {outcome.events:,} events of {outcome.rows:,} rows, {counts}; {' to '.join(outcome.days)}")
     if outcome.refused:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.refused.items()))
         print(f"refused: {counts}; see {_refused_path(digest)}")
@@ -178,7 +179,8 @@ def bring(lake: Lake, source: Source, digest: str, now_ms: int) -> Outcome:
         raise HeadraceError(f"{source.path}: none of its {count:,} rows is an event: see {_refused_path(digest)}")
     known = Import(str(source.path), source.options(), rows - repeats, refused)
     lake.commit(lambda now: _imported(now, digest, known, label, written))
-    return Outcome(count, repeats, refused)
+    days = [file.day for file in written[CLICKS]]
+    return Outcome(count, repeats, refused, (min(days), max(days)))
 
 
 @contextmanager

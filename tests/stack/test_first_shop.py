@@ -45,6 +45,6 @@ def test_the_page_does_what_it_says(newcomer: Installation, tmp_path: Path) -> N
     constraint = {"PIP_CONSTRAINT": str(tmp_path / "constraint.txt")}
     done = newcomer.run("/bin/bash", "-exc", code, timeout_s=900, COLUMNS="120", **constraint)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "9000 events of 9000 rows" in done.stdout
+    assert "9,000 events of 9,000 rows" in done.stdout
     assert re.search(r"^recs \['p\d+'(, 'p\d+'){4}\]$", done.stdout, re.MULTILINE)  # computed for the shopper
     assert re.search(r"^recent_items .*lamp-1", done.stdout, re.MULTILINE)

@@ -1,7 +1,8 @@
 """Historical files: every form, imported once, and refused rows reported by reason."""
 
-import argparse
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.infra import paths
 from headrace.infra.errors import HeadraceError
 from headrace.jobs.batch import import_file
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.lake.tables import Lake
+from tests.infra.files.reading import CASES
 from tests.jobs.batch import lakes
 
 pytestmark = pytest.mark.spark
 LAST = date(2026, 12, 31)
 ROWS = [
     ("ann", "7", "2026-01-02 10:00:00", "9.5"),
+    ("bob", "8", "some day", "x"),
     ("bob", "8", "2026-01-03T11:00:00+01:00", "x"),
     ("ann", "7", "", ""),
 ]
@@ -46,19 +50,28 @@ def test_a_csv_with_columns_of_its_own(spark: Any, home: Path, capsys: pytest.Ca
     path = home / "visits.csv"
     path.write_text(CSV)
     bring(path, *MAP)
-    assert "1 events of 3 rows\nrefused: 1 missing, 1 type" in capsys.readouterr().out
-    assert events(spark) == [("ann", "7", "view", 1_767_348_000_000, 9.5)]
+    said = capsys.readouterr().out
+    assert "2 events of 4 rows, 0 repeats, 2 refused\nrefused: 1 missing, 1 value" in said
+    assert "rows that lost a field: 1 (price: must be a number)" in said
+    assert events(spark) == [
+        ("ann", "7", "view", 1_767_348_000_000, 9.5),
+        ("bob", "8", "view", 1_767_434_400_000, None),
+    ]
     (told,) = (home / "home" / "imports").glob("*-refused.jsonl")
     refused = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [(row["row"], row["reason"]) for row in refused] == [(1, "type"), (2, "missing")]
-    assert refused[0]["detail"] == "price: Expected `float | null`, got 'x'"
+    assert [(row["file"], row["row"], row["reason"]) for row in refused] == [
+        (str(path), 2, "value"),
+        (str(path), 4, "missing"),
+    ]
+    assert refused[0]["detail"].startswith("ts_ms (column 'at'): must be a time by --time iso, got 'some day'; --time ")
+    assert json.loads(refused[0]["value"]) == {"visitor": "bob", "sku": "8", "at": "some day", "price": "x"}
     before = Lake(spark).snapshot()
     bring(path, *MAP)
     assert Lake(spark).snapshot() == before, "the same file again changes nothing"
     with pytest.raises(HeadraceError, match="with other options"):
         bring(path, *MAP[:3], "action=click")
     bring(path, *MAP[:3], "action=click", "--again")
-    assert [row[2] for row in events(spark)] == ["click"], "in place of the first time's rows"
+    assert [row[2] for row in events(spark)] == ["click"] * 2, "in place of the first time's rows"
 
 
 def test_parquet_and_json_lines(spark: Any, home: Path) -> None:
@@ -77,9 +90,9 @@ def test_parquet_and_json_lines(spark: Any, home: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "options", "said"),
     [
-        ("visitor,sku\nann,7\n", MAP, "must have a column 'at' for ts_ms, found sku, visitor"),
+        ("visitor,sku\nann,7\n", MAP, "must have a column 'at' for ts_ms, found 'visitor', 'sku'"),
         ("user_id,item_id,ts_ms\nann,7,1\n", [], "must have a column 'action' for action"),
-        (CSV, ["--map", "shopper=visitor"], "no field 'shopper' in a click"),
+        (CSV, ["--map", "shopper=visitor"], "--map must name fields of a click"),
         ("user_id,item_id,ts_ms,action\nann,7,1,wink\n", ["--time", "ms"], "none of its 1 rows is an event"),
     ],
 )
@@ -92,7 +105,56 @@ def test_a_file_that_does_not_fit_changes_nothing(
     assert Lake(spark).numbers() == []
 
 
-def test_pairs() -> None:
-    assert import_file.pairs("a=b,c=d=e") == {"a": "b", "c": "d=e"}
-    with pytest.raises(argparse.ArgumentTypeError, match="must be FIELD=VALUE"):
-        import_file.pairs("a=b,c")
+def test_a_folder_of_files_and_their_sums(spark: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One file that cannot be read costs itself; what repeats an event_id is told before it is in the lake."""
+    folder = home / "exports"
+    folder.mkdir()
+    header = "event_id,user_id,item_id,ts_ms,action\n"
+    (folder / "a.csv").write_text(header + "1,ann,7,2026-01-02,view\n1,ann,8,2026-01-02,view\n,bob,8,2026-01-02,cart\n")
+    (folder / "b.tsv").write_text(header.replace(",", "\t") + "2\tann\t9\t2026-01-02\tview\n")
+    (folder / "c.csv").write_bytes(b"\x00\x01")
+    with pytest.raises(HeadraceError, match=r"1 of 3 files are not imported; the first: .*c\.csv"):
+        bring(folder)
+    said = capsys.readouterr().out
+    assert "a.csv: rows that repeat a shopper's event_id: 1; each such event counts once" in said
+    assert "2 files: 3 events of 4 rows, 1 repeats, 0 refused" in said
+    assert len(events(spark)) == 3
+
+
+def test_a_data_set_of_its_maker(spark: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bring(CASES / "kaggle_ecommerce_data.csv", "--dataset", "online-retail")
+    assert "60 events of 60 rows, 0 repeats, 0 refused" in capsys.readouterr().out
+    assert sum(row[0].startswith("anonymous-") for row in events(spark)) == 12
+    assert sum(row[2] == "refund" for row in events(spark)) == 4
+
+
+def test_a_preview_changes_nothing(spark: Any, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bring(CASES / "retailrocket_events.csv", "--preview")
+    assert "184 events, 0 repeats, 0 refused" in capsys.readouterr().out
+    assert Lake(spark).numbers() == []
+
+
+KILLED = """
+import os, sys
+from headrace.infra.files import events
+from headrace.jobs.batch import import_file
+real = import_file.{name}
+def dies(*values):
+    found = real(*values)
+    os.kill(os.getpid(), 9)
+import_file.{name} = dies
+import_file.main(import_file.arguments().parse_args(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", ["stage", "_refused"])
+def test_an_import_that_is_killed_leaves_nothing_half(spark: Any, home: Path, name: str) -> None:
+    """After the rows are staged; and after their files are written, before the snapshot that lists them."""
+    path = home / "visits.csv"
+    path.write_text(CSV)
+    command = [sys.executable, "-c", KILLED.format(name=name), str(path), *MAP]
+    killed = subprocess.run(command, cwd=paths.PACKAGE, capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr[-2000:]
+    assert Lake(spark).numbers() == []
+    bring(path, *MAP)
+    assert len(events(spark)) == 2
