@@ -15,7 +15,6 @@ import argparse
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -33,7 +32,7 @@ from headrace.jobs.batch import night
 from headrace.jobs.batch.als import training
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
-from headrace.jobs.batch.training import blocks, model_folder, split, tower_training, towers
+from headrace.jobs.batch.training import blocks, catalogue_file, model_folder, split, tower_training, towers
 from headrace.jobs.batch.training.local import Training
 from headrace.jobs.batch.training.model_folder import Trained
 from headrace.jobs.batch.training.tower_training import Judged, TrainingPlan
@@ -110,32 +109,14 @@ def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     if not tokens:
         raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
     if s.catalogue:
-        for item, words in described(events.sparkSession, s.catalogue):
+        described, faults = catalogue_file.read(s.catalogue)
+        said = f"{s.catalogue}: {len(described):,} items, {len(described.keys() - tokens):,} of them without an event"
+        print(f"{said}; {faults}" if faults else said)
+        for item, words in described.items():
             tokens[item] = sorted({*tokens.get(item, []), *words})
     items = sorted(tokens)
     buckets = s.buckets if any(tokens.values()) else 0
     return items, towers.hashed([tokens[item] for item in items], buckets)
-
-
-def described(spark: SparkSession, path: str) -> Iterator[tuple[str, list[str]]]:
-    """Yields (item id, tokens) of a Parquet, CSV or JSON lines file: item_id, maybe category and price, else texts.
-
-    Raises HeadraceError for another kind of file, or one without item_id.
-    """
-    kind = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json"}.get(Path(path).suffix)
-    if kind is None:
-        raise HeadraceError(f"night.two_tower.catalogue must end in .parquet, .csv, .json or .jsonl, got {path}")
-    table = spark.read.options(header=True).format(kind).load(path)
-    if "item_id" not in table.columns:
-        raise HeadraceError(f"{path} must have a column item_id, got {', '.join(table.columns)}")
-    texts = [column for column in table.columns if column not in ("item_id", "category", "price")]
-    for row in table.where("item_id IS NOT NULL").select([F.col(c).cast("string") for c in table.columns]).collect():
-        each = row.asDict()
-        price = each.get("price")
-        yield (
-            each["item_id"],
-            towers.tokens(each.get("category"), price and float(price), [each[text] for text in texts]),
-        )
 
 
 def planned(items: int, content: Rows, s: TwoTower, has_features: bool = False) -> TrainingPlan:

@@ -4,13 +4,16 @@ popular    the items that most users wanted, each user counted once
 trending   the same, but a user counts once a day, and half after covisitation.half_life_days
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from datetime import date
+from itertools import islice
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from headrace.infra.errors import HeadraceError
+from headrace.infra.files.keyed_rows import Faults, keyed_rows, value_of
+from headrace.infra.files.values import identifier
 from headrace.infra.settings import NightSettings
 from headrace.jobs.batch.training import split
 from headrace.schemas import redis_keys
@@ -19,13 +22,15 @@ from headrace.udfs.factors.confidence import WEIGHTS
 
 CATEGORY, N, VALUES = "category", 50, 1_000  # N: items of a list; VALUES: lists of a field, those with most users
 WANTED = [*WEIGHTS, "rate"]
+FACTS = pa.schema([(name, pa.string()) for name in ("user_id", *(f"_{place}" for place in redis_keys.PLACES))])
+ROWS = 10_000  # of a batch
 LeavesOut = Callable[[list[str]], Container[str]]
 
 
 def placed(clicks: DataFrame, settings: NightSettings) -> DataFrame:
     """Returns the clicks with all of redis_keys.PLACES: from the shop's own file of shoppers, else from the click.
 
-    Raises HeadraceError if the file has no user_id.
+    Raises HeadraceError if the file cannot be read, or has no user_id.
     """
     if settings.shoppers:
         clicks = clicks.join(_shoppers(clicks.sparkSession, settings.shoppers), "user_id", "left")
@@ -34,14 +39,20 @@ def placed(clicks: DataFrame, settings: NightSettings) -> DataFrame:
 
 
 def _shoppers(spark: SparkSession, path: str) -> DataFrame:
-    """Returns (user_id, _PLACE, ...), a row per shopper, for each of redis_keys.PLACES that the file has."""
-    rows = spark.read.parquet(path) if path.endswith(".parquet") else spark.read.csv(path, header=True)
-    if "user_id" not in rows.columns:
-        raise HeadraceError(f"night.shoppers: {path} must have a column user_id, got {', '.join(rows.columns)}")
-    places = [place for place in redis_keys.PLACES if place in rows.columns]
+    """Returns (user_id, _PLACE, ...), a row per shopper, for all of redis_keys.PLACES."""
+    faults = Faults()
+    rows = spark.createDataFrame(pa.Table.from_batches(_facts(path, faults), FACTS))
+    if faults:
+        print(f"night.shoppers: {path}: {faults}")
     # A shopper who is there twice gets the last value in order, which is always the same.
-    values = [F.max(F.col(place).cast("string")).alias(f"_{place}") for place in places]
-    return rows.groupBy("user_id").agg(*values) if values else rows.select("user_id").distinct()
+    return rows.groupBy("user_id").agg(*(F.max(f"_{place}").alias(f"_{place}") for place in redis_keys.PLACES))
+
+
+def _facts(path: str, faults: Faults) -> Iterator[pa.RecordBatch]:
+    rows = keyed_rows(path, ("user_id",), faults)
+    while part := list(islice(rows, ROWS)):
+        facts = [[value_of(row, place, identifier, faults) for row in part] for place in redis_keys.PLACES]
+        yield pa.RecordBatch.from_arrays([[row.ids[0] for row in part], *facts], schema=FACTS)
 
 
 def _first_value(clicks: DataFrame, *names: str) -> Column:

@@ -59,12 +59,15 @@ def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> Scorer:
     return model_folder.load(NIGHT.folder / "two_tower")
 
 
-def test_a_checkerboard_and_a_new_user_and_a_new_item(spark: Any, tmp_path: Path) -> None:
+def test_a_checkerboard_and_a_new_user_and_a_new_item(
+    spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`new` is in the catalogue alone, and of the even category: even users prefer it to all odd items."""
     side, file = 40, tmp_path / "items.csv"
     file.write_text("item_id,category,title\nnew,even,\ni001,odd,a lamp\n")
     events = checkerboard(side)
     scorer = build(spark, events, settings(catalogue=str(file), processes=2))
+    assert f"{file}: 2 items, 1 of them without an event\n" in capsys.readouterr().out
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
     asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
     scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T

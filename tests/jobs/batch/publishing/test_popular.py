@@ -1,9 +1,13 @@
 """Facts about shoppers: the shop's own file comes before their clicks, and an empty text is no value."""
 
+import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from headrace.infra.errors import HeadraceError
@@ -41,6 +45,38 @@ def test_the_file_stands_before_the_click_and_names_a_shopper_twice_at_no_cost(s
         ("2", None, "30-39", None),
         ("3", "DE", None, None),
     ]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_any_form_of_the_same_shoppers(
+    spark: Any, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Line breaks and quotes in a cell, ids that are numbers and ids that begin with zeros, and nobody."""
+    clicks = [{"user_id": user, "event_id": f"{n}"} for n, user in enumerate(["12", "0013", "14", "NULL"])]
+    facts: list[dict[str, Any]] = [
+        {"user_id": 12, "age": 30, "note": 'says "no",\ntwice', "location": "NL"},
+        {"user_id": "0013", "age": None, "note": None, "location": "Den Haag, NL"},
+        {"user_id": 14, "age": "20-29", "note": "", "location": "NULL"},
+        {"user_id": None, "age": 99, "note": "", "location": "XX"},
+    ]
+    file = tmp_path / f"shoppers.{form}"
+    if form == "csv":
+        with file.open("w", newline="", encoding="utf-16") as opened:
+            writer = csv.DictWriter(opened, list(facts[0]), delimiter=";")
+            writer.writeheader()
+            writer.writerows(facts)
+    elif form == "jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in facts), "utf-8-sig")
+    else:
+        as_text = [{name: None if cell is None else str(cell).encode() for name, cell in row.items()} for row in facts]
+        pq.write_table(pa.Table.from_pylist(as_text), file)
+    assert placed(spark, clicks, file) == [
+        ("0", "NL", "30", None),
+        ("1", "Den Haag, NL", None, None),
+        ("2", None, "20-29", None),
+        ("3", None, None, None),
+    ]
+    assert f"night.shoppers: {file}: rows without user_id: 1 (first: row 4, " in capsys.readouterr().out
 
 
 def test_a_file_without_shoppers_is_an_error(spark: Any, tmp_path: Path) -> None:
