@@ -13,6 +13,7 @@ import pytest
 
 from headrace.edge.federated import local_data
 from headrace.infra.errors import HeadraceError
+from tests.infra.files.reading import CASES
 
 ITEMS = {"12": 0, "13": 1, "007": 2, "café": 3}
 PAIRS: list[tuple[Any, Any]] = [("ann", "12"), ("bob", "007"), ("ann", "café"), ("ann", "12")]
@@ -89,7 +90,7 @@ def test_what_is_left_out_of_a_database_is_counted(tmp_path: Path, caplog: pytes
 
 REFUSED = {
     "other ids": (
-        csv([("u1", "12.0"), ("u2", "13.0")]),
+        (CASES / "node_shop_float_ids.csv").read_text(),
         r"such as '12', '13', '007'; got rows of items .*: 2 .*'12\.0'",
     ),
     "a header alone": (csv([]), "got no rows"),

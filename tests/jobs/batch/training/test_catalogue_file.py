@@ -15,15 +15,10 @@ from headrace.infra.errors import HeadraceError
 pytest.importorskip("pyspark")  # where torch is
 
 from headrace.jobs.batch.training import catalogue_file, towers
+from tests.infra.files.reading import CASES
 
 pytestmark = pytest.mark.spark
 
-LINES = """item_id,category,price,title,description
-sku-1,lamps,19.90,"Lamp, red","made up
-second line of the text
-third line"
-sku-2,lamps,12.99,"Lamp ""Pro"" 12"",","made up, too"
-"""
 ROWS: list[dict[str, Any]] = [
     {"item_id": 12, "category": "lamps", "price": 12.99, "title": "a lamp"},
     {"item_id": 13, "category": None, "price": None, "title": "another"},
@@ -38,11 +33,11 @@ def tokens(price: float | None, category: str | None, *texts: str) -> list[str]:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_line_breaks_quotes_and_commas_in_its_texts(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "items.csv"
-    file.write_text(LINES, encoding)
+    file.write_text((CASES / "catalogue_newline_only.csv").read_text(), encoding)
     items, faults = catalogue_file.read(str(file))
     assert items == {
         "sku-1": tokens(19.90, "lamps", "Lamp, red", "made up second line of the text third line"),
-        "sku-2": tokens(12.99, "lamps", 'Lamp "Pro" 12",', "made up, too"),
+        "sku-2": tokens(12.99, "lamps", 'Lamp "Pro" 12"', "made up, too"),
     }
     assert not faults.counts
 

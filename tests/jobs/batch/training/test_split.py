@@ -1,5 +1,7 @@
 """The split and its digest against plain Python."""
 
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -8,7 +10,11 @@ import pytest
 pytest.importorskip("pyspark")
 
 from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch import import_file
+from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.training import split
+from tests.infra.files.reading import CASES
+from tests.jobs.batch import lakes
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, T0_MS, frame
 
 pytestmark = pytest.mark.spark
@@ -71,6 +77,13 @@ def test_equal_times_keep_the_order_of_their_file(spark: Any, event_id: str, pro
     assert {user: {row.item_id for row in held if row.user_id == user} for user in ("u0", "u1", "u2")} == dict.fromkeys(
         ("u0", "u1", "u2"), expected
     )
+
+
+def test_an_imported_file_of_days_holds_out_its_last_row_of_each_shopper(spark: Any, tmp_path: Path) -> None:
+    with lakes.home(tmp_path):
+        import_file.main(import_file.arguments().parse_args([str(CASES / "days_only.csv")]))
+        held = split.held(tables.clicks(spark, date(2026, 12, 31)), "leave_one_out").where("held").collect()
+    assert sorted((row.user_id, row.item_id) for row in held) == [(f"u{n}", "i11") for n in range(3)]
 
 
 def test_what_the_newest_event_says_and_the_order_of_a_users_events(spark: Any) -> None:
