@@ -28,6 +28,7 @@ _LIMITS = {
     "maxLength": "max_length",
     "maxItems": "max_length",
 }
+_LONG = {"minimum": -(1 << 63), "maximum": (1 << 63) - 1}  # of a long without limits of its own
 MAX_BYTES = 1 << 20  # of a record
 _SHOWN = 80  # characters of a refused value in a message
 _SECONDS = ", which looks like seconds and should be milliseconds"
@@ -57,7 +58,7 @@ class Contract:
         self.record = msgspec.defstruct(name.capitalize(), [_field(f) for f in fields], gc=False, kw_only=True)
         self.fields = tuple(f["name"] for f in fields)
         self._known = frozenset(self.fields)
-        self._whole = [f["name"] for f in fields if f["type"] in ("long", ["null", "long"])]
+        self._whole = [f["name"] for f in fields if _is_long(f)]
         self._decode = msgspec.json.Decoder(self.record).decode
 
     @staticmethod
@@ -130,11 +131,15 @@ def _is_whole_float(value: Any) -> bool:
     return isinstance(value, float) and value.is_integer()
 
 
+def _is_long(field: dict[str, Any]) -> bool:
+    return field["type"] in ("long", ["null", "long"])
+
+
 def _field(field: dict[str, Any]) -> Any:
     avro_type = field["type"]
     optional = isinstance(avro_type, list)
     python: Any = _python(avro_type[1] if optional else avro_type)
-    limits = {_LIMITS[k]: v for k, v in field.items() if k in _LIMITS}
+    limits = {_LIMITS[k]: v for k, v in ((_LONG if _is_long(field) else {}) | field).items() if k in _LIMITS}
     if limits:
         python = Annotated[python, msgspec.Meta(**limits)]
     return (field["name"], python | None, None) if optional else (field["name"], python)

@@ -78,6 +78,15 @@ def test_a_whole_float_is_a_whole_number() -> None:
     assert CLICK.check(GOOD | {"quantity": 6.0}) == CLICK.check(GOOD)[:-1] + b',"quantity":6.0}'
 
 
+def test_a_long_without_a_limit_has_64_bits() -> None:
+    receipt = {"round": 1, "node": "n", "chunks": 1, "as_of_ms": 2**63 - 1}
+    assert Contract.of("receipt").check(receipt)
+    for beyond in (2**63, 1e300, 10**400):
+        (found,) = Contract.of("receipt").columns([json.dumps(receipt | {"as_of_ms": beyond}).encode()])[1]
+        assert found is not None
+        assert (found.reason, found.detail[:46]) == ("value", "as_of_ms: Expected `int` <= 922337203685477580")
+
+
 def test_of_two_fields_with_one_name_the_last_counts() -> None:
     good = json.dumps(GOOD).encode()
     assert raw_fault(b'{"event_id": 7, ' + good[1:]) is None
