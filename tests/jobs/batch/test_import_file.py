@@ -51,7 +51,7 @@ def test_a_csv_with_columns_of_its_own(spark: Any, home: Path, capsys: pytest.Ca
     path.write_text(CSV)
     bring(path, *MAP)
     said = capsys.readouterr().out
-    assert "2 events of 4 rows, 0 repeats, 2 refused\nrefused: 1 missing, 1 value" in said
+    assert "2 events of 4 rows, 0 repeats, 2 refused; 2026-01-02 to 2026-01-03\nrefused: 1 missing, 1 value" in said
     assert "rows that lost a field: 1 (price: must be a number)" in said
     assert events(spark) == [
         ("ann", "7", "view", 1_767_348_000_000, 9.5),
