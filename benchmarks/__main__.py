@@ -16,7 +16,7 @@ NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale")
 NAMES += ("federated_quality",)
 NAMES += ("quality", "als", "two_tower", "hard_negatives", "growth")
-NAMES += ("airflow_overhead", "night")
+NAMES += ("airflow_overhead", "night", "files")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
