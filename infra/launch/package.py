@@ -4,6 +4,7 @@ headrace-env.tar.gz     Python environment of the workers and of the client, wit
 headrace-flink.jar      Kafka connector and udfs/jvm
 NAME.py                 the jobs of `headrace submit`, a file each
 settings.toml           every setting with its default: edit, and name it in HEADRACE_SETTINGS
+rules.toml              what no list may hold, which settings.toml names
 """
 
 import shutil
@@ -34,6 +35,7 @@ def package(console: Console, out: Path) -> None:
         archive.add(build / "env", arcname=".", filter=_without_caches)
     shutil.copy2(paths.job_jar(), out)
     shutil.copy2(settings_files.DEFAULTS, out)
+    shutil.copy2(paths.CONFIG / "rules.toml", out)
     for job in streaming.JOBS:
         shutil.copy2(streaming.script(job), out)
     for file in sorted(out.iterdir()):

@@ -3,7 +3,7 @@
 source     topic `clicks`, records of schemas/click.avsc; the version that serves (infra/versions/store.py)
 transform  jobs/streaming/clicks, then headrace.udfs.factors.live_lists: strengths, fold-in, top N with a reason
            (docs/collaborative.md)
-sink       Redis string headrace.schemas.redis_keys.live(version, user_id)
+sink       Redis string headrace.schemas.redis_keys.live(version, user_id), sorted set hidden(user_id)
 
 This job only counts what it refuses; session_features writes the dead letters. It looks up the version once per batch,
 so a list is of one version, and a new version needs no restart; nor do new rules (obeyed_rules.py).
@@ -20,12 +20,12 @@ import pandas as pd
 from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
-from headrace.infra.settings import Redis, Settings, load
+from headrace.infra.settings import Redis, Session, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Model, ModelError, VersionFollower
-from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming import clicks, flink_tables, hidden_items
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import live_lists
@@ -49,7 +49,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
     follower = followed_rules.of(settings.night.rules)
-    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
+    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, settings.session, follower)
     function = udf(recommend, result_type=DataTypes.INT(), func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
     table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
@@ -62,11 +62,11 @@ def rated(c: clicks.Columns) -> list[str | None]:
 
 
 class Recommend(ListingFunction):
-    """(user_id, recent, rowtime) -> the user's list in Redis; 1 per row, once Redis has answered."""
+    """(user_id, recent, rowtime) -> the user's keys in Redis; 1 per row, once Redis has answered."""
 
-    def __init__(self, redis: Redis, n: int, follower: RulesFollower) -> None:
+    def __init__(self, redis: Redis, n: int, rules: Session, follower: RulesFollower) -> None:
         super().__init__(redis, follower, redis_keys.of_versions())
-        self.n = n
+        self.n, self.history, self.bought_hidden_ms = n, rules.history, rules.bought_hidden_ms
 
     def open(self, context: FunctionContext) -> None:
         super().open(context)
@@ -76,8 +76,11 @@ class Recommend(ListingFunction):
         self.took_ms = metrics.distribution("recommend_ms")
 
     def eval(self, users: pd.Series, recents: pd.Series, append_ts: pd.Series) -> pd.Series:
-        newest = (~users.duplicated(keep="last")).to_numpy()
+        newest, older = hidden_items.rows(users, self.history)
         began_s = monotonic()
+        every = newest | older
+        acted = map(live_lists.unrated, recents[every])
+        hidden_items.write(self.writer, users[every], acted, self.bought_hidden_ms)
         with self.obeyed.held() as obeyed:
             if serving := self.version.serving(obeyed):
                 as_of_ms = append_ts[newest].to_numpy("datetime64[ms]").astype(np.int64).tolist()

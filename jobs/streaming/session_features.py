@@ -18,12 +18,11 @@ from pyflink.table import DataTypes, StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Session, Settings, load
-from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming import clicks, flink_tables, hidden_items
 from headrace.jobs.streaming.redis_function import WritingFunction
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
-from headrace.udfs import history, resp, session
-from headrace.udfs.history import Recent
+from headrace.udfs import history, session
 from headrace.udfs.resp import HashWriter
 
 JOB = "session_features"
@@ -78,24 +77,18 @@ class ProjectSessions(WritingFunction):
         self.write_ms = context.get_metric_group().distribution("redis_write_ms")
 
     def eval(self, users: pd.Series, counters: pd.Series, session_ids: pd.Series, recents: pd.Series) -> pd.Series:
-        back = users.groupby(users, sort=False).cumcount(ascending=False).to_numpy()  # newer rows of the same user
-        newest, older = back == 0, (back > 0) & (back % self.recent == 0)
+        newest, older = hidden_items.rows(users, self.recent)
         latest = [column[newest].tolist() for column in (counters, session_ids, recents)]
         decoded = list(map(history.decode, latest[2]))
         columns = session.features(latest[0], latest[1], decoded, self.zone)
         expire_at_ms = [ms + redis_keys.SESSION_TTL_MS for ms in columns[session.FIELDS.index("as_of_ms")]]
         began_s = monotonic()
-        # The last `recent` events of these rows are all events of the batch.
-        self.hide([*users[newest], *users[older]], decoded + list(map(history.decode, recents[older])))
+        decoded += map(history.decode, recents[older])
+        hidden_items.write(self.writer, [*users[newest], *users[older]], decoded, self.bought_hidden_ms)
         commands = self.hashes.commands(map(redis_keys.session, users[newest]), columns, expire_at_ms)
         self.writer.write(commands, HashWriter.REPLIES)
         self.write_ms.update(int(1000 * (monotonic() - began_s)))
         return pd.Series(1, index=users.index, dtype=np.int32)
-
-    def hide(self, users: list[str], recents: list[Recent]) -> None:
-        until = [session.hidden(recent, self.bought_hidden_ms) for recent in recents]
-        keys = [redis_keys.hidden(user) for user, some in zip(users, until, strict=True) if some]
-        self.writer.write(resp.scored(keys, filter(None, until), redis_keys.HIDDEN_MAX), resp.SCORED)
 
 
 def arguments() -> argparse.Namespace:

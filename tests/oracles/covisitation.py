@@ -5,7 +5,7 @@ baskets again from all their events, and the differences move the counts.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import floor, frexp, fsum, ldexp, sqrt
 from typing import Any, NamedTuple, Protocol
 
@@ -111,14 +111,15 @@ class Covisitation:
                         if a == b or (a < b and kind != "touched"):
                             yield Cell(kind, bucket, a, b)
 
-    def redis(self) -> dict[str, tuple[dict[str, Any], int]]:
-        """Returns key -> (the list, when it expires)."""
-        found = {}
+    def redis(self, forbidden: Collection[str] = ()) -> dict[str, tuple[dict[str, Any], int]]:
+        """Returns key -> (the list, when it expires). forbidden: items that no list may hold."""
+        found, n = {}, self.rules.top_n
         for kind, key in (("viewed", redis_keys.also_viewed), ("bought", redis_keys.bought_together)):
-            for item, entries in self.lists(kind, self.rules.top_n).items():
-                found[key(item)] = self.listed(kind, item, entries)
-        if entries := self.trending(self.rules.top_n):
-            found[redis_keys.trending()] = self.listed("touched", "", entries)
+            for item, entries in self.lists(kind, n + len(forbidden)).items():
+                if allowed := without(entries, forbidden)[:n]:
+                    found[key(item)] = self.listed(kind, item, allowed)
+        if allowed := without(self.trending(n + len(forbidden)), forbidden)[:n]:
+            found[redis_keys.trending()] = self.listed("touched", "", allowed)
         return found
 
     def listed(self, kind: str, item: str, entries: list[tuple[str, float]]) -> tuple[dict[str, Any], int]:
@@ -185,3 +186,7 @@ def rounded_down(value: float) -> float:
 
 def best(scores: list[tuple[str, float]], n: int) -> list[tuple[str, float]]:
     return sorted((entry for entry in scores if entry[1] > 0), key=lambda entry: (-entry[1], entry[0]))[:n]
+
+
+def without(entries: list[tuple[str, float]], forbidden: Collection[str]) -> list[tuple[str, float]]:
+    return [entry for entry in entries if entry[0] not in forbidden]

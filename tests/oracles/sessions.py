@@ -14,6 +14,9 @@ from headrace.schemas import redis_keys
 from tests.oracles.contract import Contract
 from tests.oracles.live import Event, Live, event_of, fields, recent
 
+HIDDEN_MAX = 1_000
+HUNDRED_YEARS_MS = 36_525 * 86_400_000
+
 
 class SessionSettings(Protocol):
     gap_ms: int
@@ -22,6 +25,7 @@ class SessionSettings(Protocol):
     forget_ms: int
     history: int
     recent: int
+    bought_hidden_ms: int
     time_zone: str
 
 
@@ -73,6 +77,7 @@ class Oracle:
         self.actions = next(f["type"]["symbols"] for f in self.contract.fields if f["name"] == "action")
         self.users: dict[str, User] = {}
         self.forgotten: dict[str, dict[str, str]] = {}  # Redis still shows what a forgotten user had
+        self.refused: dict[str, dict[str, int]] = {}  # by user and item: until when nobody shows it to the user
         self.closed: list[dict[str, Any]] = []
         self.dead: list[DeadLetter] = []
         self.counts: Counter[str] = Counter()
@@ -98,7 +103,10 @@ class Oracle:
     def _enter(self, click: dict[str, Any], t: int, append_ms: int, highest: int) -> str:
         user = self.users.get(click["user_id"]) or User(deque(maxlen=self.session.history))
         self.at_risk += user.clock >= 0 and user.clock + self.session.forget_ms < highest
-        path = self._judge(user, event_of(click, t), highest)
+        event = event_of(click, t)
+        path = self._judge(user, event, highest)
+        if path in ("applied", "late"):
+            self._hide(click["user_id"], event)
         if path != "dead late":
             user.as_of_ms = append_ms
             self.users[click["user_id"]] = user
@@ -118,6 +126,13 @@ class Oracle:
         user.clock = max(user.clock, event.t)
         user.window.append(event)
         return self._enter_live(user, event)
+
+    def _hide(self, user_id: str, event: Event) -> None:
+        ends = {"block": event.t + HUNDRED_YEARS_MS, "dislike": event.t + HUNDRED_YEARS_MS}
+        ends["purchase"] = event.t + self.session.bought_hidden_ms
+        if event.action in ends:
+            until = self.refused.setdefault(user_id, {})
+            until[event.item_id] = max(ends[event.action], until.get(event.item_id, 0))
 
     def _passed(self, end: int, clock: int) -> bool:
         return end + self.session.gap_ms + self.session.lateness_ms < clock
@@ -163,6 +178,15 @@ class Oracle:
     def redis(self) -> dict[str, dict[str, str]]:
         live = {user_id: self._features(user) for user_id, user in self.users.items()}
         return {redis_keys.session(user_id): fields for user_id, fields in {**self.forgotten, **live}.items()}
+
+    def hidden(self, now_ms: int) -> dict[str, dict[str, int]]:
+        """Returns key -> item -> ms, of those that are hidden after now: of each user the 1,000 with the highest ms."""
+        found = {}
+        for user_id, until in self.refused.items():
+            last = sorted(until, key=lambda item: (until[item], item.encode()))[-HIDDEN_MAX:]
+            if later := {item: until[item] for item in last if until[item] > now_ms}:
+                found[redis_keys.hidden(user_id)] = later
+        return found
 
     def expiries_ms(self) -> dict[str, int]:
         return {key: int(fields["as_of_ms"]) + redis_keys.SESSION_TTL_MS for key, fields in self.redis().items()}

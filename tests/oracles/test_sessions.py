@@ -12,8 +12,9 @@ GAP, LATENESS, FUTURE = 30 * MIN, 10 * MIN, 5 * MIN
 DAY = 24 * 60 * MIN
 T0 = 1_762_000_200_000  # Saturday 2025-11-01 12:30:00 UTC
 SETTINGS = SimpleNamespace(
-    gap_ms=GAP, lateness_ms=LATENESS, future_ms=FUTURE, forget_ms=30 * DAY, history=50, recent=10, time_zone="UTC"
-)
+    gap_ms=GAP, lateness_ms=LATENESS, future_ms=FUTURE, forget_ms=30 * DAY, history=50, recent=10,
+    bought_hidden_ms=DAY, time_zone="UTC",
+)  # fmt: skip
 
 
 class Feed:
@@ -199,6 +200,21 @@ def test_repeats_count_once_within_the_window_and_again_beyond_it() -> None:
     feed(1)
     assert feed(0, event_id="first") == "applied"
     assert (feed["events"], feed["repeats"], feed["recent_truncated"]) == ("52", "1", "1")
+
+
+def test_what_is_hidden_and_until_when() -> None:
+    feed = Feed()
+    feed(5, "purchase", item_id="lamp")
+    feed(3, "purchase", item_id="lamp")
+    feed(6, "block", item_id="rug")
+    feed(7, "purchase", item_id="rug")
+    feed(8, "dislike", item_id="cup")
+    feed(9, "view", item_id="wick")
+    feed(9, "search", item_id="home")
+    assert feed(-90, "block", item_id="late") == "dead late"
+    for_ever = {"rug": T0 + 6 * MIN + 3_155_760_000_000, "cup": T0 + 8 * MIN + 3_155_760_000_000}
+    assert feed.oracle.hidden(T0 + DAY) == {"hidden:u": for_ever | {"lamp": T0 + 5 * MIN + DAY}}
+    assert feed.oracle.hidden(T0 + DAY + 5 * MIN) == {"hidden:u": for_ever}
 
 
 def test_a_repeat_is_judged_before_lateness_and_counts_in_the_live_session() -> None:

@@ -1,6 +1,7 @@
 """What the stack holds, read back plainly, and how it differs from the oracle."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from redis import Redis as RedisClient
 
 from headrace.infra.settings import Settings
+from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, SESSIONS
 from tests import topic
 from tests.oracles.sessions import Oracle
@@ -15,6 +17,7 @@ from tests.oracles.sessions import Oracle
 SHOWN = 20
 JSON_FIELDS = ("recent_items", "recent_actions", "recent_ts_ms")
 SCAN = 2_000
+MINUTE_MS = 60_000  # what ends sooner may be gone while the test looks
 
 
 def oracle_of(settings: Settings) -> Oracle:
@@ -28,10 +31,11 @@ def oracle_of(settings: Settings) -> Oracle:
 
 def differences(settings: Settings, oracle: Oracle) -> list[str]:
     """Returns the first differences in each place; none if Redis, `sessions` and `dead_letters` equal the oracle."""
-    client = settings.redis.client(decode_responses=True)
+    client, soon_ms = settings.redis.client(decode_responses=True), time.time_ns() // 1_000_000 + MINUTE_MS
     return [
         *unequal("Redis", by_field(oracle.redis()), by_field(hashes(client))),
         *unequal("expiry", oracle.expiries_ms(), expiries_ms(client)),
+        *unequal("hidden", oracle.hidden(soon_ms), hidden(client, soon_ms)),
         *unequal("sessions", tally(oracle.sessions()), tally(sessions(settings))),
         *unequal("dead_letters", letters_of(oracle), dead_letters(settings, oracle)),
     ]
@@ -52,15 +56,25 @@ def by_field(of_key: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], A
 
 
 def hashes(client: RedisClient) -> dict[str, dict[str, str]]:
-    keys = sorted(client.scan_iter(count=SCAN))
+    keys = sorted(client.scan_iter(redis_keys.session("*"), SCAN))
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.hgetall(key)
     return dict(zip(keys, pipeline.execute(), strict=True))
 
 
+def hidden(client: RedisClient, now_ms: int) -> dict[str, dict[str, int]]:
+    """Returns what is hidden after now: key -> item -> ms."""
+    keys = sorted(client.scan_iter(redis_keys.hidden("*"), SCAN))
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.zrangebyscore(key, f"({now_ms}", "+inf", withscores=True)
+    found = zip(keys, pipeline.execute(), strict=True)
+    return {key: {item: int(ms) for item, ms in members} for key, members in found if members}
+
+
 def expiries_ms(client: RedisClient) -> dict[str, int]:
-    keys = sorted(client.scan_iter(count=SCAN))
+    keys = sorted(client.scan_iter(redis_keys.session("*"), SCAN))
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.pexpiretime(key)

@@ -2,18 +2,22 @@
 
 import json
 import random
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from headrace.infra import paths
+from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS
 from tests import topic
 from tests.oracles.covisitation import Covisitation
 from tests.stack.compare import unequal
 from tests.stack.crashes import Kill, drive
-from tests.stack.running import Stack
+from tests.stack.running import Stack, wait
 from tests.streams.clicks import (
     DAY_MS,
     Click,
@@ -110,6 +114,53 @@ def test_every_list_equals_a_recount(running: Stack, stream: Stream) -> None:
     assert len(oracle.lists("viewed", 1)) > 500
     assert len(oracle.lists("bought", 1)) > 500
     assert running.restarts() == 0
+
+
+def test_items_that_are_blocked_leave_every_list_and_come_into_none(
+    running: Stack, stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some before the job begins, some in mid-stream. A list that nothing changed since then only lost its items."""
+    rules = tmp_path / "rules.toml"
+    monkeypatch.setenv("HEADRACE_NIGHT__RULES", str(rules))
+    records, best = list(soiled(stream[:6_000])), most_viewed(stream[:3_000], 6)
+    before, later = set(best[::2]), set(best)
+    block(rules, before)
+    running.submit()
+    running.send(records[: len(records) // 2])
+    running.settle()
+    early = in_redis(running)
+    assert not unequal("Redis", recount(running).redis(before), early)
+    assert sum(bool(listed(each) & later) for each in early.values()) > 20
+    block(rules, later | {"in no list"})
+    wait(lambda: not any(listed(each) & later for each in in_redis(running).values()), 30, lambda: "still listed")
+    running.send(records[len(records) // 2 :])
+    running.settle()
+    found, oracle = in_redis(running), recount(running)
+    expected, shortened = oracle.redis(later), {key: less(each, later) for key, each in oracle.redis(before).items()}
+    assert [
+        key for key in found.keys() | expected.keys() if found.get(key) not in (expected.get(key), shortened.get(key))
+    ] == []
+    trending = redis_keys.trending()
+    assert found[trending] == expected[trending]
+    assert running.restarts() == 0
+
+
+def most_viewed(stream: Stream, n: int) -> list[str]:
+    return [item for item, _ in Counter(str(click["item_id"]) for _, click in stream).most_common(n)]
+
+
+def block(rules: Path, items: set[str]) -> None:
+    text = (paths.CONFIG / "rules.toml").read_text()
+    rules.write_text(text.replace("items = []", f"items = {json.dumps(sorted(items))}"))
+
+
+def listed(value: tuple[dict[str, Any], int]) -> set[str]:
+    return {entry["item"] for entry in value[0]["items"]}
+
+
+def less(value: tuple[dict[str, Any], int], items: set[str]) -> tuple[dict[str, Any], int] | None:
+    kept = [entry for entry in value[0]["items"] if entry["item"] not in items]
+    return (value[0] | {"items": kept}, value[1]) if kept else None
 
 
 @pytest.mark.soak

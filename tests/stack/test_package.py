@@ -93,6 +93,7 @@ def test_the_packaged_job_runs_elsewhere_and_writes_the_same(stack: Stack, tmp_p
     dist = tmp_path / "dist"
     stack.run("package", "--out", str(dist), timeout_s=500)
     settings = (dist / "settings.toml").read_text()
+    assert (dist / "rules.toml").read_bytes() == (paths.CONFIG / "rules.toml").read_bytes()  # which they name
     redis, kafka = stack.settings.redis, stack.settings.kafka
     own = {
         "bootstrap": f'"{kafka.bootstrap}"',

@@ -16,6 +16,7 @@ from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Basis, Int, Objective, Real, Rows
 from headrace.udfs.factors.confidence import UNKNOWN, Events, Histories, histories
 from headrace.udfs.factors.top_n import NONE, Excluded, listed_top_n, longest, reasons
+from headrace.udfs.history import Recent
 
 ACTIONS = tuple(enum("click", "action"))
 _RATE = ACTIONS.index("rate")
@@ -60,6 +61,12 @@ def leaving_out(serving: Serving, left_out: Collection[str]) -> Serving:
 def named(item: str, rating: float | None) -> str:
     """The name of an item in a history of this stream."""
     return f":{item}" if rating is None else f"{rating!r}:{item}"
+
+
+def unrated(recent: bytes) -> Recent:
+    """Reads the packed events of one user, with the items' own ids."""
+    items, actions, t_ms = history.decode(recent)
+    return Recent([item.partition(":")[2] for item in items], actions, t_ms)
 
 
 def lists(serving: Serving, recents: Sequence[bytes], as_of_ms: Sequence[int], n: int) -> list[bytes | None]:

@@ -57,6 +57,7 @@ def test_other_forms() -> None:
     rows = [{"item_id": "lamp"}, {"item_id": 17850}, {"item_id": 13.0}]
     assert read("\n".join(map(json.dumps, rows)).encode(), "ids.jsonl") == ["lamp", "17850", "13"]
     assert read(json.dumps(rows).encode(), "ids.json") == ["lamp", "17850", "13"]
+    assert read(b'"a ""b"""\n"\nc"') == ['a "b"', '"', 'c"']
     assert read(b'[new] lamp\n"a, b"\nc, d\n') == ["[new] lamp", "a, b", "c, d"]
     assert read(b'item_id\tqty\nlamp "40" W\t1\n0017\t2\n', "ids.tsv") == ['lamp "40" W', "0017"]
 

@@ -1,7 +1,8 @@
-"""What session_features hides from a user: whatever the batches, the repeats and the order of replays."""
+"""What the jobs hide from a user: whatever the batches, the repeats and the order of replays."""
 
 import random
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from redis import Redis
 
 from headrace.infra.clients.redis_writer import RedisWriter
 from headrace.infra.settings import load
+from headrace.infra.versions import followed_rules
+from headrace.jobs.streaming.collaborative import Recommend
 from headrace.jobs.streaming.session_features import ProjectSessions
 from headrace.schemas import redis_keys
 from headrace.udfs import resp, session
@@ -57,6 +60,21 @@ def test_no_event_of_a_batch_is_missed(redis: Redis) -> None:  # noqa: F811
         assert redis.exists(redis_keys.hidden("cid")) == 0
 
 
+def test_the_live_lists_job_hides_the_same_also_without_a_version(redis: Redis) -> None:  # noqa: F811
+    """Its histories are longer, and name an item by its rating."""
+    settings = load()
+    many = [(f"4.5:i{n}:x", ("block", "rate", "purchase")[n % 3], NOW_MS + n) for n in range(120)]
+    packed = [recent(*many[max(0, n - 49) : n + 1]) for n in range(120)]
+    users, append_ts = pd.Series(["ann"] * 120), pd.Series(pd.to_datetime([NOW_MS] * 120, unit="ms"))
+    follower = followed_rules.of(settings.night.rules)
+    with opened(Recommend(settings.redis, 20, settings.session, follower)) as function:
+        function.eval(users, pd.Series(packed), append_ts)
+    after = {"block": redis_keys.FOREVER_MS, "purchase": settings.session.bought_hidden_ms}
+    assert hidden(redis, "ann") == {
+        item.removeprefix("4.5:"): t + after[action] for item, action, t in many if action in after
+    }
+
+
 def test_any_order_and_repeats_end_in_the_same_members(redis: Redis) -> None:  # noqa: F811
     """A replay sends older rows again, after newer ones; the most that are kept are those with the latest times."""
     rng, writer, most = random.Random(2), RedisWriter(load().redis), 20
@@ -68,9 +86,8 @@ def test_any_order_and_repeats_end_in_the_same_members(redis: Redis) -> None:  #
     for key in "abc":
         again = sent + rng.sample(sent, 50)
         rng.shuffle(again)
-        chunks = [dict(again[at : at + 3]) for at in range(0, len(again), 3)]
-        dict_of_max = ({item: max(ms for i, ms in again if i == item) for item in each} for each in chunks)
-        writer.write(resp.scored([redis_keys.hidden(key)] * len(chunks), dict_of_max, most), resp.SCORED)
+        chunks = [dict(sorted(again[at : at + 3], key=itemgetter(1))) for at in range(0, len(again), 3)]
+        writer.write(resp.scored([redis_keys.hidden(key)] * len(chunks), chunks, most), resp.SCORED)
         assert hidden(redis, key) == {item: latest[item] for item in kept}
         assert redis.pexpiretime(redis_keys.hidden(key)) == max(latest.values())
 

@@ -82,14 +82,21 @@ def test_lists_of_what_goes_together(redis: Redis, path: Path) -> None:  # noqa:
         assert lists(redis) == {viewed: ["wick", "rug"], trending: ["bulb", "lamp"], bought: ["rug"]}
 
 
-def test_lists_of_an_earlier_run_lose_what_was_blocked_meanwhile(redis: Redis, path: Path) -> None:  # noqa: F811
+def test_lists_of_an_earlier_run_lose_what_was_blocked_meanwhile(
+    redis: Redis, path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
     with opened(ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), followed_rules.of(str(path)))) as function:
         projected(function, [("", TOUCHED, counted(*ITEMS))])
     submitted = followed_rules.of(str(path))
     write(path, items='"bulb"')  # after the submission
-    with opened(ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), submitted)) as function:
-        projected(function, [("lamp", 0, counted("bulb", "rug", "lamp"))])
-        gone = {redis_keys.also_viewed("lamp"): ["rug"], redis_keys.trending(): ["lamp"]}
+    gone = {redis_keys.also_viewed("lamp"): ["rug"], redis_keys.trending(): ["lamp"]}
+    function = ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), submitted)
+    with monkeypatch.context() as patch:
+        patch.setattr(obeyed_rules, "LOOK_S", 60.0)
+        with opened(function):
+            projected(function, [("lamp", 0, counted("bulb", "rug", "lamp"))])
+            assert lists(redis) == gone | {redis_keys.trending(): ["bulb", "lamp"]}
+    with opened(function):
         wait(lambda: lists(redis) == gone, 20, lambda: str(lists(redis)))
 
 
@@ -110,7 +117,7 @@ def test_live_lists(redis: Redis, path: Path) -> None:  # noqa: F811
     live = {name: redis_keys.live("v1", name) for name in ("ann", "bob")}
     rows = [pd.Series(column) for column in (["ann", "bob"], [viewing("bulb"), viewing("lamp")])]
     rows.append(pd.Series(pd.to_datetime([AS_OF_MS, AS_OF_MS], unit="ms")))
-    with opened(Recommend(load().redis, 20, followed_rules.of(str(path)))) as function:
+    with opened(Recommend(load().redis, 20, load().session, followed_rules.of(str(path)))) as function:
         function.eval(*rows)
         assert {name: sorted(names(redis.get(key))) for name, key in live.items()} == {  # type: ignore[arg-type]
             "ann": ["lamp", "rug"], "bob": ["bulb", "rug"],
