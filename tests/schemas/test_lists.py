@@ -27,3 +27,10 @@ def test_a_reader_takes_fields_that_are_new_and_a_reason_that_is_not_there() -> 
 def test_what_is_no_list_is_an_error(value: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         lists.decode(value)
+
+
+def test_a_list_without_what_is_forbidden() -> None:
+    value = lists.encode(Listed("v1", 7, [Entry("lamp", 0.5, "bulb"), Entry("rug", 0.25)]))
+    assert lists.without(value, "bulb".__eq__) is value  # a reason is no item
+    assert lists.decode(lists.without(value, "lamp".__eq__) or b"") == Listed("v1", 7, [Entry("rug", 0.25)])
+    assert lists.without(value, lambda item: True) is None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import Connection
 
+from headrace.udfs import resp
 from headrace.udfs.resp import HashWriter, bulk
 
 VALUES = st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(st.characters(exclude_categories=["Cs"]))
@@ -21,6 +22,22 @@ def test_the_bytes_are_those_of_redis_py(key: str, values: list[object], at_ms: 
     pairs = [part for pair in zip(fields, map(str, values), strict=True) for part in pair]
     expected = b"".join([*pack("HSET", key, *pairs), *pack("PEXPIREAT", key, at_ms)])
     assert list(HashWriter(fields).commands([key], [[value] for value in values], [at_ms])) == [expected]
+
+
+def test_scores_are_added_trimmed_and_expire_as_redis_py_would_write_it() -> None:
+    pack: Any = Connection().pack_command  # type: ignore[no-untyped-call]
+    (sent,) = resp.scored(["k"], [{"café": 5, "b": 7}], 9)
+    add, trim = pack("ZADD", "k", "GT", 5, "café", 7, "b"), pack("ZREMRANGEBYRANK", "k", 0, -10)
+    begin = b"".join([*add, *trim])
+    assert sent.startswith(begin)
+    assert sent.removeprefix(begin).startswith(b"*4\r\n$4\r\nEVAL\r\n")
+    assert sent.endswith(b"$1\r\n1\r\n$1\r\nk\r\n")
+
+
+def test_a_list_that_lasts_or_is_gone() -> None:
+    pack: Any = Connection().pack_command  # type: ignore[no-untyped-call]
+    expected = [b"".join(pack("SET", "a", b"{}")), b"".join(pack("UNLINK", "b"))]
+    assert list(resp.lasting(["a", "b"], [b"{}", None])) == expected
 
 
 def test_equal_values_of_different_types_are_not_mixed_up() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import struct
+from collections.abc import Collection
 
 import pytest
 
@@ -23,8 +24,8 @@ def packed(*others: Other) -> bytes:
     return found
 
 
-def entries(kind: int, *others: Other) -> list[tuple[str, float]]:
-    made = together_lists.listed(kind, "lamp", packed(*others), 7, RULES)
+def entries(kind: int, *others: Other, forbidden: Collection[str] = ()) -> list[tuple[str, float]]:
+    made = together_lists.listed(kind, "lamp", packed(*others), 7, RULES, lambda item: item in forbidden)
     return [(entry["item"], entry["score"]) for entry in json.loads(made or b'{"items": []}')["items"]]
 
 
@@ -50,6 +51,19 @@ def test_trending_by_hand() -> None:
     assert entries(TOUCHED, *others) == [("b", 2.0), ("a", round(2 * 2**-0.5, 7))]
     made = together_lists.listed(TOUCHED, "", packed(others[0]), 7, RULES)
     assert json.loads(made or b"")["items"] == [{"item": "a", "score": 2.0, "reason": None}]
+
+
+def test_what_is_forbidden_leaves_its_place_to_the_next() -> None:
+    """It still counts in as_of: the bulb, seen alone in bucket 4, makes the others two buckets old."""
+    lamp, bulb = Other("lamp", 2, 6.0, {2: 6}), Other("bulb", 4, 8.0, {2: 4})
+    others = [lamp, bulb, Other("wick", 2, 2.0, {2: 2}), Other("rug", 2, 2.0, {2: 1})]
+    every, less = entries(VIEWED, *others), entries(VIEWED, *others, forbidden={"bulb", "nowhere"})
+    assert [item for item, _ in every] == ["wick", "bulb"]
+    assert less == [every[0], ("rug", round(0.5 / math.sqrt((3 + 1) * (1 + 1)), 7))]
+    assert entries(VIEWED, *others, forbidden={"lamp"}) == every  # the list of an item that is in none
+    touched = [Other(item, -(2**31), 0.0, {5: n}) for n, item in enumerate("abcd", 1)]
+    assert entries(TOUCHED, *touched, forbidden={"d", "b"}) == [("c", 3.0), ("a", 1.0)]
+    assert entries(TOUCHED, *touched, forbidden=set("abcd")) == []
 
 
 @pytest.mark.parametrize("kind", [VIEWED, BOUGHT, TOUCHED])

@@ -233,6 +233,10 @@ def test_the_command_obeys_the_rules(film_ratings: Path, tmp_path: Path, monkeyp
     assert done.exit_code == 1
     assert "block.file must name items of the version, such as 'i00'; found 1 other ids in" in done.stderr
     assert len(store.versions()) == 1
+    obeyed.write_text("[block")
+    said = CliRunner().invoke(app, ["publish", store.versions()[0].version]).output
+    assert "serves" in said
+    assert f"not yet shown in Redis: {obeyed} must be TOML" in said.replace("\n", "")
 
 
 def test_parameters_of_a_version_are_those_of_its_training(film_ratings: Path) -> None:
