@@ -92,10 +92,10 @@ def build(
 
 
 def item_ids(events: DataFrame) -> list[str]:
-    """Returns the items of the events, in code point order; a search names no item. Raises HeadraceError if none."""
+    """Returns the items of the events, in code point order; a search names no item. Raises Refusal if none."""
     rows = events.where(F.col("action") != "search").select("item_id").distinct().collect()  # (item_id,)
     if not rows:
-        raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
+        raise split.NOTHING_LEFT
     return sorted(row.item_id for row in rows)
 
 

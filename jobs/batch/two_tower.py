@@ -30,6 +30,7 @@ from headrace.infra.settings import TwoTower, load
 from headrace.infra.versions.store import Contents
 from headrace.jobs.batch import night
 from headrace.jobs.batch.als import training
+from headrace.jobs.batch.lake import hadoop_files
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import blocks, catalogue_file, model_folder, split, tower_training, towers
@@ -101,15 +102,16 @@ def build(events: DataFrame, how: Training, s: TwoTower, tonight: Night, protoco
 def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     """Returns (item ids in code point order, the hashed tokens of each), of the newest clicks and the catalogue's file.
 
-    An item of the file that nobody clicked is in the model by its content. Raises HeadraceError if there are no items.
+    An item of the file that nobody clicked is in the model by its content. Raises Refusal if there are no items.
     """
     clicked = events.where(F.col("action") != "search").groupBy("item_id")
     newest = clicked.agg(*map(split.newest, CONTENT))
     tokens = {row.item_id: towers.tokens(row.category, row.price, []) for row in newest.collect()}
     if not tokens:
-        raise HeadraceError("training needs events on items, found none outside of what the protocol holds out")
+        raise split.NOTHING_LEFT
     if s.catalogue:
-        described, faults = catalogue_file.read(s.catalogue)
+        with hadoop_files.here(events.sparkSession, s.catalogue) as path:
+            described, faults = catalogue_file.read(path)
         said = f"{s.catalogue}: {len(described):,} items, {len(described.keys() - tokens):,} of them without an event"
         print(f"{said}; {faults}" if faults else said)
         for item, words in described.items():

@@ -12,11 +12,15 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from headrace.infra.errors import HeadraceError
+from headrace.infra.errors import HeadraceError, Refusal
 from headrace.jobs.batch.night import DAY_MS
 
 Split = Callable[[DataFrame], DataFrame]
 TIES = ("offset", "event_id")  # as events arrived in Kafka, or as their file has them
+NOTHING_LEFT = Refusal(
+    "training needs events on items, found none outside of what night.protocol holds out; if the data are of one day,"
+    " HEADRACE_NIGHT__PROTOCOL=last:0.2 holds out the newest of each user instead"
+)
 PROTOCOLS = "days:N with N >= 1, last:SHARE with 0 < SHARE < 1, or leave_one_out"
 
 
