@@ -5,9 +5,10 @@ renames so by itself. An object store does not: there, let only one job write at
 """
 
 import re
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,20 @@ class Found(NamedTuple):
     path: str  # below the root
     bytes: int
     changed_ms: int
+
+
+@contextmanager
+def here(spark: SparkSession, place: str) -> Iterator[str]:
+    """Yields a path on this machine: the place itself, or a copy of what a URI names."""
+    if not re.match(r"[a-z][a-z0-9+.-]*:", place):
+        yield place
+        return
+    jvm: Any = spark._jvm
+    with tempfile.TemporaryDirectory() as folder:
+        there = jvm.org.apache.hadoop.fs.Path(place)
+        files = there.getFileSystem(spark._jsc.hadoopConfiguration())
+        files.copyToLocalFile(False, there, jvm.org.apache.hadoop.fs.Path(folder), True)
+        yield f"{folder}/{there.getName()}"
 
 
 class Store:

@@ -66,8 +66,8 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(
     side, file = 40, tmp_path / "items.csv"
     file.write_text("item_id,category,title\nnew,even,\ni001,odd,a lamp\n")
     events = checkerboard(side)
-    scorer = build(spark, events, settings(catalogue=str(file), processes=2))
-    assert f"{file}: 2 items, 1 of them without an event\n" in capsys.readouterr().out
+    scorer = build(spark, events, settings(catalogue=file.as_uri(), processes=2))
+    assert f"{file.as_uri()}: 2 items, 1 of them without an event\n" in capsys.readouterr().out
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
     asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
     scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
