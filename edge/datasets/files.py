@@ -11,8 +11,8 @@ import pyarrow as pa
 from headrace.edge.datasets.columns import SLICE_ROWS, Click, Clicks, DatasetError
 from headrace.infra.files.events import Adapt, events
 from headrace.infra.files.mapping import FIELDS, Mapping
+from headrace.infra.files.open_table import Damage
 from headrace.infra.files.preview import rule_of, told
-from headrace.infra.files.tables import Damage
 
 
 class Time(msgspec.Struct):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from headrace.infra.files.events import Adapt
-from headrace.infra.files.tables import Damage, Row, table
+from headrace.infra.files.open_table import Damage, Row, table
 
 FILM, GENRES = "item_id:token", "class:token_seq"
 

@@ -8,7 +8,7 @@ each line is a purchase or a refund. Two corrections of bad debt have a negative
 from pathlib import Path
 
 from headrace.infra.files.events import Adapt
-from headrace.infra.files.tables import Row
+from headrace.infra.files.open_table import Row
 from headrace.infra.files.values import is_nobody
 
 

@@ -8,35 +8,35 @@ from typing import NamedTuple
 import msgspec
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.files.mapping import Clicks, Mapping, Told
-from headrace.infra.files.tables import Damage, Row, Table, table
+from headrace.infra.files.mapping import Conversion, Findings, Mapping
+from headrace.infra.files.open_table import Damage, OpenTable, Row, table
 
 Adapt = Callable[[Row], Row]
 
 
-class Events(NamedTuple):
+class OpenFile(NamedTuple):
     """An open file. records: each click as JSON, or why a row is none; read it to its end before `told`."""
 
-    table: Table
-    told: Told
+    table: OpenTable
+    told: Findings
     records: Iterator[bytes | Damage]
 
 
 @contextmanager
-def events(path: Path, mapping: Mapping, prefix: str, adapt: Adapt | None = None) -> Iterator[Events]:
+def events(path: Path, mapping: Mapping, prefix: str, adapt: Adapt | None = None) -> Iterator[OpenFile]:
     """Opens a file. prefix: of the event_id that a row without one gets. adapt: changes a row before the mapping.
 
     Raises HeadraceError for a file that cannot be read, also in its middle, and a mapping that does not fit it.
     """
-    with table(path, mapping.layout()) as found:
+    with table(path, mapping.form()) as found:
         try:
-            clicks = Clicks(mapping, None if adapt else found.names, prefix)  # what changes a row may add a column
+            clicks = Conversion(mapping, None if adapt else found.names, prefix)  # what changes a row may add a column
         except HeadraceError as error:
             raise HeadraceError(f"{path}: {error}") from None
-        yield Events(found, clicks.told, _records(found, clicks, adapt))
+        yield OpenFile(found, clicks.told, _records(found, clicks, adapt))
 
 
-def _records(found: Table, clicks: Clicks, adapt: Adapt | None) -> Iterator[bytes | Damage]:
+def _records(found: OpenTable, clicks: Conversion, adapt: Adapt | None) -> Iterator[bytes | Damage]:
     number = -1
     try:
         for number, row in enumerate(found.rows):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from headrace.infra.files.lines import Damage
 from headrace.infra.files.mapping import Mapping
-from headrace.infra.files.tables import Table, table
+from headrace.infra.files.open_table import OpenTable, table
 
 WHOLE, REAL, ISO = r"\d+", r"\d+(\.\d+)?", r"\d{4}-\d\d-\d\dT.*Z"
 NO_TIMES = "2000-01-01"  # of data without times: equal times keep the file's order
@@ -125,7 +125,8 @@ FORMATS: dict[str, tuple[Form, ...]] = {
     "otto": (
         Form("OTTO sessions", Mapping(
             map={"user_id": "session", "item_id": "events[].aid", "ts_ms": "events[].ts", "action": "events[].type"},
-            action={"clicks": "click", "carts": "cart", "orders": "purchase"}, time="ms"), ("session", "events")),
+            action={f"{ours}s": ours for ours in ("click", "cart")} | {"orders": "purchase"}, time="ms"),
+            ("session", "events")),
     ),
     "taobao": (
         Form("Taobao user behaviour", Mapping(
@@ -161,7 +162,7 @@ def recognise(path: Path, name: str = "") -> Form | None:
         return _recognised(found, forms)
 
 
-def _recognised(found: Table, forms: tuple[Form, ...]) -> Form | None:
+def _recognised(found: OpenTable, forms: tuple[Form, ...]) -> Form | None:
     headless = next((form for form in forms if form.cells and _match(form.cells, found.first)), None)
     if headless:
         return headless

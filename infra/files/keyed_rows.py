@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files.mapping import FIELDS
+from headrace.infra.files.open_table import Damage, Row, table
 from headrace.infra.files.streams import files
-from headrace.infra.files.tables import Damage, Row, table
 from headrace.infra.files.values import identifier, is_nobody, shown
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ import msgspec
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files import values
 from headrace.infra.files.lines import Damage
-from headrace.infra.files.tables import Layout, Row
+from headrace.infra.files.open_table import Row, TableForm
 from headrace.schemas import load, symbols
 
 FIELDS = {str(field["name"]): field for field in load("click")["fields"]}
@@ -31,11 +31,11 @@ REVERSED = {"purchase": "refund", "cart": "uncart"}  # of a negative quantity
 # What others call our actions, in small letters without blanks and marks.
 SYNONYMS = {
     "view": ("pv", "pageview", "productviewed", "productview", "viewitem", "detail", "impressionclick"),
-    "click": ("clicks", "clicked", "productclicked", "selectitem"),
+    "click": ("clicked", "productclicked", "selectitem"),
     "like": ("fav", "favorite", "favourite", "wishlist", "addtowishlist", "productaddedtowishlist", "liked"),
-    "cart": ("carts", "addtocart", "productadded", "basket", "addtobasket", "added"),
+    "cart": ("addtocart", "productadded", "basket", "addtobasket", "added"),
     "uncart": ("removefromcart", "productremoved", "removed"),
-    "purchase": ("buy", "buys", "bought", "transaction", "order", "orders", "ordercompleted", "purchased", "sale"),
+    "purchase": ("buy", "bought", "transaction", "order", "ordercompleted", "purchased", "sale"),
     "refund": ("return", "returned", "orderrefunded", "cancelled"),
     "share": ("shared", "productshared"),
     "rate": ("rating", "rated", "review", "productreviewed"),
@@ -61,11 +61,11 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     encoding: str = ""
     sheet: str = ""
 
-    def layout(self) -> Layout:
-        return Layout(self.columns, self.delimiter, self.quote, self.encoding, self.sheet)
+    def form(self) -> TableForm:
+        return TableForm(self.columns, self.delimiter, self.quote, self.encoding, self.sheet)
 
 
-class Told(NamedTuple):
+class Findings(NamedTuple):
     """What conversion counts. costs: optional fields that did not fit, by field and rule; others by their text."""
 
     costs: Counter[str]
@@ -98,7 +98,7 @@ class Reader(NamedTuple):
         return None
 
 
-class Clicks:
+class Conversion:
     """Converts the rows of one file. names: its columns; None if each row has its own.
 
     Raises HeadraceError for a field that is not a click's, and for a column that is missing.
@@ -108,7 +108,7 @@ class Clicks:
         _refuse_unknown(mapping)
         self.mapping, self.prefix = mapping, prefix
         self.zone: tzinfo = values.zone_of(mapping.zone) if mapping.zone else UTC
-        self.told = Told(Counter(), Counter(), Counter(), {})
+        self.told = Findings(Counter(), Counter(), Counter(), {})
         self.named = {value.casefold(): action for value, action in mapping.action.items()}
         self.readers = [self._reader(name, column) for name, column in self._columns(names).items()]
         self.each = _each(self.readers)
@@ -228,9 +228,8 @@ class Clicks:
 def synonym(text: str) -> str:
     """Returns which of our actions another program's may be, or an empty text."""
     plain = "".join(character for character in text.casefold() if character.isalnum())
-    if plain in ACTIONS:
-        return plain
-    return next((ours for ours, theirs in SYNONYMS.items() if plain in theirs), "")
+    words = (plain, plain.removesuffix("s"))
+    return next((ours for ours, theirs in SYNONYMS.items() if {ours, *theirs} & {*words}), "")
 
 
 def _quoted(text: str) -> str:

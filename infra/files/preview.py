@@ -12,10 +12,10 @@ import msgspec
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files import options
-from headrace.infra.files.events import Events, events
+from headrace.infra.files.events import OpenFile, events
 from headrace.infra.files.formats import recognise
 from headrace.infra.files.mapping import REQUIRED, Mapping, synonym
-from headrace.infra.files.tables import Damage, table
+from headrace.infra.files.open_table import Damage, table
 
 ROWS = 1_000_000  # that a preview reads at most
 SHOWN = 10  # events
@@ -77,7 +77,7 @@ def rule_of(detail: str) -> str:
     return f"{rule}; {hint}" if hint else rule
 
 
-def told(found: Events) -> list[str]:
+def told(found: OpenFile) -> list[str]:
     """Returns in sentences what the reading of a file has cost or changed."""
     said = [f"rows that lost a field: {count:,} ({rule})" for rule, count in found.told.costs.most_common()]
     said += [f"rows: {count:,} ({rule})" for rule, count in found.told.reversed.most_common()]
@@ -164,7 +164,7 @@ def _event(event: dict[str, Any]) -> str:
 
 def _columns(path: Path, mapping: Mapping) -> Iterator[str]:
     """Yields the columns of a file and its first row, for who has to write the mapping."""
-    with table(path, mapping.layout()) as found:
+    with table(path, mapping.form()) as found:
         row = next((row for row in found.rows if not isinstance(row, Damage)), None)
         yield f"{path}: {found.form}"
         for name, value in (row or {}).items():

@@ -7,8 +7,8 @@ from typing import Any
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files.lines import Damage, guess, lines, sample_of
+from headrace.infra.files.open_table import PARQUET, ZIP, TableForm, table
 from headrace.infra.files.streams import opened
-from headrace.infra.files.tables import PARQUET, ZIP, Layout, table
 from headrace.infra.files.values import identifier
 
 COLUMN = "item_id"
@@ -32,7 +32,7 @@ def ids(path: Path) -> list[str]:
             found = [_unquoted(_whole(path, n, line)) for n, line in enumerate(lines(stream, encoding), 1)]
             named = [name for name in found if name]
             return named[1:] if _bare(first) == COLUMN else named
-    return [name for name in _column(path, Layout(encoding=encoding)) if name]
+    return [name for name in _column(path, TableForm(encoding=encoding)) if name]
 
 
 def _is_header(line: str) -> bool:
@@ -51,8 +51,8 @@ def _unquoted(line: str) -> str:
     return line[1:-1].replace('""', '"').strip(" \t") if is_quoted else line
 
 
-def _column(path: Path, layout: Layout) -> Iterator[str]:
-    with table(path, layout) as found:
+def _column(path: Path, form: TableForm) -> Iterator[str]:
+    with table(path, form) as found:
         name = next((each for each in found.names or [] if _bare(each) == COLUMN), COLUMN)
         for number, row in enumerate(found.rows, 1):
             cells = _whole(path, number, row)

@@ -68,7 +68,7 @@ class Source(NamedTuple):
         return msgspec.json.encode({"dataset": self.dataset, "mapping": self.mapping}, order="sorted").decode()
 
 
-class Outcome(NamedTuple):
+class Imported(NamedTuple):
     rows: int
     repeats: int
     refused: dict[str, int]  # by reason
@@ -107,7 +107,7 @@ def main(given: argparse.Namespace) -> None:
         raise HeadraceError(f"{len(failed)} of {len(sources)} files are not imported; the first: {failed[0]}")
 
 
-def _sum(outcomes: list[Outcome]) -> None:
+def _sum(outcomes: list[Imported]) -> None:
     rows, repeats = sum(each.rows for each in outcomes), sum(each.repeats for each in outcomes)
     events, refused = sum(each.events for each in outcomes), sum(sum(each.refused.values()) for each in outcomes)
     print(f"{len(outcomes):,} files: {events:,} events of {rows:,} rows, {repeats:,} repeats, {refused:,} refused")
@@ -128,7 +128,7 @@ def _mapping(source: Source) -> Mapping:
     return reading.mapping if reading else source.mapping
 
 
-def _brought(lake: Lake, source: Source, again: bool) -> Outcome | None:
+def _brought(lake: Lake, source: Source, again: bool) -> Imported | None:
     """Imports a file and says what came of it; None if it is there already."""
     path, digest = source.path, durable.sha256(source.path)
     known = lake.snapshot().imports.get(digest)
@@ -151,7 +151,7 @@ def _same(source: Source, known: Import) -> None:
         raise HeadraceError(f"{was}: --again replaces its rows")
 
 
-def bring(lake: Lake, source: Source, digest: str, now_ms: int) -> Outcome:
+def bring(lake: Lake, source: Source, digest: str, now_ms: int) -> Imported:
     """Brings a file into the lake, and returns what came of its rows.
 
     Raises HeadraceError, and changes nothing, if the file cannot be read to its end or all rows are refused.
@@ -180,7 +180,7 @@ def bring(lake: Lake, source: Source, digest: str, now_ms: int) -> Outcome:
     known = Import(str(source.path), source.options(), rows - repeats, refused)
     lake.commit(lambda now: _imported(now, digest, known, label, written))
     days = [file.day for file in written[CLICKS]]
-    return Outcome(count, repeats, refused, (min(days), max(days)))
+    return Imported(count, repeats, refused, (min(days), max(days)))
 
 
 @contextmanager

@@ -33,7 +33,6 @@ ALLOWED = {
     ("headrace/__init__.py", "headrace.edge.recommendations"): "the SDK, by the package's own name",
     ("headrace/__init__.py", "headrace.edge.tracker"): "the SDK, by the package's own name",
     ("jobs/batch/import_file.py", "headrace.edge.datasets"): "the public data sets, which replay sends",
-    ("jobs/batch/lake/event_files.py", "headrace.edge.datasets"): "the public data sets, which replay sends",
 }
 WORLD = {"os", "socket", "time", "random", "threading", "subprocess", "asyncio"}  # clocks, chance and the outside
 PURE = (sys.stdlib_module_names | {"numpy", "msgspec", "headrace"}) - WORLD

@@ -146,7 +146,7 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="period must not decrease, got 0 after 1"):
         open_dataset("yoochoose", sessions(tmp_path / "y.parquet", [(1, 1, 1), (1, 1, 0)]))
     with pytest.raises(
-        DatasetError, match="one of online-retail, yoochoose, movielens, .* or module:NAME, got 'netflix'"
+        DatasetError, match=r"one of online-retail, yoochoose, movielens, .* or module:NAME, got 'netflix'"
     ):
         open_dataset("netflix", tmp_path)
 

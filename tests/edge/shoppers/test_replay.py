@@ -12,10 +12,10 @@ from kafka.errors import KafkaError
 from typer.testing import CliRunner, Result
 
 from headrace.edge.datasets.columns import Click, Clicks
-from headrace.infra.progress import Meter
 from headrace.edge.shoppers.replay import bulk_producer, paced, replay, shifted
 from headrace.edge.shoppers.simulator import Shop
 from headrace.infra.cli.main import app
+from headrace.infra.progress import Meter
 from headrace.schemas.topics import CLICKS
 from tests import topic
 from tests.edge.broker import Broker, free_port

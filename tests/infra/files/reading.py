@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.infra.files.events import events
-from headrace.infra.files.mapping import Mapping, Told
-from headrace.infra.files.tables import Damage
+from headrace.infra.files.mapping import Findings, Mapping
+from headrace.infra.files.open_table import Damage
 
 CASES = Path(__file__).parent / "cases"
 
 
-class Outcome(NamedTuple):
+class Reading(NamedTuple):
     events: list[dict[str, Any]]
     refused: list[Damage]
     notes: list[str]
-    told: Told
+    told: Findings
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -31,9 +31,9 @@ class Outcome(NamedTuple):
         return [each.get(name) for each in self.events]
 
 
-def read(path: Path, mapping: Mapping | None = None) -> Outcome:
+def read(path: Path, mapping: Mapping | None = None) -> Reading:
     with events(path, mapping or Mapping(), "f") as found:
         records = list(found.records)
         good = [msgspec.json.decode(each) for each in records if isinstance(each, bytes)]
         bad = [each for each in records if isinstance(each, Damage)]
-        return Outcome(good, bad, found.table.notes, found.told)
+        return Reading(good, bad, found.table.notes, found.told)

@@ -8,7 +8,7 @@ import pytest
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files import options
 from headrace.infra.files.formats import FORMATS
-from headrace.infra.files.mapping import Clicks, Mapping
+from headrace.infra.files.mapping import Conversion, Mapping
 
 TEXTS = {"map": "user_id=visitor,item_id=a, b", "action": "addtocart=cart", "without": "rating,device", "time": "s"}
 
@@ -51,12 +51,12 @@ def test_a_mapping_survives_its_file_and_its_line(form: object, tmp_path: Path) 
 )
 def test_a_wrong_option_is_named(texts: dict[str, str], said: str) -> None:
     with pytest.raises(HeadraceError) as caught:
-        Clicks(options.mapping(texts), None, "f")
+        Conversion(options.mapping(texts), None, "f")
     assert said in str(caught.value)
 
 
 def test_a_default_goes_through_the_same_reading() -> None:
-    fixed = Clicks(options.mapping({"default": "ts_ms=1767348000,action=view", "time": "s"}), None, "f").fixed
+    fixed = Conversion(options.mapping({"default": "ts_ms=1767348000,action=view", "time": "s"}), None, "f").fixed
     assert fixed == {"ts_ms": 1_767_348_000_000, "action": "view"}
 
 

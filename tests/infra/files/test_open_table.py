@@ -1,0 +1,338 @@
+"""The same table in every form, packing and encoding gives the same events; damage costs the rows that it hits."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl import Workbook
+
+from headrace.infra.errors import HeadraceError
+from headrace.infra.files.mapping import Mapping
+from headrace.infra.files.open_table import Damage, TableForm, table
+from headrace.infra.files.streams import files
+from tests.infra.files.reading import read
+
+NAMES = ("user_id", "item_id", "action", "ts_ms", "query")
+MS = Mapping(time="ms")
+FIRST_MS = 1_767_348_000_000
+Rows = list[tuple[str, str, str, int, str]]
+
+# Letters of four alphabets, marks that formats use, blanks within.
+TEXT = st.text("abcXYZ019 éß£,;|:'\"\\[{日本🙂", min_size=1, max_size=12)
+IDS = TEXT.map(lambda text: f"x{text}y")  # nobody is called NULL here
+LATIN = st.text("abcXYZ019 éß£,;|:'", min_size=1, max_size=12).map(lambda text: f"x{text}y")
+
+
+def rows_of(text: st.SearchStrategy[str]) -> st.SearchStrategy[Rows]:
+    actions = st.sampled_from(("view", "cart", "purchase"))
+    times = st.integers(FIRST_MS, FIRST_MS + 10_000_000)
+    return st.lists(st.tuples(text, text, actions, times, text), min_size=1, max_size=8)
+
+
+def delimited(rows: Rows, delimiter: str, encoding: str = "utf-8") -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, delimiter=delimiter)
+    writer.writerows([NAMES, *rows])
+    return out.getvalue().encode(encoding)
+
+
+def json_lines(rows: Rows) -> bytes:
+    return "".join(json.dumps(dict(zip(NAMES, row, strict=True)), ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def array(rows: Rows, indent: int | None = None) -> bytes:
+    return json.dumps([dict(zip(NAMES, row, strict=True)) for row in rows], indent=indent).encode()
+
+
+def parquet(rows: Rows) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))), out)
+    return out.getvalue()
+
+
+def workbook(rows: Rows) -> bytes:
+    book, out = Workbook(), io.BytesIO()
+    for row in (NAMES, *rows):
+        book.active.append([f"'{cell}"[1:] if isinstance(cell, str) else cell for cell in row])
+    book.save(out)
+    return out.getvalue()
+
+
+def zipped(content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("inside.bin", content)
+        archive.writestr("__MACOSX/._inside.bin", b"\x00")
+    return out.getvalue()
+
+
+def zstandard(content: bytes) -> bytes:
+    return bytes(pa.compress(content, codec="zstd", asbytes=True))
+
+
+FORMS: dict[str, Callable[[Rows], bytes]] = {
+    "a.csv": lambda rows: delimited(rows, ","),
+    "semicolons.csv": lambda rows: delimited(rows, ";"),
+    "bars.txt": lambda rows: delimited(rows, "|"),
+    "a.jsonl": json_lines,
+    "marked.jsonl": lambda rows: b"\xef\xbb\xbf" + json_lines(rows),
+    "array.json": array,
+    "pretty.json": lambda rows: array(rows, indent=2),
+    "objects.json": lambda rows: b"\n".join(json.dumps(each, indent=1).encode() for each in json.loads(array(rows))),
+    "a.parquet": parquet,
+    "a.csv.gz": lambda rows: gzip.compress(delimited(rows, ",")),
+    "a.csv.bz2": lambda rows: bz2.compress(delimited(rows, ",")),
+    "a.jsonl.xz": lambda rows: lzma.compress(json_lines(rows)),
+    "a.csv.zst": lambda rows: zstandard(delimited(rows, ",")),
+    "a.parquet.gz": lambda rows: gzip.compress(parquet(rows)),
+    "a.csv.zip": lambda rows: zipped(delimited(rows, ",")),
+    "marked.csv": lambda rows: delimited(rows, ",", "utf-8-sig"),
+    "utf16.csv": lambda rows: delimited(rows, ",", "utf-16"),
+    "utf16-be.csv": lambda rows: b"\xfe\xff" + delimited(rows, ",", "utf-16-be"),
+    "utf16.json": lambda rows: array(rows, indent=2).decode().encode("utf-16"),
+}
+
+
+def expected(rows: Rows) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in rows]
+
+
+def brought(path: Path, mapping: Mapping = MS) -> list[tuple[Any, ...]]:
+    found = read(path, mapping)
+    assert found.refused == []
+    return [tuple(each.get(name) for name in NAMES) for each in found.events]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@settings(max_examples=15)
+@given(rows=rows_of(IDS))
+def test_every_form_gives_the_same_events(tmp_path_factory: pytest.TempPathFactory, name: str, rows: Rows) -> None:
+    path = tmp_path_factory.mktemp("form") / name
+    path.write_bytes(FORMS[name](rows))
+    delimiter = {"semicolons.csv": ";", "bars.txt": "|"}.get(name, "")
+    assert brought(path, Mapping(time="ms", delimiter=delimiter)) == expected(rows)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+@settings(max_examples=15)
+@given(rows=rows_of(LATIN))
+def test_western_encodings(tmp_path_factory: pytest.TempPathFactory, encoding: str, rows: Rows) -> None:
+    path = tmp_path_factory.mktemp("form") / "a.csv"
+    path.write_bytes(delimited(rows, ",", encoding))
+    assert brought(path, Mapping(time="ms", encoding=encoding)) == expected(rows)
+
+
+@settings(max_examples=10)
+@given(rows=rows_of(st.text("abcXYZ019é日 '", min_size=1, max_size=9).map(lambda text: f"x{text}y")))
+def test_a_workbook_gives_the_same_events(tmp_path_factory: pytest.TempPathFactory, rows: Rows) -> None:
+    path = tmp_path_factory.mktemp("form") / "a.xlsx"
+    path.write_bytes(workbook(rows))
+    assert brought(path) == expected(rows)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.tsv"])
+@settings(max_examples=60)
+@given(data=st.data(), count=st.integers(2, 30))
+def test_damage_costs_the_rows_that_it_hits(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject, count: int
+) -> None:
+    """A byte put in, changed or cut off: each row that is left of the file is an event or a refusal, and once."""
+    rows: Rows = [(f"u{n}", f"i{n}", "view", FIRST_MS + n, "plain text") for n in range(count)]
+    whole = json_lines(rows) if name == "a.jsonl" else delimited(rows, "\t" if name == "a.tsv" else ",")
+    header = 0 if name == "a.jsonl" else len(whole.split(b"\n")[0]) + 1
+    place = data.draw(st.integers(header or 1, len(whole) - 1))
+    damage = data.draw(st.sampled_from((b'"', b"\x00", b"\xff", b"{", b",", b"\\", b"'", b"x")))
+    kind = data.draw(st.sampled_from(("put in", "changed", "cut")))
+    after = {"put in": whole[place:], "changed": whole[place + 1 :], "cut": b""}[kind]
+    damaged = whole[:place] + (b"" if kind == "cut" else damage) + after
+    path = tmp_path_factory.mktemp("damage") / name
+    path.write_bytes(damaged)
+    found = read(path, MS)
+    lines = sum(bool(line.strip()) for line in damaged[header:].split(b"\n"))
+    assert len(found.events) + len(found.refused) == lines
+    hit = whole[:place].count(b"\n") - bool(header)
+    unhurt = {f"u{n}" for n in range(count) if n != hit}
+    if kind == "put in":
+        assert set(found.column("user_id")) >= unhurt
+
+
+QUOTED = [
+    ('u1,"a ""quoted"" word, and a comma",1', ["u1", 'a "quoted" word, and a comma', "1"]),
+    ('u1,"over\ntwo lines",1', ["u1", "over\ntwo lines", "1"]),
+    ('u1,"Untitled,1', ["u1", '"Untitled', "1"]),
+    ('u1,5" disk,1', ["u1", '5" disk', "1"]),
+    ('u1,"12" mix",1', ["u1", '"12" mix"', "1"]),
+    ('u1,"{\\"a\\": 1}",1', ["u1", '{"a": 1}', "1"]),
+    ('u1,"",1', ["u1", "", "1"]),
+]
+
+
+@pytest.mark.parametrize(("text", "cells"), QUOTED)
+def test_quotes(tmp_path: Path, text: str, cells: list[str]) -> None:
+    """In the middle of good rows, of which none is lost."""
+    path = tmp_path / "a.csv"
+    good = [f"u{n},plain,{n}" for n in range(5)]
+    path.write_text("\n".join(["a,b,c", *good, text, *good]) + "\n")
+    with table(path) as found:
+        rows = list(found.rows)
+    assert [row for row in rows if isinstance(row, Damage)] == []
+    assert list(rows[5].values()) == cells  # type: ignore[union-attr]
+    assert len(rows) == 11
+
+
+@pytest.mark.parametrize("gap", [1, 2, 500, 3_000])
+@pytest.mark.parametrize("closing", ['"', 'Vinyl 7"', '12" mix"'])
+def test_two_lone_quotes_swallow_nothing(tmp_path: Path, gap: int, closing: str) -> None:
+    rows = [f"u{n},i{n},{FIRST_MS + n},view,plain" for n in range(gap + 2)]
+    rows[0] = f'u0,i0,{FIRST_MS},view,"Untitled'
+    rows[gap] = f"u{gap},i{gap},{FIRST_MS + gap},view,{closing}"
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["user_id,item_id,ts_ms,action,query", *rows]) + "\n")
+    found = read(path, MS)
+    assert found.column("user_id") == [f"u{n}" for n in range(gap + 2)]
+
+
+def test_an_array_that_breaks_goes_on_with_its_next_object(tmp_path: Path) -> None:
+    rows: Rows = [(f"u{n}", "i", "view", FIRST_MS, "q") for n in range(4)]
+    text = array(rows, indent=2).decode().replace('"u1",', '"u1')
+    (tmp_path / "a.json").write_text(text)
+    found = read(tmp_path / "a.json", MS)
+    assert (found.column("user_id"), found.reasons) == (["u0", "u2", "u3"], {"json": 1})
+
+
+def test_the_border_of_a_line(tmp_path: Path) -> None:
+    limit = 1 << 20
+    begin = f"u,i,{FIRST_MS},view,"
+    for length, refused in ((limit, {}), (limit + 1, {"size": 1})):
+        text = begin + "x" * (length - len(begin))
+        (tmp_path / "a.csv").write_text(f"{','.join(NAMES[:2])},ts_ms,action,query\n{text}\n{begin}short\n")
+        found = read(tmp_path / "a.csv", MS)
+        assert found.reasons == refused
+        assert len(found.events) == 2 - len(refused)
+
+
+def test_one_foreign_line_costs_that_line(tmp_path: Path) -> None:
+    good = "".join(f"u{n},café,view,{FIRST_MS},q\n" for n in range(5)).encode()
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        ",".join(NAMES).encode() + b"\n" + good + "u9,café,view,1767348000000,q\n".encode("latin-1") + good
+    )
+    found = read(path, MS)
+    assert (len(found.events), found.reasons) == (10, {"encoding": 1})
+    assert "must be utf-8, got byte 0xe9" in found.refused[0].detail
+    assert "--encoding cp1252" in found.refused[0].detail
+
+
+def test_types_of_parquet(tmp_path: Path) -> None:
+    import uuid
+    from datetime import UTC, date, datetime
+    from decimal import Decimal
+
+    own = uuid.UUID(int=1)
+    for users, days, id_ in (
+        (pa.array([own.bytes], pa.binary(16)), pa.array([date(2026, 1, 2)]), str(own)),
+        (pa.array([17850.0]), pa.array([datetime(2026, 1, 2)], pa.timestamp("ns")), "17850"),  # noqa: DTZ001
+        (
+            pa.array([2**63 - 1]),
+            pa.array([datetime(2026, 1, 2, tzinfo=UTC)], pa.timestamp("us", "Asia/Tokyo")),
+            f"{2**63 - 1}",
+        ),
+        (pa.array([Decimal("12.00")]), pa.array(["2026-01-02"]), "12"),
+        (pa.array(["0017"]).dictionary_encode(), pa.array(["2026-01-02 00:00:00 UTC"]), "0017"),
+    ):
+        columns = {"user_id": users, "item_id": pa.array([b"sku-1"]), "ts_ms": days, "action": pa.array(["view"])}
+        pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+        (event,) = read(tmp_path / "a.parquet").events
+        assert (event["user_id"], event["item_id"], event["ts_ms"]) == (id_, "sku-1", 1_767_312_000_000)
+    nobody = {"user_id": pa.array([float("nan")]), "item_id": pa.array([b"\xff"])}
+    pq.write_table(pa.table(columns | nobody), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet").reasons == {"missing": 1}
+
+
+def test_nested_fields(tmp_path: Path) -> None:
+    rows = [
+        {"who": {"id": 1}, "at": "2026-01-02", "order": {"items": [{"id": "a", "price": "1,50"}, {"id": "b"}]}},
+        {"who": {"id": 2}, "at": "2026-01-02", "order": {"items": []}, "item": {"id": "c"}},
+        {"who": None, "at": "2026-01-02", "order": None},
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    names = {"user_id": "who.id", "ts_ms": "at", "item_id": "order.items[].id|item.id", "price": "order.items[].price"}
+    found = read(tmp_path / "a.jsonl", Mapping(map=names, default={"action": "purchase"}))
+    assert found.column("item_id") == ["a", "b", "c"]
+    assert found.column("price") == [1.5, None, None]
+    assert found.column("event_id") == ["f:0000000000:0", "f:0000000000:1", "f:0000000001"]
+    assert found.reasons == {"missing": 1}
+
+
+def test_a_shopper_a_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 7 8 9\n2 9\n")
+    layout = {"columns": ("user_id", "items[]"), "delimiter": "space"}
+    rules = {"map": {"item_id": "items[]"}, "default": {"action": "purchase", "ts_ms": "2000-01-01"}}
+    found = read(tmp_path / "a.txt", Mapping(**layout, **rules))  # type: ignore[arg-type]
+    assert [(each["user_id"], each["item_id"]) for each in found.events] == [
+        ("1", "7"),
+        ("1", "8"),
+        ("1", "9"),
+        ("2", "9"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"", "must have rows, got an empty file"),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0rest", "got an Excel file of before 2007"),
+        ("a.parquet", b"PAR1 and no more", "must be Parquet: "),
+        ("a.csv.gz", gzip.compress(b"user_id,item_id,ts_ms,action\n" + b"a,b,c,d\n" * 50_000)[:-200], "cannot be read"),
+        ("a.csv", b"user_id,user_id\n1,2\n", "must name each column once, found 'user_id' twice"),
+        ("a.csv", b"1,2,3,4\n1,2,3,4\n", "these look like data: --columns NAME,... reads a file without a header"),
+        ("a.zip", b"PK\x03\x04broken", "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_with_the_file(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HeadraceError) as caught:
+        read(tmp_path / name)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_places(tmp_path: Path) -> None:
+    for name in ("b.csv", "a.jsonl.gz", "deeper/c.parquet", "_SUCCESS", ".hidden.csv", "notes.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in files(tmp_path)] == ["a.jsonl.gz", "b.csv", "c.parquet"]
+    assert [path.name for path in files(f"{tmp_path}/*.csv")] == ["b.csv"]
+    with pytest.raises(HeadraceError, match="must be a file, a folder or a glob of files, found none"):
+        files(tmp_path / "gone.csv")
+
+
+def test_a_workbook_of_several_sheets(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["user_id", "item_id"])
+    book.active.append(["u1", 1])
+    for title, header in (("2011", ["user_id", "item_id"]), ("about", ["text"])):
+        sheet = book.create_sheet(title)
+        sheet.append(header)
+        sheet.append(["u2", 2.0][: len(header)])
+    book.save(tmp_path / "a.xlsx")
+    with table(tmp_path / "a.xlsx") as found:
+        assert [row["user_id"] for row in found.rows if not isinstance(row, Damage)] == ["u1", "u2"]
+        assert found.notes == ["sheet 'about' has other columns and is not read"]
+    with (
+        pytest.raises(HeadraceError, match="must have a sheet 'none', found Sheet, 2011, about"),
+        table(tmp_path / "a.xlsx", TableForm(sheet="none")),
+    ):
+        pass
