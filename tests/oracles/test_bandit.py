@@ -50,7 +50,8 @@ def test_the_lowest_counts_if_any_is_negative_and_a_refund_takes_the_purchase() 
     assert after(uncart, cart, {"action": "purchase"}).reward(key) == 12
     assert after(cart, {"action": "purchase"}, {"action": "refund"}).reward(key) == 0
     dear = SimpleNamespace(**vars(RULES) | {"rewards": {"cart": 8.0, "purchase": 1.0}})
-    assert after(uncart, cart, {"action": "purchase"}, rules=dear).reward(key) == after(cart, rules=dear).reward(key) > 9
+    assert after(uncart, cart, {"action": "purchase"}, rules=dear).reward(key) == after(cart, rules=dear).reward(key)
+    assert after(uncart, cart, rules=dear).reward(key) == 0
     assert after({"ts_ms": T0 + 10_001}).reward(key) == 1
     assert after({"ts_ms": T0 + 300_000}).reward(key) == 1
     assert after({"ts_ms": T0 + 300_001}, {"ts_ms": T0 - 1}, {"item_id": "another"}).reward(key) == 0
