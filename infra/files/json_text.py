@@ -33,8 +33,16 @@ def _decoded(line: str) -> Row | None:
     try:
         row = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError):
-        return None
+        row = _lenient(line)
     return row if isinstance(row, dict) else None
+
+
+def _lenient(line: str) -> Any:
+    """Python writes NaN and Infinity, which are no JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def rows(lines: Iterator[str | Damage]) -> Iterator[Row | Damage]:

@@ -259,9 +259,9 @@ def _refuse_unknown(mapping: Mapping) -> None:
 def _or_else(name: str, names: list[str]) -> str:
     if any(values.looks_like_a_number(each) for each in names):
         return "; these look like data: --columns NAME,... reads a file without a header"
-    return (
-        f", --default {name}=VALUE does without" if name else "; --columns names them, below a header that is cut off"
-    )
+    if not name:
+        return "; --columns names them, below a header that is cut off"
+    return f", --default {name}=VALUE does without; `headrace import FILE --preview` shows what there is"
 
 
 def _reason(error: ValueError) -> str:

@@ -17,7 +17,7 @@ from headrace.infra.files.formats import recognise
 from headrace.infra.files.mapping import REQUIRED, Mapping, synonym
 from headrace.infra.files.open_table import Damage, table
 
-ROWS = 1_000_000  # that a preview reads at most
+ROWS = 300_000  # that a preview reads at most
 SHOWN = 10  # events
 REASONS = 8
 LOOKED_AT = 10_000  # rows that tell a proposal
@@ -25,46 +25,62 @@ UNIT = re.compile(r"--time (\w+) reads it")
 GUESTS = ("0", "-1", "anonymous", "guest", "unknown")  # ids that many shops give to strangers
 
 
+class Tally:
+    """What a preview counts; it keeps no row but the first events."""
+
+    def __init__(self) -> None:
+        self.rows = self.count = 0
+        self.events: list[dict[str, Any]] = []  # the first
+        self.actions: Counter[str] = Counter()
+        self.users: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()  # by reason and rule
+        self.items: set[int] = set()  # hashes
+        self.ids: set[int] = set()
+        self.first_ms = self.last_ms = 0
+
+    def add(self, record: bytes | Damage) -> None:
+        self.rows += 1
+        if isinstance(record, Damage):
+            self.refused[f"{record.reason}: {rule_of(record.detail)}"] += 1
+            return
+        event = msgspec.json.decode(record)
+        if self.count < SHOWN:
+            self.events.append(event)
+        self.first_ms = min(self.first_ms, event["ts_ms"]) if self.count else event["ts_ms"]
+        self.last_ms = max(self.last_ms, event["ts_ms"])
+        self.count += 1
+        self.actions[event["action"]] += 1
+        self.users[event["user_id"]] += 1
+        self.items.add(hash(event["item_id"]))
+        self.ids.add(hash((event["user_id"], event["event_id"])))
+
+
 class Summary(NamedTuple):
     form: str
-    rows: int
+    tally: Tally
     is_whole: bool  # not cut at ROWS
-    events: list[dict[str, Any]]  # the first
-    repeats: int
-    actions: Counter[str]
-    users: int
-    items: int
-    span_ms: tuple[int, int] | None  # first and last
-    refused: Counter[str]  # by reason and rule
     notes: list[str]
 
+    @property
+    def repeats(self) -> int:
+        return self.tally.count - len(self.tally.ids)
+
     def days(self) -> str:
-        if self.span_ms is None:
+        if not self.tally.count:
             return "no events"
-        first, last = (datetime.fromtimestamp(ms / 1000, UTC) for ms in self.span_ms)
+        first, last = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (self.tally.first_ms, self.tally.last_ms))
         return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC, {(last.date() - first.date()).days + 1} days"
 
 
 def summary(path: Path, mapping: Mapping, limit: int = ROWS) -> Summary:
     """Reads up to `limit` rows. Raises HeadraceError as `events` does."""
+    tally = Tally()
     with events(path, mapping, "row") as found:
-        rows = list(islice(found.records, limit))
-        good = [msgspec.json.decode(row) for row in rows if isinstance(row, bytes)]
-        bad = [row for row in rows if isinstance(row, Damage)]
-        times = [event["ts_ms"] for event in good]
-        return Summary(
-            form=found.table.form,
-            rows=len(rows),
-            is_whole=len(rows) < limit or next(found.records, None) is None,
-            events=good[:SHOWN],
-            repeats=len(good) - len({(event["user_id"], event["event_id"]) for event in good}),
-            actions=Counter(event["action"] for event in good),
-            users=len({event["user_id"] for event in good}),
-            items=len({event["item_id"] for event in good}),
-            span_ms=(min(times), max(times)) if times else None,
-            refused=Counter(f"{row.reason}: {rule_of(row.detail)}" for row in bad),
-            notes=[*found.table.notes, *told(found), *_strangers(Counter(event["user_id"] for event in good))],
-        )
+        for record in islice(found.records, limit):
+            tally.add(record)
+        is_whole = tally.rows < limit or next(found.records, None) is None
+        notes = [*found.table.notes, *told(found), *_strangers(tally.users)]
+    return Summary(found.table.form, tally, is_whole, notes)
 
 
 def rule_of(detail: str) -> str:
@@ -141,14 +157,14 @@ def show(path: Path, given: Mapping) -> Iterator[str]:
         raise
     if why:
         yield f"{path}: {why}; this is how the last line would read it"
-    count = found.actions.total()
-    yield f"{path}: {found.form}, {found.rows:,} rows{'' if found.is_whole else ', the first of more'}"
-    yield f"{count - found.repeats:,} events, {found.repeats:,} repeats, {found.refused.total():,} refused"
-    yield f"{found.users:,} users, {found.items:,} items; {found.days()}"
-    yield ", ".join(f"{count:,} {action}" for action, count in found.actions.most_common()) or "no actions"
-    for event in found.events:
+    tally = found.tally
+    yield f"{path}: {found.form}, {tally.rows:,} rows{'' if found.is_whole else ', the first of more'}"
+    yield f"{tally.count - found.repeats:,} events, {found.repeats:,} repeats, {tally.refused.total():,} refused"
+    yield f"{len(tally.users):,} users, {len(tally.items):,} items; {found.days()}"
+    yield ", ".join(f"{count:,} {action}" for action, count in tally.actions.most_common()) or "no actions"
+    for event in tally.events:
         yield f"  {_event(event)}"
-    for detail, count in found.refused.most_common(REASONS):
+    for detail, count in tally.refused.most_common(REASONS):
         yield f"refused {count:,}: {detail}"
     for note in [*found.notes, *([repeats(found.repeats)] if found.repeats else [])]:
         yield f"note: {note}"

@@ -261,6 +261,21 @@ def test_types_of_parquet(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet").reasons == {"missing": 1}
 
 
+def test_a_number_that_is_none_in_json_lines(tmp_path: Path) -> None:
+    rows = [{"user_id": "u", "item_id": "i", "action": "view", "ts_ms": "2026-01-02", "price": value} for value in (
+        1.5, float("nan"), float("inf"))]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = read(tmp_path / "a.jsonl")
+    assert found.column("price") == [1.5, None, None]
+    assert found.told.costs == {"price: must be finite": 1}
+
+
+@pytest.mark.parametrize(("length", "refused"), [(256, {}), (257, {"value": 1})])
+def test_the_border_of_an_id(tmp_path: Path, length: int, refused: dict[str, int]) -> None:
+    (tmp_path / "a.csv").write_text(f"{','.join(NAMES[:4])}\n{'u' * length},i,view,2026-01-02\n")
+    assert read(tmp_path / "a.csv").reasons == refused
+
+
 def test_nested_fields(tmp_path: Path) -> None:
     rows = [
         {"who": {"id": 1}, "at": "2026-01-02", "order": {"items": [{"id": "a", "price": "1,50"}, {"id": "b"}]}},

@@ -43,5 +43,5 @@ def test_a_file_that_does_not_fit_shows_its_columns() -> None:
 
 def test_a_part_of_a_large_file() -> None:
     found = preview.summary(CASES / "ragged_at_the_end.csv.gz", Mapping(time="ms"), limit=100)
-    assert (found.rows, found.is_whole) == (100, False)
+    assert (found.tally.rows, found.is_whole) == (100, False)
     assert preview.summary(CASES / "ragged_at_the_end.csv.gz", Mapping(time="ms")).is_whole
