@@ -26,7 +26,7 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 test soak: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests, in two lanes: those of the stack, and the others
 	@$(PYTHON) -m headrace.infra.stack.prerequisites
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-stack test-spark test-pure test-dags test-edge test-flink test-shop
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-stack test-spark test-pure test-dags test-edge test-flink test-shop
 
 # The plus sign shows its lines as they come; the others' come when they are done.
 test-stack:

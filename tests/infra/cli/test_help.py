@@ -22,7 +22,7 @@ PANELS = {
     "Stream": "submit stop savepoint watch restore deadletters topics",
     "Models": "train models publish rollback rewards retire recommend",
     "Night": "run retrain airflow",
-    "Data": "replay simulate session demo",
+    "Data": "import replay simulate session demo",
     "Federated": "federated",
     "Ship": "package",
 }
