@@ -24,6 +24,7 @@ from headrace.infra.versions.store import Contents, Manifest, ModelError
 from headrace.jobs.batch import night
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
+from headrace.jobs.batch.training.local import POPULAR
 
 STEP, RESULT = "register", "version.json"
 
@@ -78,7 +79,7 @@ def _contents(folder: Path, rules_path: Path) -> Contents:
     items: list[str] = _read(folder / store.ITEMS)
     left_out = rules.of_version(rules_path, items)
     absent = set(left_out)
-    popular = [(item, users) for item, users in _read(folder / store.POPULAR) if item not in absent]
+    popular = [(item, users) for item, users in _read(folder / store.POPULAR) if item not in absent][:POPULAR]
     factors, gram = np.load(folder / store.FACTORS), np.load(folder / store.GRAM)
     return Contents(factors, gram, items, popular, left_out)
 

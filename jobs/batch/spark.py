@@ -15,7 +15,6 @@ OURS = {
     "spark.sql.ansi.enabled": "true",
     # Over TCP, the JVM and Python wait 40 ms for an acknowledgement in each task.
     "spark.python.unix.domain.socket.enabled": "true",
-    "spark.ui.showConsoleProgress": "true",
     # BLAS threads of several tasks would take each other's cores. Collected results may exceed the default of 1 GB.
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
     "spark.driver.maxResultSize": "0",

@@ -4,7 +4,7 @@ popular    the items that most users wanted, each user counted once
 trending   the same, but a user counts once a day, and half after covisitation.half_life_days
 """
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from itertools import islice
 
@@ -24,7 +24,7 @@ CATEGORY, N, VALUES = "category", 50, 1_000  # N: items of a list; VALUES: lists
 WANTED = [*WEIGHTS, "rate"]
 FACTS = pa.schema([(name, pa.string()) for name in ("user_id", *(f"_{place}" for place in redis_keys.PLACES))])
 ROWS = 10_000  # of a batch
-LeavesOut = Callable[[list[str]], Container[str]]
+LeavesOut = Callable[[list[str]], Iterable[str]]
 
 
 def placed(clicks: DataFrame, settings: NightSettings) -> DataFrame:
@@ -71,14 +71,23 @@ def categories(clicks: DataFrame) -> dict[str, str]:
 def lists(counted: DataFrame, version: str, as_of_ms: int, leaves_out: LeavesOut) -> dict[str, bytes]:
     """Returns each list by its Redis key. leaves_out: returns those of some items that no list may hold."""
     keys = {"users": redis_keys.popular_by, "decayed": redis_keys.trending_by}
-    by_key: dict[str, bytes] = {}
+    listed, by_key = _without(counted, leaves_out), {}
     for measure, key in keys.items():
-        for row in _best(counted, measure).collect():
-            absent = leaves_out([item for item, _ in row["best"]])
-            entries = [Entry(item, score, row["value"]) for item, score in row["best"] if item not in absent][:N]
-            if entries:
-                by_key[key(version, row["field"], row["value"])] = encode(Listed(version, as_of_ms, entries))
+        for row in _best(listed, measure).collect():
+            entries = [Entry(item, score, row["value"]) for item, score in row["best"]]
+            by_key[key(version, row["field"], row["value"])] = encode(Listed(version, as_of_ms, entries))
     return by_key
+
+
+def _without(counted: DataFrame, leaves_out: LeavesOut) -> DataFrame:
+    """Returns the counts of items that lists may hold; a stock list may leave few of them."""
+    absent = [
+        (item,) for item in leaves_out([row["item_id"] for row in counted.select("item_id").distinct().collect()])
+    ]
+    if not absent:
+        return counted
+    left_out = counted.sparkSession.createDataFrame(absent, "item_id STRING")
+    return counted.join(F.broadcast(left_out), "item_id", "left_anti")
 
 
 def counted(clicks: DataFrame, until: date, half_life_days: float) -> DataFrame:
@@ -97,9 +106,9 @@ def counted(clicks: DataFrame, until: date, half_life_days: float) -> DataFrame:
 
 
 def _best(counted: DataFrame, measure: str) -> DataFrame:
-    """Returns (field, value, best: [(item, score)]), with more items than a list has, since some may be left out."""
+    """Returns (field, value, best: [(item, score)])."""
     place = F.row_number().over(Window.partitionBy("field", "value").orderBy(F.desc(measure), "item_id"))
-    top = counted.withColumn("place", place).where(F.col("place") <= 4 * N)
+    top = counted.withColumn("place", place).where(F.col("place") <= N)
     rows = top.groupBy("field", "value").agg(
         F.sum("users").alias("size"),
         F.transform(

@@ -39,7 +39,6 @@ T = TypeVar("T")
 MODEL, TOWERS = "model.json", "towers.pt"
 COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, which every model is made from
 PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
-POPULAR = 200  # items of the list
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,8 +136,11 @@ def write(folder: Path, contents: Contents, trained: Trained) -> None:
 
 
 def popular(items: list[str], users: Int) -> list[tuple[str, int]]:
-    """Returns the most wanted items and their users. users (m,): how many users wanted each item."""
-    best = np.argsort(-users, kind="stable")[:POPULAR]
+    """Returns the items that anybody wanted and their users, best first; the rules of lists may leave out many.
+
+    users (m,): how many users wanted each item.
+    """
+    best = np.argsort(-users, kind="stable")
     return [(items[item], int(users[item])) for item in best if users[item]]
 
 

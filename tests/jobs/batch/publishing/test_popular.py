@@ -13,6 +13,7 @@ import pytest
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import load
 from headrace.jobs.batch.publishing import popular
+from headrace.schemas import redis_keys
 
 pytestmark = pytest.mark.spark
 
@@ -84,3 +85,11 @@ def test_a_file_without_shoppers_is_an_error(spark: Any, tmp_path: Path) -> None
     file.write_text("shopper,age\nann,30-39\n")
     with pytest.raises(HeadraceError, match="must have a column user_id, got shopper, age"):
         placed(spark, CLICKS, file)
+
+
+def test_what_is_in_stock_is_listed_however_few_want_it(spark: Any) -> None:
+    rows = [("category", "lamps", f"i{n:03}", float(300 - n), float(300 - n)) for n in range(300)]
+    counted = spark.createDataFrame(rows, "field STRING, value STRING, item_id STRING, users DOUBLE, decayed DOUBLE")
+    found = popular.lists(counted, "v", 0, lambda items: [item for item in items if item < "i297"])
+    listed = json.loads(found[redis_keys.popular_by("v", "category", "lamps")])
+    assert [entry["item"] for entry in listed["items"]] == ["i297", "i298", "i299"]
