@@ -1,5 +1,6 @@
 """A file -> its clicks, one after another: what `import`, `replay` and `train` read."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,4 +53,7 @@ def _records(found: OpenTable, clicks: Conversion, adapt: Adapt | None) -> Itera
 
 
 def _text(row: Row) -> str:
-    return msgspec.json.encode(row, enc_hook=str).decode()
+    try:
+        return msgspec.json.encode(row, enc_hook=str).decode()
+    except (UnicodeEncodeError, OverflowError, TypeError):  # what JSON can spell and Python's texts and numbers cannot
+        return json.dumps(row, default=str)

@@ -140,7 +140,10 @@ class Conversion:
         record["event_id"] = f"{record['event_id'] or f'{self.prefix}:{number:0{ROW_DIGITS}}'}{ending}"
         if record.get("quantity", 0) < 0:
             self._reverse(record)
-        return encode(record)
+        try:
+            return encode(record)
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+            return Damage("value", "the text must be Unicode, found half a surrogate pair")
 
     def _missing(self, reader: Reader, row: Row, part: Any) -> Damage:
         cells = (row[path] if path in row else _find(row, part, path) for path in reader.paths)

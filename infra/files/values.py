@@ -32,7 +32,7 @@ def is_nobody(value: Any) -> bool:
     """Returns whether a cell stands for no value."""
     if isinstance(value, str):
         return not value or (value[0] in FIRST and len(value) <= LONGEST and value.strip().casefold() in NOBODY)
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
 
 
 def identifier(value: Any, whole: bool = False) -> str:
@@ -50,7 +50,10 @@ def number(value: Any, decimal: str = "") -> float:
     """Returns a number: of `1,245`, `12,99`, `$7.25`, `1.234,50 EUR`. decimal: the mark, where it cannot be told."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"must be a number, got {shown(value)}")
-    found = float(_plain(value, decimal)) if isinstance(value, str) else float(value)
+    try:
+        found = float(_plain(value, decimal)) if isinstance(value, str) else float(value)
+    except OverflowError:
+        found = math.inf
     if not math.isfinite(found):
         raise ValueError(f"must be finite, got {shown(value)}")
     return found
@@ -138,7 +141,7 @@ def unit_hint(value: Any) -> str:
     """Returns what to type for a number: the unit in which it is a time of our days."""
     try:
         count = abs(float(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return ""
     unit = next((unit for unit, scale in UNITS_MS.items() if SECONDS_BELOW <= count * scale < 1e13), "")
     if not unit:

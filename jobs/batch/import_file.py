@@ -82,6 +82,8 @@ class Imported(NamedTuple):
 def main(given: argparse.Namespace) -> None:
     texts = {option.name: getattr(given, option.name) for option in options.OPTIONS}
     mapping = options.mapping(texts, given.mapping)
+    if given.dataset and mapping != Mapping():
+        raise HeadraceError(f"--dataset {given.dataset} has a mapping of its own, got {options.line(mapping)} too")
     sources = [Source(path, mapping, given.dataset) for path in files(given.path, given.dataset)]
     if given.preview:
         for source in sources:

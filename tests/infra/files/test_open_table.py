@@ -270,6 +270,43 @@ def test_a_number_that_is_none_in_json_lines(tmp_path: Path) -> None:
     assert found.told.costs == {"price: must be finite": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ('"\\ud800"', {"value": 1}),
+        (str(10**400), {"value": 1}),
+        ("[" * 2_000 + "]" * 2_000, {"type": 1}),
+        ('"\\u0000"', {}),
+        ("[[1]]", {"type": 1}),
+    ],
+)
+@pytest.mark.parametrize("form", ["%s\n", "[%s]", "[\n%s,\n%s]"])
+def test_strange_json_costs_its_row(tmp_path: Path, form: str, text: str, refused: dict[str, int]) -> None:
+    row = f'{{"user_id": {text}, "item_id": "i", "action": "view", "ts_ms": "2026-01-02"}}'
+    (tmp_path / "a.json").write_text(form % ((row,) * form.count("%s")))
+    found = read(tmp_path / "a.json")
+    count = form.count("%s")
+    assert len(found.events) + len(found.refused) == count
+    assert sum(found.reasons.values()) == count * bool(refused)
+
+
+@pytest.mark.parametrize("price", [str(10**400), "-1", "1e400", "NaN", '"\\ud800"', "{}"])
+def test_a_strange_price_costs_the_price_at_most(tmp_path: Path, price: str) -> None:
+    row = f'{{"user_id": "u", "item_id": "i", "action": "view", "ts_ms": "2026-01-02", "price": {price}}}'
+    (tmp_path / "a.jsonl").write_text(row)
+    assert read(tmp_path / "a.jsonl").column("price") == [None]
+
+
+@pytest.mark.parametrize("time", ["iso", "s", "ms", "us", "ns", "%Y"])
+@pytest.mark.parametrize(
+    "moment", [str(10**400), "-1e300", "1e400", "{}", '"0001-01-01"', '"9999-12-31T23:59:59+00:00"']
+)
+def test_a_strange_time_costs_its_row_at_most(tmp_path: Path, time: str, moment: str) -> None:
+    (tmp_path / "a.jsonl").write_text(f'{{"user_id": "u", "item_id": "i", "action": "view", "ts_ms": {moment}}}')
+    found = read(tmp_path / "a.jsonl", Mapping(time=time))
+    assert len(found.events) + len(found.refused) == 1
+
+
 @pytest.mark.parametrize(("length", "refused"), [(256, {}), (257, {"value": 1})])
 def test_the_border_of_an_id(tmp_path: Path, length: int, refused: dict[str, int]) -> None:
     (tmp_path / "a.csv").write_text(f"{','.join(NAMES[:4])}\n{'u' * length},i,view,2026-01-02\n")

@@ -92,6 +92,11 @@ def test_parquet_and_json_lines(spark: Any, home: Path) -> None:
     [
         ("visitor,sku\nann,7\n", MAP, "must have a column 'at' for ts_ms, found 'visitor', 'sku'"),
         ("user_id,item_id,ts_ms\nann,7,1\n", [], "must have a column 'action' for action"),
+        (
+            CSV,
+            ["--dataset", "movielens", "--time", "s"],
+            "--dataset movielens has a mapping of its own, got --time s too",
+        ),
         (CSV, ["--map", "shopper=visitor"], "--map must name fields of a click"),
         ("user_id,item_id,ts_ms,action\nann,7,1,wink\n", ["--time", "ms"], "none of its 1 rows is an event"),
     ],
