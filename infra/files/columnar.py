@@ -13,7 +13,7 @@ BATCH_ROWS = 10_000
 Row = dict[str, Any]
 
 
-def parquet(path: Path, stream: IO[bytes]) -> tuple[list[str], int, Iterator[Row]]:
+def parquet(path: Path, stream: IO[bytes]) -> tuple[list[str], int, Iterator[Row | Damage]]:
     """Returns the names of the columns, how many rows there are, and the rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -25,17 +25,36 @@ def parquet(path: Path, stream: IO[bytes]) -> tuple[list[str], int, Iterator[Row
     repair = {field.name: _repair(field.type) for field in file.schema_arrow}
     needed = {name: change for name, change in repair.items() if change}
 
-    def rows() -> Iterator[Row]:
+    def rows() -> Iterator[Row | Damage]:
         try:
             for batch in file.iter_batches(BATCH_ROWS):
-                for row in batch.to_pylist():
-                    for name, change in needed.items():
+                for row in _plain_rows(batch):
+                    for name, change in needed.items() if isinstance(row, dict) else ():
                         row[name] = change(row[name])
                     yield row
         except (pa.ArrowException, OSError) as error:
             raise HeadraceError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
 
     return list(file.schema_arrow.names), file.metadata.num_rows, rows()
+
+
+def _plain_rows(batch: Any) -> list[Any]:
+    """Returns the rows of a batch. A value that Python cannot hold, such as a date of year 10000, costs its row."""
+    try:
+        rows: list[Any] = batch.to_pylist()
+    except Exception:  # OverflowError, UnicodeDecodeError, pytz's own
+        rows = [_plain_row(batch, n) for n in range(batch.num_rows)]
+    return rows
+
+
+def _plain_row(batch: Any, number: int) -> Row | Damage:
+    row: Row = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            row[name] = column[number].as_py()
+        except Exception as error:
+            return Damage("value", f"{name}: must be a value that can be read, got {type(error).__name__}: {error}")
+    return row
 
 
 def _repair(kind: Any) -> Callable[[Any], Any] | None:
@@ -79,6 +98,8 @@ def workbook(path: Path, stream: IO[bytes], sheet: str, notes: list[str]) -> tup
     if sheet and sheet not in book.sheetnames:
         raise HeadraceError(f"{path} must have a sheet {sheet!r}, found {', '.join(book.sheetnames)}")
     sheets = [book[sheet]] if sheet else book.worksheets
+    for each in sheets:
+        each.reset_dimensions()  # what other programs write there may be too small
     begun = {each.title: _header(each) for each in sheets}
     names = next((header for header in begun.values() if header), [])
     if not names:
@@ -87,7 +108,15 @@ def workbook(path: Path, stream: IO[bytes], sheet: str, notes: list[str]) -> tup
     for each in sheets:
         if each not in taken and begun[each.title]:
             notes.append(f"sheet {each.title!r} has other columns and is not read")
-    return names, (row for each in taken for row in _rows(each, names))
+    return names, _whole_sheets(path, taken, names)
+
+
+def _whole_sheets(path: Path, sheets: list[Any], names: list[str]) -> Iterator[Row | Damage]:
+    try:
+        for sheet in sheets:
+            yield from _rows(sheet, names)
+    except (ValueError, SyntaxError, KeyError, EOFError) as error:  # XML's ParseError is a SyntaxError
+        raise HeadraceError(f"{path} is damaged: {error}") from None
 
 
 def _header(sheet: Any) -> list[str]:

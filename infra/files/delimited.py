@@ -5,10 +5,12 @@ the right number of cells with its quotes as plain characters is read so, if it 
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
+from headrace.infra.errors import HeadraceError
 from headrace.infra.files.lines import MAX_BYTES, Damage
 
 DELIMITERS = ("::", "\t", ";", "|", ",")
@@ -16,7 +18,9 @@ LOOKED_AT = 20  # lines that tell the delimiter
 LONGEST = 1_000  # lines of one quoted cell
 NAMED = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars", "::": "`::`", " ": "spaces"}
 SPELLED = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";"}
-ENOUGH = 3  # cells; a row of fewer is no proof that a line is a row
+ENOUGH = 4  # cells; a row of fewer is no proof that a line is a row
+
+QUOTED = re.compile('"[^"]*"')
 
 csv.field_size_limit(2 * MAX_BYTES)
 Lines = Iterator[str | Damage]
@@ -25,6 +29,7 @@ Lines = Iterator[str | Damage]
 class Dialect(NamedTuple):
     delimiter: str
     quote: str  # empty: quotes are plain characters
+    blanks: bool = False  # after each delimiter, which are no part of a cell
 
     def named(self) -> str:
         return NAMED.get(self.delimiter, repr(self.delimiter))
@@ -33,20 +38,25 @@ class Dialect(NamedTuple):
 def dialect(first: list[str], ending: str, delimiter: str, quote: str | None) -> Dialect:
     """Returns the dialect of a file from its first lines, where the caller does not say it."""
     delimiter = SPELLED.get(delimiter, delimiter) or _delimiter(first, ending)
-    if quote is None:  # tab-separated files have no quoting: their titles hold lone quotes
-        quote = '"' if len(delimiter) == 1 and delimiter != "\t" else ""
-    return Dialect(delimiter, quote)
+    header = (first or [""])[0].split(delimiter)
+    if quote is None:  # tab-separated files have no quoting, unless their header has: their titles hold lone quotes
+        is_quoted = all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in header)
+        quote = '"' if len(delimiter) == 1 and (delimiter != "\t" or is_quoted) else ""
+    if quote and (len(delimiter) > 1 or len(quote) > 1):
+        raise HeadraceError(f"--quote needs one character, and a --delimiter of one, got {quote!r} and {delimiter!r}")
+    blanks = delimiter != " " and len(header) > 1 and all(cell.startswith(" ") for cell in header[1:])
+    return Dialect(delimiter, quote, blanks)
 
 
 def _delimiter(first: list[str], ending: str) -> str:
     if ending in (".tsv", ".tab"):
         return "\t"
     counted = {each: [line.count(each) for line in first[:LOOKED_AT]] for each in DELIMITERS}
+    header = QUOTED.sub("", (first or [""])[0])
     even = [each for each, counts in counted.items() if counts and min(counts) == max(counts) > 0]
     some = [each for each, counts in counted.items() if counts and counts[0] > 0]
-    if ending == ".csv" and "," in some and not {";", "\t"} & set(even):
-        return ","
-    return (even or some or [","])[0]
+    found = even + [each for each in some if header.count(each) > max(map(header.count, even), default=0)]
+    return max(found or some or [","], key=header.count)
 
 
 def rows(lines: Lines, dialect: Dialect, width: int = 0, more: bool = False) -> Iterator[list[str] | Damage]:
@@ -55,7 +65,7 @@ def rows(lines: Lines, dialect: Dialect, width: int = 0, more: bool = False) -> 
     width: cells of a row; 0: as many as the first has. more: a row may have more than that.
     """
     ahead: list[str | Damage] = []
-    delimiter, quote = dialect
+    delimiter, quote = dialect.delimiter, dialect.quote
     lines = iter(lines)
     while True:
         line = ahead.pop(0) if ahead else next(lines, None)
@@ -68,6 +78,8 @@ def rows(lines: Lines, dialect: Dialect, width: int = 0, more: bool = False) -> 
             continue
         if not quote or quote not in line:
             cells = line.split(delimiter)
+            if dialect.blanks:
+                cells = [cell.lstrip(" ") for cell in cells]
         elif (one := _strict(line, dialect)) and (not width or len(one) == width):
             cells = one
         else:
@@ -92,7 +104,14 @@ def _strict(text: str, dialect: Dialect, escape: str | None = None) -> list[str]
     """Returns the cells of a whole row by RFC 4180, or None."""
     try:
         found = list(
-            csv.reader([text], delimiter=dialect.delimiter, quotechar=dialect.quote, escapechar=escape, strict=True)
+            csv.reader(
+                [text],
+                delimiter=dialect.delimiter,
+                quotechar=dialect.quote,
+                escapechar=escape,
+                skipinitialspace=dialect.blanks,
+                strict=True,
+            )
         )
     except csv.Error:
         return None
@@ -148,7 +167,11 @@ def _across(parts: list[str], dialect: Dialect) -> list[str] | None:
     try:
         found = list(
             csv.reader(
-                [f"{part}\n" for part in parts], delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True
+                [f"{part}\n" for part in parts],
+                delimiter=dialect.delimiter,
+                quotechar=dialect.quote,
+                skipinitialspace=dialect.blanks,
+                strict=True,
             )
         )
     except csv.Error:

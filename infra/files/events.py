@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from headrace.infra.errors import HeadraceError
+from headrace.infra.files.lines import SHOWN
 from headrace.infra.files.mapping import Conversion, Findings, Mapping
 from headrace.infra.files.open_table import Damage, OpenTable, Row, table
 
@@ -46,8 +47,13 @@ def _records(found: OpenTable, clicks: Conversion, adapt: Adapt | None) -> Itera
                 continue
             if adapt:
                 row = adapt(row)
+            text = ""  # of the row, for the first of its events that is refused
             for record in clicks.records(row, number) if clicks.each else (clicks.record(row, number),):
-                yield record if isinstance(record, bytes) else record._replace(text=_text(row))
+                if isinstance(record, bytes):
+                    yield record
+                    continue
+                text = text[:SHOWN] or _text(row)
+                yield record._replace(text=text)
     except HeadraceError as error:
         raise HeadraceError(f"{error} (after row {number + 1})") from None
 

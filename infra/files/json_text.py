@@ -8,10 +8,14 @@ from typing import IO, Any
 
 import msgspec
 
+from headrace.infra.errors import HeadraceError
 from headrace.infra.files.lines import MAX_BYTES, SHOWN, Damage
 
 CHUNK = 1 << 20
+AROUND = "\x1e, \t"  # of an object on its line, in some programs' files
+NEXT = re.compile(r"\}\s*,\s*\{")
 BETWEEN = re.compile(r"[\s,]*")
+OVERLAP = 1_000  # characters, in which an object may begin
 ROW_MAX = 16 * MAX_BYTES  # characters of one object
 
 Row = dict[str, Any]
@@ -50,7 +54,7 @@ def rows(lines: Iterator[str | Damage]) -> Iterator[Row | Damage]:
     for line in lines:
         if isinstance(line, Damage):
             yield line
-        elif (row := _decoded(line)) is not None:
+        elif (row := _decoded(line)) is not None or (row := _decoded(line.strip(AROUND))) is not None:
             yield row
         elif line and not line.isspace():
             yield Damage("json", f"must be a JSON object, got {line[:SHOWN]!r}", line)
@@ -71,6 +75,8 @@ def elements(stream: IO[bytes], encoding: str) -> Iterator[Row | Damage]:
             continue
         yield found
         if not text.resume(begin):
+            if text.has_more:
+                raise HeadraceError(f"its JSON breaks, and nothing tells where the next object begins: {found.text!r}")
             return
 
 
@@ -78,7 +84,9 @@ class _Text:
     """A window of the text that moves on."""
 
     def __init__(self, stream: IO[bytes], encoding: str) -> None:
-        self.stream, self.decoder = stream, codecs.getincrementaldecoder(encoding)("replace")
+        # A byte of another encoding becomes half a surrogate pair, which costs its row.
+        errors = "replace" if encoding.startswith("utf-16") else "surrogateescape"
+        self.stream, self.decoder, self.has_more = stream, codecs.getincrementaldecoder(encoding)(errors), False
         self.buffer, self.at, self.whole = "", 0, False
         self.scan = json.JSONDecoder().raw_decode
         self.more()
@@ -94,27 +102,31 @@ class _Text:
         match = pattern.match(self.buffer, self.at)
         self.at = match.end() if match else self.at
 
-    def prefix(self) -> str:
-        """Returns what stands before the first object on its line."""
+    def prefix(self) -> re.Pattern[str]:
+        """Returns how an object begins: on its line as the first does; if that is beside the bracket, on any line."""
         blanks = re.compile(r"\s*").match(self.buffer, self.at)
         before = blanks[0] if blanks else ""
-        return f"\n{before.rpartition(chr(10))[2]}{{"
+        return re.compile(rf"\n{before.rpartition(chr(10))[2]}(\{{)" if "\n" in before else r",\s*\n[ \t]*(\{)")
 
     def ended(self) -> bool:
         self.skip(BETWEEN)
         while self.at == len(self.buffer) and not self.whole:
             self.more()
             self.skip(BETWEEN)
-        return self.at == len(self.buffer) or (self.buffer[self.at] == "]" and not self.buffer[self.at + 1 :].strip())
+        while self.at < len(self.buffer) and self.buffer[self.at] == "]" and not self.buffer[self.at + 1 :].strip():
+            if self.whole:
+                return True
+            self.more()
+        return self.at == len(self.buffer)
 
     def next(self) -> Any:
         while True:
             try:
                 value, end = self.scan(self.buffer, self.at)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 if self.whole or len(self.buffer) - self.at > ROW_MAX:
-                    said = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-                    return Damage("json", f"must be a JSON object: {said}", self.buffer[self.at : self.at + MAX_BYTES])
+                    said = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", error)
+                    return Damage("json", f"must be a JSON object: {said}", self.buffer[self.at : self.at + SHOWN])
                 self.more()
                 continue
             if end == len(self.buffer) and not self.whole:
@@ -123,12 +135,14 @@ class _Text:
             self.at = end
             return value
 
-    def resume(self, begin: str) -> bool:
+    def resume(self, begin: re.Pattern[str]) -> bool:
         """Moves to the next object, and returns whether there is one."""
-        while (found := self.buffer.find(begin, self.at + 1)) < 0:
+        self.has_more = False
+        while (found := begin.search(self.buffer, self.at + 1)) is None:
+            self.has_more |= NEXT.search(self.buffer, self.at) is not None
             if self.whole:
                 return False
-            self.at = max(self.at, len(self.buffer) - len(begin))
+            self.at = max(self.at, len(self.buffer) - OVERLAP)
             self.more()
-        self.at = found
+        self.at = found.start(1)
         return True

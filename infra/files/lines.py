@@ -28,11 +28,22 @@ def guess(sample: bytes) -> str:
     even, odd = sample[0:4096:2].count(0), sample[1:4096:2].count(0)
     if max(even, odd) > len(sample[:4096]) // 8:
         return "utf-16-le" if odd > even else "utf-16-be"
+    if b"\n" not in sample.strip():  # a whole JSON array, say
+        return "utf-8" if _begins_utf8(sample) else "cp1252"
     foreign = [
         line for line in sample.split(b"\n")[: -1 if len(sample) >= SAMPLE_BYTES else None] if not line.isascii()
     ]
     wrong = sum(not _is_utf8(line) for line in foreign)
     return "cp1252" if wrong >= FEW and wrong > len(foreign) - wrong else "utf-8"
+
+
+def _begins_utf8(sample: bytes) -> bool:
+    """Returns whether bytes are UTF-8, but for a character that is cut at their end."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -6,7 +6,10 @@ which is counted. A path such as `properties.price` reads nested fields, `items[
 """
 
 import ast
+import json
 import math
+import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, tzinfo
@@ -75,7 +78,8 @@ class Findings(NamedTuple):
 
 
 Convert = Callable[[Any], Any]
-REMEMBERED = 1 << 16  # cells of a column whose value is known
+REMEMBERED, LONG = 1 << 16, 256  # cells of a column whose value is known, and characters of one
+ADJACENT = re.compile(r"""['"]\s+['"]""")  # Python would join such texts to one
 
 
 class Reader(NamedTuple):
@@ -116,7 +120,11 @@ class Conversion:
 
     def records(self, row: Row, number: int) -> Iterator[bytes | Damage]:
         """Yields the events of a row as JSON. number: of the row, from 0."""
-        parts = _elements(row, self.each) if self.each else []
+        try:
+            parts = _elements(row, self.each) if self.each else []
+        except ValueError as error:
+            yield Damage("value", f"{self.each}: {error}")
+            return
         if not parts:
             yield self.record(row, number)
         for n, part in enumerate(parts):
@@ -138,6 +146,10 @@ class Conversion:
             elif reader.required and reader.name not in record:
                 return self._missing(reader, row, part)
         record["event_id"] = f"{record['event_id'] or f'{self.prefix}:{number:0{ROW_DIGITS}}'}{ending}"
+        if len(record["event_id"]) > FIELDS["event_id"]["maxLength"]:
+            return Damage(
+                "value", f"event_id: must have <= {FIELDS['event_id']['maxLength']} characters, with {ending!r}"
+            )
         if record.get("quantity", 0) < 0:
             self._reverse(record)
         try:
@@ -171,7 +183,7 @@ class Conversion:
     def _reader(self, name: str, column: str) -> Reader:
         scoped = {entry.partition("=")[2] for entry in self.mapping.null if entry.partition("=")[0] == name}
         nobody = scoped | {entry for entry in self.mapping.null if entry.partition("=")[0] not in FIELDS}
-        convert = _somebody(self._convert(name), frozenset(nobody))
+        convert = _somebody(self._convert(name), frozenset(entry.casefold() for entry in nobody))
         if name not in ("ts_ms", "event_id"):  # those are new in each row
             convert = _remembering(convert)
         return Reader(name, tuple(column.split("|")), convert, name in REQUIRED, column)
@@ -236,7 +248,7 @@ def synonym(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return text if text.replace("_", "").isalnum() else f"'{text}'"
+    return shlex.quote(text)
 
 
 def _refuse_unknown(mapping: Mapping) -> None:
@@ -276,9 +288,10 @@ def _somebody(convert: Convert, nobody: frozenset[str]) -> Convert:
     """Returns what converts a cell, and gives None for one that stands for nobody."""
 
     def known(value: Any) -> Any:
-        if value is None or values.is_nobody(value) or (nobody and str(value) in nobody):
+        if value is None or values.is_nobody(value) or (nobody and str(value).strip().casefold() in nobody):
             return None
-        return convert(value)
+        found = convert(value)
+        return None if nobody and isinstance(found, str) and found.casefold() in nobody else found
 
     return known
 
@@ -287,6 +300,8 @@ def _remembering(convert: Convert) -> Convert:
     remembered = lru_cache(REMEMBERED, typed=True)(convert)
 
     def known(value: Any) -> Any:
+        if isinstance(value, str) and len(value) > LONG:
+            return convert(value)
         try:
             return remembered(value)
         except TypeError:  # a list or an object has no hash
@@ -341,11 +356,22 @@ def _elements(row: Row, path: str) -> list[Any]:
     """Returns the elements of a list; text that spells one, as some CSV have it, is one."""
     found = row.get(path, _at(row, path))
     if isinstance(found, str) and found.startswith("["):
-        try:
-            found = ast.literal_eval(found)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return []
+        found = _list_of(found)
     return found if isinstance(found, list) else []
+
+
+def _list_of(text: str) -> Any:
+    """Returns the list that a text spells, in JSON or as Python prints it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        if not ADJACENT.search(text):
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    raise ValueError(f"must be a list such as ['a', 'b'], got {values.shown(text)}")
 
 
 def _at(value: Any, path: str) -> Any:

@@ -9,6 +9,8 @@ Parquet, Excel; plain or packed by gzip, bzip2, xz, zstd or zip. A file's first 
 text alone. Cells of text are text as they stand; no cell is turned into a number here.
 """
 
+import codecs
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ from headrace.infra.files.streams import ending, opened
 
 __all__ = ["Damage", "OpenTable", "Row", "TableForm", "table"]
 PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
+JSON_BEGINS = re.compile(r'\s*(\[\s*[\{\]]|\{\s*["}])')
+SEPARATOR = re.compile(r"sep=(.)\r?$", re.MULTILINE)  # Excel's first line
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 WRITTEN_ELSEWHERE = {b"\xd0\xcf\x11\xe0": "an Excel file of before 2007", b"%PDF": "a PDF", b"SQLite": "a database"}
 
@@ -88,12 +92,12 @@ def _opened(path: Path, given: TableForm, sample: bytes, stream: IO[bytes], raw:
         names, cells = columnar.workbook(path, stream, given.sheet, notes)
         return OpenTable(path, "Excel", names, cells, raw, notes)
     _refuse_other_forms(path, sample)
-    encoding = given.encoding or guess(sample)
+    encoding = _encoding(given.encoding, sample) if given.encoding else guess(sample)
     if not given.encoding and encoding != "utf-8":
         notes.append(f"the encoding is {encoding}, by its first bytes; --encoding says another")
     text = sample.decode(encoding, "replace").removeprefix("\ufeff")
     begin = text.lstrip()[:1]
-    if begin in ("{", "[") or (ending(path) in JSON_ENDINGS and not given.columns):
+    if JSON_BEGINS.match(text) if _is_table(path, given) else begin in ("{", "[") or ending(path) in JSON_ENDINGS:
         if json_text.is_lines(text):
             return OpenTable(path, "JSON lines", None, json_text.rows(lines(stream, encoding)), raw, notes)
         form = "a JSON array" if begin == "[" else "JSON objects"
@@ -110,6 +114,25 @@ def _seekable(stream: IO[bytes]) -> Iterator[IO[bytes]]:
         yield file
 
 
+def _is_table(path: Path, given: TableForm) -> bool:
+    """Returns whether a caller or the ending says that a text is delimited: its first cell may begin with a bracket."""
+    return bool(given.columns or given.delimiter) or ending(path) in (".csv", ".tsv", ".tab")
+
+
+def _encoding(name: str, sample: bytes) -> str:
+    """Returns an encoding as Python calls it. Raises HeadraceError for one that there is not."""
+    try:
+        found = codecs.lookup(name)
+    except LookupError:
+        found = None
+    if found is None or not getattr(found, "_is_text_encoding", True):
+        raise HeadraceError(f"--encoding must be that of a text, such as cp1252, got {name!r}")
+    if found.name in ("utf-16", "utf-32"):
+        guessed = guess(sample)
+        return guessed if guessed.startswith(found.name) else f"{found.name}-le"
+    return found.name
+
+
 def _refuse_other_forms(path: Path, sample: bytes) -> None:
     for begin, what in WRITTEN_ELSEWHERE.items():
         if sample.startswith(begin):
@@ -122,7 +145,11 @@ def _delimited(
     path: Path, given: TableForm, text: str, found: Iterator[str | Damage], raw: IO[bytes], notes: list[str]
 ) -> OpenTable:
     first = [line.rstrip("\r") for line in text.split("\n")[: delimited.LOOKED_AT] if line.strip()]
-    dialect = delimited.dialect(first[:-1] or first, ending(path), given.delimiter, given.quote)
+    said = given.delimiter
+    if separator := SEPARATOR.match(text):
+        next(found)
+        first, said = first[1:], said or separator[1]
+    dialect = delimited.dialect(first[:-1] or first, ending(path), said, given.quote)
     if not given.delimiter and dialect.delimiter != {".csv": ",", ".tsv": "\t"}.get(ending(path)):
         notes.append(f"cells end with {dialect.named()}, by the first lines; --delimiter says another")
     rest = bool(given.columns) and given.columns[-1].endswith(REST)

@@ -1,5 +1,6 @@
 """The options of a mapping, spelled once: for the commands, for a job's arguments, and as the keys of its TOML."""
 
+import shlex
 import tomllib
 from collections.abc import Mapping as Dictionary
 from pathlib import Path
@@ -50,8 +51,9 @@ def mapping(texts: Dictionary[str, str | None], file: Path | None = None) -> Map
         if name in PAIRS:
             known[name] = known.get(name, {}) | _pairs(name, text)
         else:
-            known[name] = text.split(",") if name in LISTS else text
-    left_out = [name for name, column in known.get("map", {}).items() if not column]
+            known[name] = [entry.strip() for entry in text.split(",")] if name in LISTS else text
+    named = known.get("map", {})
+    left_out = [name for name, column in named.items() if not column] if isinstance(named, dict) else []
     if left_out:  # --map rating= is --without rating
         known["map"] = {name: column for name, column in known["map"].items() if column}
         known["without"] = [*known.get("without", ()), *left_out]
@@ -78,6 +80,7 @@ def _pairs(name: str, text: str) -> dict[str, str]:
     last = ""
     for part in text.split(","):
         key, equals, value = part.partition("=")
+        key = key.strip()
         if equals and key:
             found[key], last = value, key
         elif last:
@@ -98,7 +101,7 @@ def line(given: Mapping) -> str:
             value = ",".join(f"{key}={text}" for key, text in value.items())
         elif isinstance(value, tuple):
             value = ",".join(value)
-        parts.append(f"{option.flag} {_quoted(value)}")
+        parts.append(f"{option.flag} {shlex.quote(value)}")
     return " ".join(parts)
 
 
@@ -122,9 +125,4 @@ def _key(text: str) -> str:
 
 
 def _string(text: str) -> str:
-    return msgspec.json.encode(text).decode()
-
-
-def _quoted(text: str) -> str:
-    plain = all(character.isalnum() or character in "_=,.-:/[]%" for character in text) and text
-    return text if plain and "[" not in text else f"'{text}'"
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")

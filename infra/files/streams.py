@@ -1,11 +1,13 @@
 """Where a file is, and its bytes: paths, folders and globs; gzip, bzip2, xz, zstd and zip by their first bytes."""
 
 import bz2
+import errno
 import glob
 import gzip
 import io
 import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", ".inter", ".jsonl", 
 GZIP, BZIP2, XZ, ZSTD, ZIP = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 WORKBOOK = "xl/workbook.xml"
 BUFFER = 1 << 20
-BROKEN = (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile)  # gzip's own error is an OSError
+BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)  # gzip's own error is an OSError
 
 
 def files(place: str | Path) -> list[Path]:
@@ -29,7 +31,7 @@ def files(place: str | Path) -> list[Path]:
     path = Path(place)
     if path.is_dir():
         inside = [each for each in sorted(path.rglob("*")) if each.is_file() and not _hidden(each.relative_to(path))]
-        found = [each for each in inside if ending(each) in ENDINGS]
+        found = [each for each in inside if ending(each) in ENDINGS and each.stat().st_size]
         if not found:
             seen = f"{len(inside)} other files" if inside else "nothing"
             raise HeadraceError(f"{path} must hold files that end in {', '.join(ENDINGS)}, found {seen}")
@@ -62,6 +64,8 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         with path.open("rb") as raw:
             yield unpacked(path, raw), raw
     except BROKEN as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):  # of what the caller writes
+            raise
         raise HeadraceError(f"{path} cannot be read: {error or type(error).__name__}") from None
 
 
@@ -93,4 +97,7 @@ def _member(path: Path, raw: IO[bytes]) -> IO[bytes]:
     if len(names) != 1:
         rule = f"{path} must hold one file, found {len(names)}: {', '.join(names[:5])}"
         raise HeadraceError(f"{rule}; unzip it, and name the file or the folder")
-    return io.BufferedReader(cast(Any, archive.open(names[0])), BUFFER)
+    try:
+        return io.BufferedReader(cast(Any, archive.open(names[0])), BUFFER)
+    except (RuntimeError, NotImplementedError) as error:  # a password, or a packing that Python does not have
+        raise HeadraceError(f"{path} cannot be unpacked: {error}; unzip it, and name the file") from None

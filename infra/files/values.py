@@ -12,16 +12,18 @@ from zoneinfo import ZoneInfo
 # What programs write where there is nobody, in lower case. `0` and `anonymous` may be ids, so they are not here.
 NOBODY = frozenset(
     {
-        "", "-", "null", "(null)", "\\n", "nan", "none", "(none)", "nil", "na", "n/a", "#n/a", "<na>", "undefined",
-        "[object object]", "(not set)", "not set", "00000000-0000-0000-0000-000000000000",
+        "", "-", "null", "(null)", "\\n", "nan", "nat", "none", "(none)", "nil", "na", "n/a", "#n/a", "<na>",
+        "undefined",        "[object object]", "(not set)", "not set", "00000000-0000-0000-0000-000000000000",
     }
 )  # fmt: skip
 FIRST = frozenset(" \t\r\n\xa0") | {first for text in NOBODY if text for first in (text[0], text[0].upper())}
 LONGEST = 40  # characters, with blanks around
 UNITS_MS = {"s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 SECONDS_BELOW = 100_000_000_000  # a time in milliseconds is above it since March 1973
-NOT_A_NUMBER = re.compile(r"[^\d.,+-]+")
-THOUSANDS = re.compile(r"[+-]?\d{1,3}([.,]\d{3})+")
+PRICE = re.compile(r"(?P<before>[^\d(]*?)(?P<digits>[.,]?\d(?:[\d.,' \xa0\u202f]*\d)?)(?P<after>[^\d)-]*)")
+GROUPED = re.compile(r"(?<=\d)[' \xa0\u202f](?=\d{3}(?!\d))")
+THOUSANDS = re.compile(r"\d{1,3}([.,]\d{2,3})*[.,]\d{3}")
+LETTERS = 4  # of a currency
 WHOLE = re.compile(r"[+-]?\d+\.0+")
 WORD = re.compile(r"[A-Za-z][A-Za-z_/+-]*[A-Za-z]|Z")
 UTC_ENDS = re.compile(r" ?(UTC|GMT)$")
@@ -41,8 +43,11 @@ def identifier(value: Any, whole: bool = False) -> str:
         return value.partition(".")[0] if whole and WHOLE.fullmatch(value) else value
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | UUID):
         raise ValueError(f"must be text or a number, got {shown(value)}")
-    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        return str(int(value))
+    if isinstance(value, float | Decimal):
+        if not math.isfinite(value):
+            raise ValueError(f"must be text or a number, got {shown(value)}")
+        if value == int(value):
+            return str(int(value))
     return str(value)
 
 
@@ -60,23 +65,22 @@ def number(value: Any, decimal: str = "") -> float:
 
 
 def _plain(text: str, decimal: str) -> str:
-    try:
-        float(text)
-    except ValueError:
-        pass
-    else:
-        return text if decimal != "," else text.replace(".", "")
-    bare = NOT_A_NUMBER.sub("", text).strip(".,") if text.strip()[:1] != "(" else ""
-    letters = sum(character.isalpha() for character in text)
-    if not bare or not bare[-1].isdigit() or letters > 4:
+    """Returns a number as Python writes it. Digits may stand in groups; a currency may stand around them."""
+    if decimal != "," and looks_like_a_number(text):
+        return text
+    found = PRICE.fullmatch(text.strip().replace("\u2212", "-"))
+    if found is None or sum(character.isalpha() for character in found["before"] + found["after"]) > LETTERS:
         raise ValueError(f"must be a number, got {shown(text)}")
-    mark = decimal or _mark(bare)
-    bare = bare.replace("," if mark == "." else ".", "").replace(mark, ".")
-    try:
-        float(bare)
-    except ValueError:
-        raise ValueError(f"must be a number, got {shown(text)}") from None
-    return bare
+    before, digits = found["before"], GROUPED.sub("", found["digits"])
+    if before[-1:].isalpha():  # Rs.500
+        digits = digits.lstrip(".,")
+    mark = decimal or _mark(digits)
+    other = "," if mark == "." else "."
+    whole, _, rest = digits.partition(mark)
+    plain = whole.replace(other, "")
+    if (other in whole and not THOUSANDS.fullmatch(whole)) or not (plain + rest).isdigit():
+        raise ValueError(f"must be a number, got {shown(text)}")
+    return f"{'-' if '-' in before else ''}{plain or '0'}.{rest or '0'}"
 
 
 def _mark(text: str) -> str:
@@ -104,8 +108,12 @@ def milliseconds(value: Any, time: str, zone: tzinfo = UTC) -> int:
         raise ValueError(f"must be a time by --time {time}, got {shown(value)}{unit_hint(value)}")
     try:
         return _since_1970(_iso(value) if time == "iso" else _formatted(value, time), zone)
-    except (ValueError, OverflowError) as error:
-        hint = "; --time '%d/%m/%Y %H:%M' and the like say another form" if time == "iso" else ""
+    except (ValueError, OverflowError, re.error) as error:
+        hint = (
+            f"; --time '{'%d.%m.%Y' if '.' in value else '%d/%m/%Y'} %H:%M' and the like say another form"
+            if time == "iso"
+            else ""
+        )
         if str(error).startswith("the zone"):
             hint = f"; {error}"
         raise ValueError(f"must be a time by --time {time}, got {shown(value)}{hint}") from None
@@ -158,7 +166,7 @@ def _since_1970(moment: datetime, zone: tzinfo) -> int:
 @lru_cache(1 << 14)
 def _iso(text: str) -> datetime:
     """Reads ISO 8601, also with ` UTC` at its end."""
-    return datetime.fromisoformat(UTC_ENDS.sub("+00:00", text.strip()))
+    return datetime.fromisoformat(UTC_ENDS.sub("+00:00", text.strip().upper()))
 
 
 @lru_cache(1 << 14)

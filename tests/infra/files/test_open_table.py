@@ -212,6 +212,115 @@ def test_an_array_that_breaks_goes_on_with_its_next_object(tmp_path: Path) -> No
     assert (found.column("user_id"), found.reasons) == (["u0", "u2", "u3"], {"json": 1})
 
 
+GOOD = '{"user_id": "u%d", "item_id": "i", "action": "view", "ts_ms": "2026-01-02"}'
+BAD = '{"user_id": "u9", "item_id": }'
+
+
+@pytest.mark.parametrize("first", ["[", "[\n", "[\n  "])
+def test_each_object_after_a_broken_one_is_found(tmp_path: Path, first: str) -> None:
+    """Beside the bracket, as Postgres prints, on lines of their own, and indented."""
+    between = ",\n  " if first.endswith(" ") else ",\n " if first == "[" else ",\n"
+    rows = [GOOD % n for n in range(5)]
+    for place in (0, 2, 5):
+        broken = [*rows[:place], BAD, *rows[place:]]
+        (tmp_path / "a.json").write_text(first + between.join(broken) + "]")
+        found = read(tmp_path / "a.json")
+        assert (found.column("user_id"), found.reasons) == ([f"u{n}" for n in range(5)], {"json": 1})
+
+
+def test_an_array_on_one_line_that_breaks_is_not_half_imported(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(f"[{GOOD % 1},{BAD},{GOOD % 2},{GOOD % 3}]")
+    with pytest.raises(HeadraceError, match="nothing tells where the next object begins"):
+        read(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text(f"[{GOOD % 1},{GOOD % 2},{BAD}")  # cut
+    assert (len(read(tmp_path / "a.json").events), read(tmp_path / "a.json").reasons) == (2, {"json": 1})
+
+
+def test_an_array_of_another_encoding(tmp_path: Path) -> None:
+    rows = [{"user_id": name, "item_id": "i", "action": "view", "ts_ms": "2026-01-02"} for name in ("Müller", "Möller")]
+    (tmp_path / "a.json").write_bytes(json.dumps(rows, ensure_ascii=False).encode("cp1252"))
+    assert read(tmp_path / "a.json").column("user_id") == ["Müller", "Möller"]
+    mixed = (
+        json.dumps(rows[0], ensure_ascii=False).encode()
+        + b",\n"
+        + json.dumps(rows[1], ensure_ascii=False).encode("cp1252")
+    )
+    (tmp_path / "a.json").write_bytes(b"[\n" + mixed + b"\n]")
+    found = read(tmp_path / "a.json")
+    assert (found.column("user_id"), found.reasons) == (["Müller"], {"value": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "mapping"),
+    [
+        ("german.csv", 'user_id;item_id;"Preis, netto";action;ts_ms;query\nu;i;"12,99";view;2026-01-02;"a\nb"\n',
+         {"price": "Preis, netto"}),
+        ("one.csv", "user_id,item_id,action,ts_ms,price,a;b\nu,i,view,2026-01-02,12.99,a;b\n", {}),
+        ("excel.csv", "sep=;\nuser_id;item_id;action;ts_ms;price\nu;i;view;2026-01-02;12,99\n", {}),
+        ("blanks.csv", 'user_id, item_id, action, ts_ms, price\nu, "i", view, 2026-01-02, 12.99\n', {}),
+        ("quoted.tsv",
+         '"user_id"\t"item_id"\t"action"\t"ts_ms"\t"price"\n"u"\t"i"\t"view"\t"2026-01-02"\t"12.99"\n', {}),
+        ("server.csv", "[user_id],item_id,action,ts_ms,price\nu,i,view,2026-01-02,12.99\n", {"user_id": "[user_id]"}),
+        ("commas.jsonl",
+         '{"user_id":"u","item_id":"i","action":"view","ts_ms":"2026-01-02T00:00:00z","price":"$12.99"},\n', {}),
+    ],
+)  # fmt: skip
+def test_what_other_programs_write(tmp_path: Path, name: str, content: str, mapping: dict[str, str]) -> None:
+    (tmp_path / name).write_text(content)
+    found = read(tmp_path / name, Mapping(map=mapping))
+    assert found.refused == []
+    assert [(each["user_id"], each["item_id"], each["price"]) for each in found.events] == [("u", "i", 12.99)]
+
+
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [("['a', 'b']", ["a", "b"]), ('["a/b"]', ["a/b"]), ("[1, 2]", ["1", "2"]), ("['a' 'b']", None), ("[1 2]", None)],
+)
+def test_a_list_in_a_cell(tmp_path: Path, text: str, items: list[str] | None) -> None:
+    (tmp_path / "a.csv").write_text(f"user_id;items\nu;{text}\n")
+    rules = {"map": {"item_id": "items[]"}, "default": {"action": "view", "ts_ms": "2026-01-02"}}
+    found = read(tmp_path / "a.csv", Mapping(**rules))  # type: ignore[arg-type]
+    assert found.column("item_id") == (items or [])
+    assert found.reasons == ({} if items else {"value": 1})
+
+
+def test_nobody_in_any_spelling(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user_id,item_id,action,ts_ms\n" + "".join(
+        f"{user},i,view,2026-01-02\n" for user in ("0.0", "0", " Guest ", "u")))  # fmt: skip
+    found = read(tmp_path / "a.csv", Mapping(null=("user_id=0", "guest"), ids="int"))
+    assert (found.column("user_id"), found.reasons) == (["u"], {"missing": 3})
+
+
+def test_parquet_that_python_cannot_hold(tmp_path: Path) -> None:
+    far = pa.array([253_402_300_800_000, 1_767_312_000_000], pa.int64()).cast(pa.timestamp("ms"))
+    columns = {"user_id": ["u", "v"], "item_id": ["i", "i"], "action": ["view", "view"], "ts_ms": far}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    found = read(tmp_path / "a.parquet")
+    assert (found.column("user_id"), found.reasons) == (["v"], {"value": 1})
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"encoding": "nope"}, "--encoding must be that of a text"),
+        ({"encoding": "hex"}, "--encoding must be that of a text"),
+        ({"delimiter": "::", "quote": '"'}, "--quote needs one character"),
+    ],
+)
+def test_a_form_that_there_is_not(tmp_path: Path, rules: dict[str, str], said: str) -> None:
+    (tmp_path / "a.csv").write_text("user_id,item_id\nu,i\n")
+    with pytest.raises(HeadraceError, match=said):
+        read(tmp_path / "a.csv", Mapping(**rules))  # type: ignore[arg-type]
+
+
+def test_what_a_refused_row_keeps_is_bounded(tmp_path: Path) -> None:
+    row = {"user_id": "u", "ts_ms": "2026-01-02", "items": [{"id": f"i{n}", "what": "wink"} for n in range(3_000)]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    found = read(tmp_path / "a.jsonl", Mapping(map={"item_id": "items[].id", "action": "items[].what"}))
+    assert len(found.refused) == 3_000
+    assert sum(len(each.text) for each in found.refused) < 1_000_000
+
+
 def test_the_border_of_a_line(tmp_path: Path) -> None:
     limit = 1 << 20
     begin = f"u,i,{FIRST_MS},view,"

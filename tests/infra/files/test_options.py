@@ -35,6 +35,19 @@ def test_a_mapping_survives_its_file_and_its_line(form: object, tmp_path: Path) 
     assert options.mapping(texts) == mapping
 
 
+def test_names_that_a_shell_would_read_otherwise() -> None:
+    import shlex
+
+    mapping = Mapping(map={"user_id": "Customer's", "item_id": "a|b[] $x"}, sheet="it's")
+    words = shlex.split(options.line(mapping))
+    texts = dict(zip([word.removeprefix("--") for word in words[::2]], words[1::2], strict=True))
+    assert options.mapping(texts) == mapping
+    assert tomllib.loads(options.toml(Mapping(sheet="a\x7fb")))["sheet"] == "a\x7fb"
+    assert options.mapping({"map": "user_id=a, item_id=b", "without": "price, rating"}) == Mapping(
+        map={"user_id": "a", "item_id": "b"}, without=("price", "rating")
+    )
+
+
 @pytest.mark.parametrize(
     ("texts", "said"),
     [

@@ -15,11 +15,26 @@ from headrace.infra.files.values import identifier, is_nobody, milliseconds, num
     [
         ("12", 12), ("12.99", 12.99), ("12,99", 12.99), ("1,245", 1245), ("1,234.50", 1234.5), ("1.234,50", 1234.5),
         ("$7.25", 7.25), ("€ 12", 12), ("12,50 EUR", 12.5), ("-3", -3), ("1.234.567", 1_234_567), ("1e3", 1000),
-        ("£1,000,000", 1_000_000), (" 5 ", 5), ("0,5", 0.5), (7, 7), (Decimal("1.5"), 1.5),
+        ("$.99", 0.99), ("Rs.500", 500), ("-$5", -5), ("\u22125", -5), ("1 234 567,5", 1_234_567.5),
+        ("1'234.50", 1234.5), ("£1,000,000", 1_000_000), (" 5 ", 5), ("0,5", 0.5), (7, 7), (Decimal("1.5"), 1.5),
     ],
 )  # fmt: skip
 def test_numbers(text: Any, expected: float) -> None:
     assert number(text) == expected
+
+
+@pytest.mark.parametrize("text", ["1/2", "12:50", "2 x 5", "5 EUR 3", "1e5 EUR", "0x10", "1,2,3"])
+def test_digits_are_not_glued_together(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a number"):
+        number(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal"), [("12.99", ","), ("0.1255", ","), ("1,299.00", ","), ("12,5", "."), ("1.299,00", ".")]
+)
+def test_a_mark_that_contradicts_the_said_one_is_refused(text: str, decimal: str) -> None:
+    with pytest.raises(ValueError, match="must be a number"):
+        number(text, decimal)
 
 
 @pytest.mark.parametrize("text", ["N/A", "PG-13 film", "inf", "nan", "", "1.2.3,4,5", True, None, "twelve", "12-13"])
@@ -47,7 +62,7 @@ def test_ids_of_floats() -> None:
     assert [identifier(text, whole=True) for text in ("17850.0", "12.00", "12.5", "0017", "a.0", "-7.0")] == [
         "17850", "12", "12.5", "0017", "a.0", "-7",
     ]  # fmt: skip
-    for value in (True, {"a": 1}, [1], b"\xff"):
+    for value in (True, {"a": 1}, [1], b"\xff", float("inf"), Decimal("Infinity")):
         with pytest.raises(ValueError, match="must be text or a number"):
             identifier(value)
 
