@@ -27,6 +27,7 @@ from headrace.infra.files.streams import ending, opened
 __all__ = ["Damage", "OpenTable", "Row", "TableForm", "table"]
 PARQUET, ZIP = b"PAR1", b"PK\x03\x04"
 JSON_BEGINS = re.compile(r'\s*(\[\s*[\{\]]|\{\s*["}])')
+PARTITION = re.compile(r"(?:^|/)([A-Za-z_]\w*)=([^/]+)")
 SEPARATOR = re.compile(r"sep=(.)\r?$", re.MULTILINE)  # Excel's first line
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 WRITTEN_ELSEWHERE = {b"\xd0\xcf\x11\xe0": "an Excel file of before 2007", b"%PDF": "a PDF", b"SQLite": "a database"}
@@ -74,7 +75,18 @@ def table(path: Path, given: TableForm = GUESSED) -> Iterator[OpenTable]:
         sample, stream = sample_of(stream) if stream is not raw else (_peeked(raw), raw)
         if stream is not raw and sample.startswith((PARQUET, ZIP)):
             stream = closing.enter_context(_seekable(stream))
-        yield _opened(path, given, sample, stream, raw)
+        yield _with_folders(_opened(path, given, sample, stream, raw))
+
+
+def _with_folders(found: OpenTable) -> OpenTable:
+    """Adds the columns that the names of folders hold, as Hive and Spark write them: day=2026-01-02/part-0.csv."""
+    known = dict(PARTITION.findall(found.path.parent.as_posix()))
+    held = {name: value for name, value in known.items() if name not in (found.names or ())}
+    if held:
+        plain = found.rows
+        found.rows = (row if isinstance(row, Damage) else {**held, **row} for row in plain)
+        found.names = found.names and [*found.names, *held]
+    return found
 
 
 def _peeked(raw: IO[bytes]) -> bytes:

@@ -470,6 +470,16 @@ def test_what_cannot_be_read_is_one_line_with_the_file(tmp_path: Path, name: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["part-0.csv", "part-0.jsonl", "part-0.parquet"])
+def test_folders_that_are_columns(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "day=2026-01-02" / "action=cart"
+    folder.mkdir(parents=True)
+    rows: Rows = [("u", "i", "view", FIRST_MS, "q")]
+    (folder / name).write_bytes(FORMS[f"a.{name.rpartition('.')[2]}"](rows))
+    found = read(folder / name, Mapping(map={"ts_ms": "day"}))
+    assert (found.column("ts_ms"), found.column("action")) == ([1_767_312_000_000], ["view"])  # a column comes first
+
+
 def test_places(tmp_path: Path) -> None:
     for name in ("b.csv", "a.jsonl.gz", "deeper/c.parquet", "_SUCCESS", ".hidden.csv", "notes.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
