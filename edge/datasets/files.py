@@ -34,7 +34,7 @@ def read(paths: Sequence[Path], mapping: Mapping, prefix: str, adapt: Adapt | No
             for part in _parts(found.records, left_out):
                 values.append(pa.array(part, pa.binary()))
                 times.append(pa.array([value.ts_ms for value in map(_time, part)], pa.int64()))
-            said += [*found.table.notes, *told(found)]
+            said += told(found)
     if left_out and not values:
         rule, count = left_out.most_common(1)[0]
         raise DatasetError(f"{', '.join(map(str, paths))}: no row is a click; {count} rows: {rule}")
@@ -49,7 +49,7 @@ def _parts(records: Iterator[bytes | Damage], left_out: Counter[str]) -> Iterato
     part: list[bytes] = []
     for record in records:
         if isinstance(record, Damage):
-            left_out[f"{record.reason}: {rule_of(record.detail)}"] += 1
+            left_out[rule_of(record)] += 1
             continue
         part.append(record)
         if len(part) == SLICE_ROWS:

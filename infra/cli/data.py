@@ -39,7 +39,7 @@ def clicks_of(dataset: str, path: Path, given: Given) -> "Clicks":
     from headrace.edge import datasets
     from headrace.infra import environments, extensions
 
-    named = dataset in datasets.DATASETS or extensions.is_reference(dataset)
+    named = _is_named(dataset)
     if not named and not _is_a_place(dataset):
         datasets.dataset(dataset)  # raises, with the names that there are
     if not extensions.is_reference(dataset) and not find_spec("pyarrow"):
@@ -55,12 +55,17 @@ def clicks_of(dataset: str, path: Path, given: Given) -> "Clicks":
 def file_of(dataset: str, path: Path) -> Path:
     """The file that stands for what is read, by which a version names it."""
     from headrace.edge import datasets
-    from headrace.infra import extensions
     from headrace.infra.files import streams
 
-    if dataset in datasets.DATASETS or extensions.is_reference(dataset):
-        return datasets.find(dataset, path)
-    return streams.files(dataset)[0]
+    return datasets.find(dataset, path) if _is_named(dataset) else streams.files(dataset)[0]
+
+
+def _is_named(dataset: str) -> bool:
+    """Whether it is a data set's name, not a place of files."""
+    from headrace.edge import datasets
+    from headrace.infra import extensions
+
+    return dataset in datasets.DATASETS or extensions.is_reference(dataset)
 
 
 def _is_a_place(text: str) -> bool:

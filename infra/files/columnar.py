@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.files.lines import Damage
+from headrace.infra.files.lines import Damage, Row
 
 BATCH_ROWS = 10_000
-Row = dict[str, Any]
 
 
 def parquet(path: Path, stream: IO[bytes]) -> tuple[list[str], int, Iterator[Row | Damage]]:

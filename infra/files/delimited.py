@@ -80,7 +80,7 @@ def rows(lines: Lines, dialect: Dialect, width: int = 0, more: bool = False) -> 
             cells = line.split(delimiter)
             if dialect.blanks:
                 cells = [cell.lstrip(" ") for cell in cells]
-        elif (one := _strict(line, dialect)) and (not width or len(one) == width):
+        elif (one := _strict([line], dialect)) and (not width or len(one) == width):
             cells = one
         else:
             row = _quoted(line, dialect, width, ahead, lines)
@@ -100,12 +100,12 @@ def rows(lines: Lines, dialect: Dialect, width: int = 0, more: bool = False) -> 
         yield cells
 
 
-def _strict(text: str, dialect: Dialect, escape: str | None = None) -> list[str] | None:
-    """Returns the cells of a whole row by RFC 4180, or None."""
+def _strict(parts: list[str], dialect: Dialect, escape: str | None = None) -> list[str] | None:
+    """Returns the cells of the one row that these lines are by RFC 4180, or None."""
     try:
         found = list(
             csv.reader(
-                [text],
+                parts,
                 delimiter=dialect.delimiter,
                 quotechar=dialect.quote,
                 escapechar=escape,
@@ -123,14 +123,13 @@ def _quoted(line: str, dialect: Dialect, width: int, ahead: list[str | Damage], 
     whole = _over_lines(line, dialect, width, ahead, rest)
     if whole is not None:
         return whole
-    escaped = _strict(line, dialect, "\\")
+    escaped = _strict([line], dialect, "\\")
     if escaped and (not width or len(escaped) == width):
         return escaped
     plain = line.split(dialect.delimiter)
     if len(plain) == width:
         return plain
-    strict = _strict(line, dialect)
-    if strict:
+    if strict := _strict([line], dialect):
         return strict  # of another width
     detail = f"a cell must end with the quote that begins it, in a row of {width or 'some'} cells"
     return Damage("quote", f"{detail}; --quote '' reads quotes as plain characters", line)
@@ -141,14 +140,14 @@ def _over_lines(line: str, dialect: Dialect, width: int, ahead: list[str | Damag
     if line.count(dialect.quote) % 2 == 0:
         return None
     parts, size = [line], len(line)
-    for n, more in enumerate(chain(list(ahead), _kept(rest, ahead, len(ahead)))):
+    for n, more in enumerate(chain(list(ahead), _kept(rest, ahead))):
         size += len(more) if isinstance(more, str) else MAX_BYTES
         if isinstance(more, Damage) or n >= LONGEST or size > MAX_BYTES:
             return None
         parts.append(more)
         if more.count(dialect.quote) % 2 == 0:
             continue
-        found = _across(parts, dialect)
+        found = _strict([f"{part}\n" for part in parts], dialect)
         if found is None or (width and len(found) != width) or _are_rows(parts, dialect, width):
             return None
         del ahead[: n + 1]
@@ -156,27 +155,11 @@ def _over_lines(line: str, dialect: Dialect, width: int, ahead: list[str | Damag
     return None
 
 
-def _kept(rest: Lines, ahead: list[str | Damage], skip: int) -> Lines:
+def _kept(rest: Lines, ahead: list[str | Damage]) -> Lines:
     """Yields further lines, and keeps each in `ahead`."""
     for more in islice(rest, LONGEST + 1):
         ahead.append(more)
         yield more
-
-
-def _across(parts: list[str], dialect: Dialect) -> list[str] | None:
-    try:
-        found = list(
-            csv.reader(
-                [f"{part}\n" for part in parts],
-                delimiter=dialect.delimiter,
-                quotechar=dialect.quote,
-                skipinitialspace=dialect.blanks,
-                strict=True,
-            )
-        )
-    except csv.Error:
-        return None
-    return found[0] if len(found) == 1 else None
 
 
 def _are_rows(parts: list[str], dialect: Dialect, width: int) -> bool:

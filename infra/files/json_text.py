@@ -9,7 +9,7 @@ from typing import IO, Any
 import msgspec
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.files.lines import MAX_BYTES, SHOWN, Damage
+from headrace.infra.files.lines import MAX_BYTES, SHOWN, Damage, Row
 
 CHUNK = 1 << 20
 AROUND = "\x1e, \t"  # of an object on its line, in some programs' files
@@ -17,8 +17,6 @@ NEXT = re.compile(r"\}\s*,\s*\{")
 BETWEEN = re.compile(r"[\s,]*")
 OVERLAP = 1_000  # characters, in which an object may begin
 ROW_MAX = 16 * MAX_BYTES  # characters of one object
-
-Row = dict[str, Any]
 
 
 def is_lines(sample: str) -> bool:

@@ -11,6 +11,8 @@ MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_
 FEW = 2  # lines that are not UTF-8: fewer are damage, more are another encoding
 SHOWN = 200  # characters of a damaged line
 
+Row = dict[str, Any]
+
 
 class Damage(NamedTuple):
     """A row that is none. reason: row, quote, encoding, size or json."""
@@ -29,26 +31,17 @@ def guess(sample: bytes) -> str:
     if max(even, odd) > len(sample[:4096]) // 8:
         return "utf-16-le" if odd > even else "utf-16-be"
     if b"\n" not in sample.strip():  # a whole JSON array, say
-        return "utf-8" if _begins_utf8(sample) else "cp1252"
-    foreign = [
-        line for line in sample.split(b"\n")[: -1 if len(sample) >= SAMPLE_BYTES else None] if not line.isascii()
-    ]
+        return "utf-8" if _is_utf8(sample, is_cut=True) else "cp1252"
+    whole = sample.split(b"\n")[: -1 if len(sample) >= SAMPLE_BYTES else None]
+    foreign = [line for line in whole if not line.isascii()]
     wrong = sum(not _is_utf8(line) for line in foreign)
     return "cp1252" if wrong >= FEW and wrong > len(foreign) - wrong else "utf-8"
 
 
-def _begins_utf8(sample: bytes) -> bool:
-    """Returns whether bytes are UTF-8, but for a character that is cut at their end."""
+def _is_utf8(text: bytes, is_cut: bool = False) -> bool:
+    """Returns whether bytes are UTF-8. is_cut: the last character may be there in part."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
+        codecs.getincrementaldecoder("utf-8")().decode(text, final=not is_cut)
     except UnicodeDecodeError:
         return False
     return True
@@ -76,10 +69,8 @@ class _Rejoined(io.RawIOBase):
 def lines(stream: IO[bytes], encoding: str) -> Iterator[str | Damage]:
     """Yields the lines, without what ends them (a line feed, after a carriage return or not) and without a mark."""
     if encoding.startswith(("utf-16", "utf-32")):
-        encoding, stream = (
-            "utf-8",
-            cast(IO[bytes], io.BufferedReader(cast(Any, _Recoded(stream, encoding)), SAMPLE_BYTES)),
-        )
+        stream = io.BufferedReader(cast(Any, _Recoded(stream, encoding)), SAMPLE_BYTES)
+        encoding = "utf-8"
     first = True
     while line := stream.readline(MAX_BYTES + 1):
         if len(line) > MAX_BYTES + line.endswith(b"\n"):

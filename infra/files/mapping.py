@@ -5,10 +5,7 @@ which is counted. A path such as `properties.price` reads nested fields, `items[
 `userId|anonymousId` takes the first that has a value.
 """
 
-import ast
-import json
 import math
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,31 +16,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.files import values
-from headrace.infra.files.lines import Damage
-from headrace.infra.files.open_table import Row, TableForm
+from headrace.infra.files import action_names, nested, values
+from headrace.infra.files.lines import Damage, Row
+from headrace.infra.files.open_table import TableForm
 from headrace.schemas import load, symbols
 
 FIELDS = {str(field["name"]): field for field in load("click")["fields"]}
 REQUIRED = ("user_id", "item_id", "action", "ts_ms")  # a row without event_id gets one of its place in the file
 ACTIONS = symbols(FIELDS["action"]["type"])
 ROW_DIGITS = 10  # of a row's number in its event_id: as text it sorts as in the file
-EACH = "[]"
 encode = msgspec.json.Encoder().encode
 REVERSED = {"purchase": "refund", "cart": "uncart"}  # of a negative quantity
-# What others call our actions, in small letters without blanks and marks.
-SYNONYMS = {
-    "view": ("pv", "pageview", "productviewed", "productview", "viewitem", "detail", "impressionclick"),
-    "click": ("clicked", "productclicked", "selectitem"),
-    "like": ("fav", "favorite", "favourite", "wishlist", "addtowishlist", "productaddedtowishlist", "liked"),
-    "cart": ("addtocart", "productadded", "basket", "addtobasket", "added"),
-    "uncart": ("removefromcart", "productremoved", "removed"),
-    "purchase": ("buy", "bought", "transaction", "order", "ordercompleted", "purchased", "sale"),
-    "refund": ("return", "returned", "orderrefunded", "cancelled"),
-    "share": ("shared", "productshared"),
-    "rate": ("rating", "rated", "review", "productreviewed"),
-    "search": ("searched", "productssearched", "viewsearchresults"),
-}
 
 
 class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,7 +62,6 @@ class Findings(NamedTuple):
 
 Convert = Callable[[Any], Any]
 REMEMBERED, LONG = 1 << 16, 256  # cells of a column whose value is known, and characters of one
-ADJACENT = re.compile(r"""['"]\s+['"]""")  # Python would join such texts to one
 
 
 class Reader(NamedTuple):
@@ -96,7 +78,7 @@ class Reader(NamedTuple):
 
     def value(self, row: Row, part: Any) -> Any:
         for path in self.paths:
-            found = self.convert(row[path] if path in row else _find(row, part, path))
+            found = self.convert(nested.find(row, part, path))
             if found is not None:
                 return found
         return None
@@ -121,7 +103,7 @@ class Conversion:
     def records(self, row: Row, number: int) -> Iterator[bytes | Damage]:
         """Yields the events of a row as JSON. number: of the row, from 0."""
         try:
-            parts = _elements(row, self.each) if self.each else []
+            parts = nested.elements(row, self.each) if self.each else []
         except ValueError as error:
             yield Damage("value", f"{self.each}: {error}")
             return
@@ -146,10 +128,9 @@ class Conversion:
             elif reader.required and reader.name not in record:
                 return self._missing(reader, row, part)
         record["event_id"] = f"{record['event_id'] or f'{self.prefix}:{number:0{ROW_DIGITS}}'}{ending}"
-        if len(record["event_id"]) > FIELDS["event_id"]["maxLength"]:
-            return Damage(
-                "value", f"event_id: must have <= {FIELDS['event_id']['maxLength']} characters, with {ending!r}"
-            )
+        longest = FIELDS["event_id"]["maxLength"]
+        if len(record["event_id"]) > longest:
+            return Damage("value", f"event_id: must have <= {longest} characters, with {ending!r}")
         if record.get("quantity", 0) < 0:
             self._reverse(record)
         try:
@@ -158,7 +139,7 @@ class Conversion:
             return Damage("value", "the text must be Unicode, found half a surrogate pair")
 
     def _missing(self, reader: Reader, row: Row, part: Any) -> Damage:
-        cells = (row[path] if path in row else _find(row, part, path) for path in reader.paths)
+        cells = (nested.find(row, part, path) for path in reader.paths)
         found = next((cell for cell in cells if cell is not None), None)
         where = reader.where()
         if found is None or found == "":
@@ -174,11 +155,11 @@ class Conversion:
         if repeated := next((name for name in names if name and names.count(name) > 1), None):
             raise HeadraceError(f"the file must name each column once, found {repeated!r} twice{_or_else('', names)}")
         for name in (*self.mapping.map, *(name for name in REQUIRED if name not in self.mapping.default)):
-            if name in wanted and not any(_is_there(column, names) for column in wanted[name].split("|")):
+            if name in wanted and not nested.is_there(wanted[name], names):
                 found = ", ".join(map(repr, names))
                 rule = f"the file must have a column {wanted[name]!r} for {name}, found {found}"
                 raise HeadraceError(f"{rule}; --map {name}=COLUMN names another{_or_else(name, names)}")
-        return {name: column for name, column in wanted.items() if any(_is_there(c, names) for c in column.split("|"))}
+        return {name: column for name, column in wanted.items() if nested.is_there(column, names)}
 
     def _reader(self, name: str, column: str) -> Reader:
         scoped = {entry.partition("=")[2] for entry in self.mapping.null if entry.partition("=")[0] == name}
@@ -214,10 +195,10 @@ class Conversion:
         action = self.named.get(text.casefold()) or text.casefold()
         if action not in ACTIONS:
             self.told.actions[text] += 1
-            meant = synonym(text) or "ACTION"
+            meant = action_names.ours(text) or "ACTION"
             known = ", ".join(ACTIONS)
             raise ValueError(
-                f"must be one of {known}, got {values.shown(text)}; --action {_quoted(text)}={meant} names it"
+                f"must be one of {known}, got {values.shown(text)}; --action {shlex.quote(text)}={meant} names it"
             )
         return action
 
@@ -238,17 +219,6 @@ class Conversion:
             return self._convert(name)(value)
         except ValueError as error:
             raise HeadraceError(f"--default {name}: {error}") from None
-
-
-def synonym(text: str) -> str:
-    """Returns which of our actions another program's may be, or an empty text."""
-    plain = "".join(character for character in text.casefold() if character.isalnum())
-    words = (plain, plain.removesuffix("s"))
-    return next((ours for ours, theirs in SYNONYMS.items() if {ours, *theirs} & {*words}), "")
-
-
-def _quoted(text: str) -> str:
-    return shlex.quote(text)
 
 
 def _refuse_unknown(mapping: Mapping) -> None:
@@ -332,51 +302,9 @@ def _whole(value: float, field: dict[str, Any]) -> int:
     return int(value)
 
 
-def _is_there(column: str, names: list[str]) -> bool:
-    top = column.partition(".")[0].removesuffix(EACH)
-    return column in names or top in names
-
-
 def _each(readers: list[Reader]) -> str:
     """Returns the path of the list whose elements are events, or an empty text."""
-    lists = {path.partition(EACH)[0] for reader in readers for path in reader.paths if EACH in path}
+    lists = {path.partition(nested.EACH)[0] for reader in readers for path in reader.paths if nested.EACH in path}
     if len(lists) > 1:
-        raise HeadraceError(f"--map must name one list ({EACH}), got {', '.join(sorted(lists))}")
+        raise HeadraceError(f"--map must name one list ({nested.EACH}), got {', '.join(sorted(lists))}")
     return next(iter(lists), "")
-
-
-def _find(row: Row, part: Any, path: str) -> Any:
-    if EACH in path:
-        rest = path.partition(EACH)[2].removeprefix(".")
-        return part if not rest else _at(part, rest)
-    return _at(row, path) if "." in path else None
-
-
-def _elements(row: Row, path: str) -> list[Any]:
-    """Returns the elements of a list; text that spells one, as some CSV have it, is one."""
-    found = row.get(path, _at(row, path))
-    if isinstance(found, str) and found.startswith("["):
-        found = _list_of(found)
-    return found if isinstance(found, list) else []
-
-
-def _list_of(text: str) -> Any:
-    """Returns the list that a text spells, in JSON or as Python prints it."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        if not ADJACENT.search(text):
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        pass
-    raise ValueError(f"must be a list such as ['a', 'b'], got {values.shown(text)}")
-
-
-def _at(value: Any, path: str) -> Any:
-    for name in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value

@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.files import columnar, delimited, json_text
-from headrace.infra.files.lines import Damage, guess, lines, sample_of
+from headrace.infra.files.lines import SAMPLE_BYTES, Damage, Row, guess, lines, sample_of
 from headrace.infra.files.streams import ending, opened
 
 __all__ = ["Damage", "OpenTable", "Row", "TableForm", "table"]
@@ -31,8 +31,6 @@ PARTITION = re.compile(r"(?:^|/)([A-Za-z_]\w*)=([^/]+)")
 SEPARATOR = re.compile(r"sep=(.)\r?$", re.MULTILINE)  # Excel's first line
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 WRITTEN_ELSEWHERE = {b"\xd0\xcf\x11\xe0": "an Excel file of before 2007", b"%PDF": "a PDF", b"SQLite": "a database"}
-
-Row = dict[str, Any]
 
 
 class TableForm(NamedTuple):
@@ -90,7 +88,7 @@ def _with_folders(found: OpenTable) -> OpenTable:
 
 
 def _peeked(raw: IO[bytes]) -> bytes:
-    sample = raw.read(1 << 20)
+    sample = raw.read(SAMPLE_BYTES)
     raw.seek(0)
     return sample
 

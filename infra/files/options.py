@@ -2,6 +2,7 @@
 
 import shlex
 import tomllib
+from collections.abc import Iterator
 from collections.abc import Mapping as Dictionary
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,13 +91,18 @@ def _pairs(name: str, text: str) -> dict[str, str]:
     return found
 
 
+def _said(given: Mapping) -> Iterator[tuple[Option, Any]]:
+    """Yields the options that are not as they are by default."""
+    for option in OPTIONS:
+        value = getattr(given, option.name)
+        if value != getattr(Mapping(), option.name):
+            yield option, value
+
+
 def line(given: Mapping) -> str:
     """Returns the options to type for a mapping."""
     parts = []
-    for option in OPTIONS:
-        value = getattr(given, option.name)
-        if value == getattr(Mapping(), option.name):
-            continue
+    for option, value in _said(given):
         if isinstance(value, dict):
             value = ",".join(f"{key}={text}" for key, text in value.items())
         elif isinstance(value, tuple):
@@ -108,10 +114,7 @@ def line(given: Mapping) -> str:
 def toml(given: Mapping) -> str:
     """Returns a mapping as the file that `--mapping` reads."""
     plain, tables = [], []
-    for option in OPTIONS:
-        value = getattr(given, option.name)
-        if value == getattr(Mapping(), option.name):
-            continue
+    for option, value in _said(given):
         if isinstance(value, dict):
             tables += ["", f"[{option.name}]", *(f"{_key(key)} = {_string(text)}" for key, text in value.items())]
         else:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.files import options
+from headrace.infra.files import action_names, options
 from headrace.infra.files.events import OpenFile, events
 from headrace.infra.files.formats import recognise
-from headrace.infra.files.mapping import REQUIRED, Mapping, synonym
+from headrace.infra.files.mapping import REQUIRED, Mapping
 from headrace.infra.files.open_table import Damage, table
 
 ROWS = 300_000  # that a preview reads at most
@@ -41,7 +41,7 @@ class Tally:
     def add(self, record: bytes | Damage) -> None:
         self.rows += 1
         if isinstance(record, Damage):
-            self.refused[f"{record.reason}: {rule_of(record.detail)}"] += 1
+            self.refused[rule_of(record)] += 1
             return
         event = msgspec.json.decode(record)
         if self.count < SHOWN:
@@ -79,29 +79,31 @@ def summary(path: Path, mapping: Mapping, limit: int = ROWS) -> Summary:
         for record in islice(found.records, limit):
             tally.add(record)
         is_whole = tally.rows < limit or next(found.records, None) is None
-        notes = [*found.table.notes, *told(found), *_strangers(tally.users)]
+        notes = [*told(found), *_strangers(tally.users)]
     return Summary(found.table.form, tally, is_whole, notes)
 
 
-def rule_of(detail: str) -> str:
+def rule_of(refused: Damage) -> str:
     """Returns a refusal without its value, so that equal ones are counted together; an action's value is kept."""
-    rule, _, rest = detail.partition(", got ")
+    rule, _, rest = f"{refused.reason}: {refused.detail}".partition(", got ")
     got, _, hint = rest.partition("; ")
     if "must be one of" in rule:
-        return f"{rule.partition(': ')[0]}: {got}; {hint}"
+        return f"{rule.rpartition(': ')[0]}: {got}; {hint}"
     hint = hint.partition(" reads it as")[0]
     return f"{rule}; {hint}" if hint else rule
 
 
 def told(found: OpenFile) -> list[str]:
-    """Returns in sentences what the reading of a file has cost or changed."""
-    said = [f"rows that lost a field: {count:,} ({rule})" for rule, count in found.told.costs.most_common()]
+    """Returns in sentences what the reading of a file has guessed, cost or changed."""
+    said = [*found.table.notes]
+    said += [f"rows that lost a field: {count:,} ({rule})" for rule, count in found.told.costs.most_common()]
     said += [f"rows: {count:,} ({rule})" for rule, count in found.told.reversed.most_common()]
     for name, is_dotted in found.told.dotted.items():
         if is_dotted:
             said.append(f"every {name} ends in .0, as the floats of another program; --ids int reads 17850.0 as 17850")
     if found.told.actions:
-        theirs = ",".join(f"{text}={synonym(text) or 'ACTION'}" for text, _ in found.told.actions.most_common())
+        names = (text for text, _ in found.told.actions.most_common())
+        theirs = ",".join(f"{text}={action_names.ours(text) or 'ACTION'}" for text in names)
         said.append(
             f"rows of actions that are not ours: {found.told.actions.total():,}; --action '{theirs}' takes them"
         )
@@ -130,7 +132,7 @@ def proposal(path: Path) -> tuple[Mapping, str]:
     if mapping.time == "iso" and unit:
         mapping, why = msgspec.structs.replace(mapping, time=unit), why or "its times are numbers"
         _, actions = _looked_at(path, mapping)
-    if named := {text: action for text in actions if (action := synonym(text))}:
+    if named := {text: action for text in actions if (action := action_names.ours(text))}:
         mapping = msgspec.structs.replace(mapping, action=mapping.action | named)
         why = f"{why}{' and ' if why else ''}it has other names for actions"
     return mapping, why

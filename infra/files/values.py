@@ -9,17 +9,20 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from headrace.schemas import load
+
 # What programs write where there is nobody, in lower case. `0` and `anonymous` may be ids, so they are not here.
 NOBODY = frozenset(
     {
         "", "-", "null", "(null)", "\\n", "nan", "nat", "none", "(none)", "nil", "na", "n/a", "#n/a", "<na>",
-        "undefined",        "[object object]", "(not set)", "not set", "00000000-0000-0000-0000-000000000000",
+        "undefined", "[object object]", "(not set)", "not set", "00000000-0000-0000-0000-000000000000",
     }
 )  # fmt: skip
 FIRST = frozenset(" \t\r\n\xa0") | {first for text in NOBODY if text for first in (text[0], text[0].upper())}
 LONGEST = 40  # characters, with blanks around
 UNITS_MS = {"s": 1_000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
-SECONDS_BELOW = 100_000_000_000  # a time in milliseconds is above it since March 1973
+# A time in milliseconds is above it since March 1973.
+SECONDS_BELOW = int(next(field["minimum"] for field in load("click")["fields"] if field["name"] == "ts_ms"))
 PRICE = re.compile(r"(?P<before>[^\d(]*?)(?P<digits>[.,]?\d(?:[\d.,' \xa0\u202f]*\d)?)(?P<after>[^\d)-]*)")
 GROUPED = re.compile(r"(?<=\d)[' \xa0\u202f](?=\d{3}(?!\d))")
 THOUSANDS = re.compile(r"\d{1,3}([.,]\d{2,3})*[.,]\d{3}")
@@ -109,13 +112,11 @@ def milliseconds(value: Any, time: str, zone: tzinfo = UTC) -> int:
     try:
         return _since_1970(_iso(value) if time == "iso" else _formatted(value, time), zone)
     except (ValueError, OverflowError, re.error) as error:
-        hint = (
-            f"; --time '{'%d.%m.%Y' if '.' in value else '%d/%m/%Y'} %H:%M' and the like say another form"
-            if time == "iso"
-            else ""
-        )
+        day, hint = "%d.%m.%Y" if "." in value else "%d/%m/%Y", ""
         if str(error).startswith("the zone"):
             hint = f"; {error}"
+        elif time == "iso":
+            hint = f"; --time '{day} %H:%M' and the like say another form"
         raise ValueError(f"must be a time by --time {time}, got {shown(value)}{hint}") from None
 
 

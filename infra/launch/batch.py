@@ -68,10 +68,8 @@ def environment(spark: Spark) -> dict[str, str]:
     level = "warn" if os.environ.get("HEADRACE_DEBUG") else "off"
     java = f"-Dlog4j2.configurationFile={LOG4J.as_uri()} -Dheadrace.log={level}"
     submit = ["--master", spark.master, "--driver-memory", spark.driver_memory, "--jars", jars]
-    submit += [
-        "--conf",
-        f"spark.ui.showConsoleProgress={str(sys.stderr.isatty()).lower()}",
-    ]  # a bar is no line of a log
+    # A bar is no line of a log.
+    submit += ["--conf", f"spark.ui.showConsoleProgress={str(sys.stderr.isatty()).lower()}"]
     variables = {
         "OPENBLAS_NUM_THREADS": "1",  # its threads spin, and take the cores from Spark's tasks
         "PYSPARK_PYTHON": str(paths.python("batch")),

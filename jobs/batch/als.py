@@ -95,7 +95,7 @@ def item_ids(events: DataFrame) -> list[str]:
     """Returns the items of the events, in code point order; a search names no item. Raises Refusal if none."""
     rows = events.where(F.col("action") != "search").select("item_id").distinct().collect()  # (item_id,)
     if not rows:
-        raise split.NOTHING_LEFT
+        raise split.nothing_left()
     return sorted(row.item_id for row in rows)
 
 

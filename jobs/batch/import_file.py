@@ -75,8 +75,12 @@ class Imported(NamedTuple):
     days: tuple[str, str]  # first and last
 
     @property
+    def refusals(self) -> int:
+        return sum(self.refused.values())
+
+    @property
     def events(self) -> int:
-        return self.rows - self.repeats - sum(self.refused.values())
+        return self.rows - self.repeats - self.refusals
 
 
 def main(given: argparse.Namespace) -> None:
@@ -111,7 +115,7 @@ def main(given: argparse.Namespace) -> None:
 
 def _sum(outcomes: list[Imported]) -> None:
     rows, repeats = sum(each.rows for each in outcomes), sum(each.repeats for each in outcomes)
-    events, refused = sum(each.events for each in outcomes), sum(sum(each.refused.values()) for each in outcomes)
+    events, refused = sum(each.events for each in outcomes), sum(each.refusals for each in outcomes)
     print(f"{len(outcomes):,} files: {events:,} events of {rows:,} rows, {repeats:,} repeats, {refused:,} refused")
 
 
@@ -139,7 +143,7 @@ def _brought(lake: Lake, source: Source, again: bool) -> Imported | None:
         print(f"{path} is imported already: {known.rows:,} events; nothing changes")
         return None
     outcome = bring(lake, source, digest, time.time_ns() // 1_000_000)
-    counts = f"{outcome.repeats:,} repeats, {sum(outcome.refused.values()):,} refused"
+    counts = f"{outcome.repeats:,} repeats, {outcome.refusals:,} refused"
     print(f"{path}: {outcome.events:,} events of {outcome.rows:,} rows, {counts}; {' to '.join(outcome.days)}")
     if outcome.refused:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(outcome.refused.items()))
@@ -204,7 +208,7 @@ def _open(path: Path, mapping: Mapping, prefix: str, adapt: Adapt | None, told: 
     with events(path, mapping, prefix, adapt) as found:
         with Meter(path.name, found.table.total, unit="rows", share=found.table.share_read) as meter:
             yield _counted(found.records, meter)
-        told += [*found.table.notes, *preview.told(found)]
+        told += preview.told(found)
 
 
 def _counted(records: Records, meter: Meter) -> Records:

@@ -108,7 +108,7 @@ def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     newest = clicked.agg(*map(split.newest, CONTENT))
     tokens = {row.item_id: towers.tokens(row.category, row.price, []) for row in newest.collect()}
     if not tokens:
-        raise split.NOTHING_LEFT
+        raise split.nothing_left()
     if s.catalogue:
         with hadoop_files.here(events.sparkSession, s.catalogue) as path:
             described, faults = catalogue_file.read(path)

@@ -17,10 +17,6 @@ from headrace.jobs.batch.night import DAY_MS
 
 Split = Callable[[DataFrame], DataFrame]
 TIES = ("offset", "event_id")  # as events arrived in Kafka, or as their file has them
-NOTHING_LEFT = Refusal(
-    "training needs events on items, found none outside of what night.protocol holds out; if the data are of one day,"
-    " HEADRACE_NIGHT__PROTOCOL=last:0.2 holds out the newest of each user instead"
-)
 PROTOCOLS = "days:N with N >= 1, last:SHARE with 0 < SHARE < 1, or leave_one_out"
 
 
@@ -34,6 +30,13 @@ def held(events: DataFrame, protocol: str) -> DataFrame:
 
 def trained_on(events: DataFrame, protocol: str) -> DataFrame:
     return held(events, protocol).where(~F.col("held")).drop("held")
+
+
+def nothing_left() -> Refusal:
+    """Returns why there is nothing to train on, and what to type."""
+    rule = "training needs events on items, found none outside of what night.protocol holds out"
+    hint = "HEADRACE_NIGHT__PROTOCOL=last:0.2 holds out the newest of each user instead"
+    return Refusal(f"{rule}; if the data are of one day, {hint}")
 
 
 def check(protocol: str) -> None:

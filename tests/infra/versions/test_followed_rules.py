@@ -36,6 +36,16 @@ def put(file: Path, text: str) -> None:
     os.utime(file, ns=(before + 10**9, before + 10**9))
 
 
+def following(path: Path, kind: str, ids: str) -> tuple[Path, RulesFollower]:
+    """Returns a file of ids that the rules name, and a follower that has read both. kind: block or stock."""
+    file = path.with_name(f"{kind}.txt")
+    put(file, ids)
+    write(path, **{kind: file.name})
+    follower = followed_rules.of(str(path))
+    follower.read()
+    return file, follower
+
+
 def test_a_change_counts_once_the_files_have_rested(path: Path) -> None:
     follower = followed_rules.of(str(path))
     assert (follower.held, follower.read(), follower.look(), follower.look()) == (ItemRules(), False, False, False)
@@ -46,11 +56,7 @@ def test_a_change_counts_once_the_files_have_rested(path: Path) -> None:
 
 
 def test_a_stock_list_that_is_being_written_is_not_half_a_shop(path: Path) -> None:
-    stock = path.with_name("stock.txt")
-    put(stock, "lamp\nbulb\n")
-    write(path, stock="stock.txt")
-    follower = followed_rules.of(str(path))
-    follower.read()
+    stock, follower = following(path, "stock", "lamp\nbulb\n")
     for text in ("", "lamp\n", "lamp\nrug\n"):
         put(stock, text)
         assert follower.look() is False
@@ -60,11 +66,7 @@ def test_a_stock_list_that_is_being_written_is_not_half_a_shop(path: Path) -> No
 
 
 def test_equal_rules_are_no_change_and_the_same_object(path: Path) -> None:
-    block = path.with_name("block.txt")
-    put(block, "lamp\n")
-    write(path, block="block.txt")
-    follower = followed_rules.of(str(path))
-    follower.read()
+    block, follower = following(path, "block", "lamp\n")
     held = follower.held
     put(block, "lamp\nlamp\n")
     assert (follower.look(), follower.look(), follower.held is held) == (False, False, True)
