@@ -344,6 +344,39 @@ def test_one_foreign_line_costs_that_line(tmp_path: Path) -> None:
     assert "--encoding cp1252" in found.refused[0].detail
 
 
+@pytest.mark.parametrize(("foreign", "events", "refused"), [(1, 5, {"encoding": 1}), (2, 7, {})])
+def test_few_foreign_lines_are_damage_and_more_are_another_encoding(
+    tmp_path: Path, foreign: int, events: int, refused: dict[str, int]
+) -> None:
+    lines = [f"u{n},i,view,{FIRST_MS},q" for n in range(5)] + [f"v{n},i,view,{FIRST_MS},café" for n in range(foreign)]
+    (tmp_path / "a.csv").write_bytes("\n".join([",".join(NAMES), *lines]).encode("latin-1"))
+    found = read(tmp_path / "a.csv", MS)
+    assert (len(found.events), found.reasons) == (events, refused)
+    assert found.column("query")[5:] == ["café"] * (events - 5)
+
+
+def test_a_negative_quantity_takes_back(tmp_path: Path) -> None:
+    rows = [("purchase", -3), ("cart", -2), ("refund", -1), ("purchase", 0), ("view", -1)]
+    text = "".join(f"u,i,{action},2026-01-02,{quantity}\n" for action, quantity in rows)
+    (tmp_path / "a.csv").write_text(f"user_id,item_id,action,ts_ms,quantity\n{text}")
+    found = read(tmp_path / "a.csv")
+    assert found.column("action") == ["refund", "uncart", "refund", "purchase", "view"]
+    assert found.column("quantity") == [3, 2, 1, 0, None]
+    assert found.told.costs == {"quantity: must be >= 0": 1}
+
+
+def test_a_workbook_that_says_too_small_a_size(tmp_path: Path) -> None:
+    rows: Rows = [(f"u{n}", "i", "view", FIRST_MS, "q") for n in range(20)]
+    with zipfile.ZipFile(io.BytesIO(workbook(rows))) as whole, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as small:
+        for name in whole.namelist():
+            content = whole.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                assert b'<dimension ref="A1:E21"' in content
+                content = content.replace(b'<dimension ref="A1:E21"', b'<dimension ref="A1:E2"')
+            small.writestr(name, content)
+    assert len(brought(tmp_path / "a.xlsx")) == 20
+
+
 def test_types_of_parquet(tmp_path: Path) -> None:
     import uuid
     from datetime import UTC, date, datetime
@@ -484,6 +517,7 @@ def test_places(tmp_path: Path) -> None:
     for name in ("b.csv", "a.jsonl.gz", "deeper/c.parquet", "_SUCCESS", ".hidden.csv", "notes.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
+    (tmp_path / "empty.tsv").touch()  # Spark leaves such parts
     assert [path.name for path in files(tmp_path)] == ["a.jsonl.gz", "b.csv", "c.parquet"]
     assert [path.name for path in files(f"{tmp_path}/*.csv")] == ["b.csv"]
     with pytest.raises(HeadraceError, match="must be a file, a folder or a glob of files, found none"):
