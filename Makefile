@@ -1,6 +1,6 @@
 # Headrace. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: demo test test-pure test-flink test-spark test-edge test-dags test-stack test-shop check up down bench soak package batch edge airflow lock help
+.PHONY: demo test test-jvm test-pure test-flink test-spark test-edge test-dags test-stack test-shop check up down bench soak package batch edge airflow lock help
 .DELETE_ON_ERROR:
 
 export HEADRACE_CACHE ?= $(CURDIR)/.headrace
@@ -26,11 +26,14 @@ demo: $(READY) $(KAFKA_JARS) $(JOB_JAR) ## simulated shoppers click, a bandit le
 test soak: export OPENBLAS_NUM_THREADS = 1
 test: $(READY) $(KAFKA_JARS) $(JOB_JAR) $(BATCH_READY) $(SPARK_JARS) $(EDGE_READY) $(AIRFLOW_READY) ## the tests, in two lanes: those of the stack, and the others
 	@$(PYTHON) -m headrace.infra.stack.prerequisites
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-stack test-spark test-pure test-dags test-edge test-flink test-shop
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-stack test-jvm test-spark test-pure test-dags test-edge test-flink test-shop
 
 # The plus sign shows its lines as they come; the others' come when they are done.
 test-stack:
 	+$(PYTHON) -m pytest -m "stack and not shop" --durations=25
+
+test-jvm: $(JOB_JAR)
+	mvn --batch-mode --quiet --file udfs/jvm/pom.xml test -Dheadrace.build=$(HEADRACE_CACHE)/build/jvm-test
 
 test-shop:
 	$(PYTHON) -m pytest -m shop --durations=10
@@ -107,5 +110,5 @@ $(SPARK_JARS): infra/jars/spark/pom.xml | $(READY)
 $(KAFKA_JARS): infra/jars/broker/pom.xml | $(READY)
 	@$(PYTHON) -m headrace.infra.stack.jars kafka
 
-$(JOB_JAR): udfs/jvm/pom.xml $(wildcard udfs/jvm/*.java) | $(READY)
+$(JOB_JAR): udfs/jvm/pom.xml $(shell find udfs/jvm/src/main -type f) | $(READY)
 	@$(PYTHON) -m headrace.infra.stack.jars flink

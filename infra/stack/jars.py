@@ -23,7 +23,7 @@ def ensure() -> None:
     """Makes the jars that are missing or older than their sources. Raises HeadraceError if Maven fails."""
     if _stale(paths.kafka_jars() / ".ready", [BROKER_POM]):
         copy_kafka()
-    if _stale(paths.job_jar(), [JOB_SOURCES / "pom.xml", *JOB_SOURCES.glob("*.java")]):
+    if _stale(paths.job_jar(), [JOB_SOURCES / "pom.xml", *(JOB_SOURCES / "src" / "main").rglob("*.*")]):
         build_flink()
 
 
@@ -48,7 +48,7 @@ def _copy(pom: Path, target: Path) -> None:
 
 def build_flink() -> None:
     build = paths.cache() / "build" / "jvm"
-    _maven(JOB_SOURCES / "pom.xml", "package", f"-Dheadrace.build={build}")
+    _maven(JOB_SOURCES / "pom.xml", "package", f"-Dheadrace.build={build}", "-Dmaven.test.skip=true")
     jar = paths.job_jar()
     jar.parent.mkdir(parents=True, exist_ok=True)
     new = jar.with_suffix(".new")

@@ -4,6 +4,8 @@ import re
 
 from headrace.infra import paths
 
+SOURCES = paths.PACKAGE / "udfs" / "jvm" / "src" / "main" / "java" / "headrace"
+
 PUBLISHED = {
     "clock": "long",
     "start": "long",
@@ -41,13 +43,13 @@ def fields_of(source: str, name: str) -> dict[str, str]:
 
 
 def test_published_sums_can_still_be_read() -> None:
-    source = (paths.PACKAGE / "udfs" / "jvm" / "ArmSums.java").read_text()
+    source = (SOURCES / "ArmSums.java").read_text()
     assert fields_of(source, "Arm") == PUBLISHED_ARM
     assert "@StateHint(ttl = UserHistory.NO_TTL) MapView<Long, byte[]> older" in source
 
 
 def test_published_state_can_still_be_read() -> None:
-    source = (paths.PACKAGE / "udfs" / "jvm" / "UserHistory.java").read_text()
+    source = (SOURCES / "UserHistory.java").read_text()
     fields = fields_of(source, "User")
     assert {name: fields.get(name) for name in PUBLISHED} == PUBLISHED
     assert all(f"@StateHint(ttl = NO_TTL) {view}" in source for view in PUBLISHED_VIEWS)
