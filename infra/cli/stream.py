@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from headrace.infra.cli import names
-from headrace.infra.cli.output import Json, print_json, working
+from headrace.infra.cli.output import Json, Yes, confirm, print_json, working
 from headrace.infra.cli.panel import panel
 from headrace.infra.errors import REFUSED, HeadraceError
 
@@ -22,22 +22,35 @@ def submit(
         str | None, typer.Option(help="hashmap or rocksdb, instead of flink.state_backend.")
     ] = None,
     from_savepoint: Annotated[str | None, typer.Option(help="Begin from this savepoint or checkpoint.")] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Begin without state, also where the job has run; asks first.")
+    ] = False,
+    yes: Yes = False,
     arguments: Annotated[list[str] | None, typer.Argument(help="For the job itself, after --.")] = None,
 ) -> None:
-    """Run a job on the cluster at flink.rest; returns when all its tasks run."""
+    """Run a job on the cluster at flink.rest; returns when all its tasks run.
+
+    It goes on from its newest checkpoint or savepoint. A job that has never run begins with the log.
+    """
     from headrace.infra import environments
     from headrace.infra.launch import streaming
+    from headrace.infra.operate import beginning
     from headrace.infra.settings import load
 
     if state_backend not in (None, "hashmap", "rocksdb"):
         raise HeadraceError(f"--state-backend must be hashmap or rocksdb, got {state_backend!r}")
+    if from_scratch and from_savepoint:
+        raise HeadraceError("--from-scratch and --from-savepoint say two things: leave one out")
     environments.enter("streaming")
     settings = load()
     wish = streaming.Submission(job, parallelism, state_backend, from_savepoint, tuple(arguments or ()))
     streaming.check(settings, wish)
-    with working(f"submitting {job}, until all its tasks run"):
-        job_id = streaming.submit(settings, wish)
-    print(f"{job} runs as {job_id}")
+    begun = beginning.begin(settings, wish, anew=from_scratch)
+    if begun.overwrites:
+        confirm(begun.overwrites, yes=yes)
+    with working(f"submitting {job} {begun.where}, until all its tasks run"):
+        job_id = streaming.submit(settings, begun.submission)
+    print(f"{job} runs as {job_id}, {begun.where}")
 
 
 @command()
@@ -45,22 +58,21 @@ def stop(
     job: Job,
     savepoint: Annotated[bool, typer.Option("--savepoint", help="Take a savepoint first, and print its path.")] = False,
 ) -> None:
-    """End a running job. Its last checkpoint stays under $HEADRACE_HOME/flink/checkpoints."""
+    """End a running job. `submit` goes on from its newest checkpoint, or from the savepoint."""
     from headrace.infra.clients import flink
     from headrace.infra.operate import revive
     from headrace.infra.settings import load
 
-    settings = load().flink
-    running = flink.named(settings, job)
-    revive.forget(job)  # before it is gone: what is ended by hand is not to be brought back
-    if savepoint:
-        with working(f"taking a savepoint of {job}, then ending it"):
-            path = flink.savepoint(settings, running, END_WAIT_S, stop=True)
-        print(path)
-        return
-    with working(f"ending {job}"):
-        flink.cancel(settings, running, END_WAIT_S)
-    print(f"{job} ended")
+    settings = load()
+    running = flink.named(settings.flink, job)
+    revive.end(settings, running)  # before it is gone: what is ended by hand is not to be brought back
+    with working(f"{'taking a savepoint of' if savepoint else 'ending'} {job}"):
+        if savepoint:
+            path = flink.savepoint(settings.flink, running, END_WAIT_S, stop=True)
+        else:
+            flink.cancel(settings.flink, running, END_WAIT_S)
+    revive.end(settings, running)  # its very last place
+    print(path if savepoint else f"{job} ended")
 
 
 @command()

@@ -21,6 +21,7 @@ class Job:
     id: str
     name: str
     state: str
+    start_ms: int = 0
 
 
 def get(flink: Flink, path: str) -> Any:
@@ -54,7 +55,7 @@ def _reason(error: urllib.error.HTTPError) -> str:
 def jobs(flink: Flink) -> list[Job]:
     """Returns all jobs that Flink knows, newest first."""
     overview = sorted(get(flink, "/jobs/overview")["jobs"], key=lambda job: -job["start-time"])
-    return [Job(job["jid"], job["name"], job["state"]) for job in overview]
+    return [Job(job["jid"], job["name"], job["state"], job["start-time"]) for job in overview]
 
 
 def alive(flink: Flink, name: str) -> Job | None:

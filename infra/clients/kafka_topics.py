@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from headrace.schemas import topics
 
 BOOTSTRAP_MS = 5_000
 POLL_MS = 500
+COORDINATOR_TRIES, COORDINATOR_PAUSE_S = 40, 0.5
 HOUR_MS = 3_600_000
 # Twice the default limit of a source record: the raw bytes, and the headers that describe them.
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
@@ -109,6 +111,22 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         ]
     return [{part: each[part].offset for part in parts} for each in offsets]
+
+
+def committed(kafka: Kafka, group: str) -> dict[Any, int]:
+    """Returns the offset after the last record that a consumer group has committed, by partition; empty without one."""
+    from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+
+    with admin(kafka) as client:
+        for left in reversed(range(COORDINATOR_TRIES)):
+            try:
+                found = client.list_group_offsets([group]).get(group, {})
+                return {part: each.offset for part, each in found.items() if each.offset >= 0}
+            except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):  # the first group of a new broker
+                if not left:
+                    raise
+                time.sleep(COORDINATOR_PAUSE_S)
+    raise AssertionError("the last try returns or raises")
 
 
 class ListedTopic(NamedTuple):

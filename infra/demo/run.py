@@ -21,6 +21,7 @@ from headrace.infra.demo.scene import BROKEN_EVERY, CLICKS_PER_S, SEED, SLATES_P
 from headrace.infra.demo.view import lines, say, screen
 from headrace.infra.errors import HeadraceError
 from headrace.infra.launch.streaming import Submission, submit
+from headrace.infra.operate import beginning
 from headrace.infra.settings import Settings, load
 from headrace.infra.stack import lifecycle
 from headrace.infra.versions.store import Pointer
@@ -71,7 +72,7 @@ class Story:
 
     def run(self, job: str) -> None:
         if not flink.alive(self.settings.flink, job):
-            submit(self.settings, Submission(job))
+            submit(self.settings, beginning.begin(self.settings, Submission(job)).submission)
         self.tell("job", f"{job} runs")
 
     def learn(self, scene: Scene) -> None:
@@ -126,7 +127,7 @@ def _say_goodbye(console: Console, settings: Settings, pointer: Pointer | None) 
     for line in (
         "",
         "The stack is still up. Look around:",
-        f"{cli} HGETALL {redis_keys.session(YOU)}",
+        f"{cli} GET {redis_keys.session(YOU)}",
         f"{cli} GET {redis_keys.live(name, YOU)}",
         f"{cli} HKEYS {redis_keys.bandit(settings.bandit.policy)}",
         f"  http://{settings.flink.rest}          Flink's UI",

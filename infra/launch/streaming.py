@@ -3,10 +3,11 @@
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from headrace.infra import paths
+from headrace.infra import job_notes, paths
 from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings
@@ -21,11 +22,23 @@ WRAPPER = re.compile(r"ProgramAbortException|ProgramInvocation")  # errors of th
 
 @dataclass(frozen=True)
 class Submission:
+    """A job to run. It begins without state unless from_savepoint names a place (infra/operate/beginning.py)."""
+
     job: str
     parallelism: int | None = None
     state_backend: str | None = None
     from_savepoint: str | None = None
     arguments: tuple[str, ...] = ()  # for the job's own main
+    place_ms: int = 0  # when from_savepoint was taken
+    anew_ms: int = 0  # when it was decided that the job begins without state
+    name: str = ""  # that the run has in Flink, if it is not the job's
+    some_state: bool = False  # the run has no use for a part of the state
+    environment: dict[str, str] = field(default_factory=dict)  # for the job's own main
+
+    @property
+    def is_the_job(self) -> bool:
+        """Whether this is the job itself, not a run beside it."""
+        return self.name in ("", self.job)
 
 
 def script(job: str) -> Path:
@@ -41,18 +54,33 @@ def submit(settings: Settings, submission: Submission) -> str:
     command = _command(settings, submission, file)
     jars.ensure()
     rendering.write_flink_client(settings)
-    job_id = _run_client(command, submission.job)
+    job_id = _run_client(command, submission)
+    if submission.is_the_job:
+        _note(settings, submission, job_id)
     flink.wait_running(settings.flink, job_id, RUNNING_WAIT_S)
     return job_id
+
+
+def _note(settings: Settings, submission: Submission, job_id: str) -> None:
+    before = job_notes.read(submission.job)
+    note = job_notes.JobNote(
+        job_id,
+        submission.parallelism or settings.flink.parallelism,
+        submission.state_backend or settings.flink.state_backend,
+        submission.from_savepoint or "",
+        submission.place_ms or time.time_ns() // 1_000_000,
+        before.savepoints if before else [],
+        anew_ms=submission.anew_ms or (before.anew_ms if before else 0),
+    )
+    job_notes.write(submission.job, note)
 
 
 def check(settings: Settings, submission: Submission) -> None:
     """Raises HeadraceError if the job is unknown or runs already, or if Flink is away."""
     script(submission.job)
-    if running := flink.alive(settings.flink, submission.job):
-        raise HeadraceError(
-            f"job {submission.job} runs already ({running.id}): `headrace stop {submission.job}` ends it"
-        )
+    name = submission.name or submission.job
+    if running := flink.alive(settings.flink, name):
+        raise HeadraceError(f"job {name} runs already ({running.id}): `headrace stop {name}` ends it")
 
 
 def _savepoint(path: str) -> str:
@@ -69,23 +97,28 @@ def _command(settings: Settings, submission: Submission, file: Path) -> list[str
     options.append(f"-Dstate.backend.type={submission.state_backend or settings.flink.state_backend}")
     if submission.from_savepoint:
         options += ["--fromSavepoint", _savepoint(submission.from_savepoint)]
+        options += ["--allowNonRestoredState"] if submission.some_state else []
     client = programs.flink_home() / "bin" / "flink"
     return [str(client), "run", *options, "--jarfile", str(paths.job_jar()), "-py", str(file), *submission.arguments]
 
 
-def _run_client(command: list[str], job: str) -> str:
-    environment = os.environ | {
-        "FLINK_CONF_DIR": str(paths.flink_client_conf()),
-        "FLINK_LOG_DIR": str(paths.logs()),
-        "FLINK_IDENT_STRING": "headrace",
-        "HOSTNAME": "local",
-    }
+def _run_client(command: list[str], submission: Submission) -> str:
+    environment = (
+        os.environ
+        | submission.environment
+        | {
+            "FLINK_CONF_DIR": str(paths.flink_client_conf()),
+            "FLINK_LOG_DIR": str(paths.logs()),
+            "FLINK_IDENT_STRING": "headrace",
+            "HOSTNAME": "local",
+        }
+    )
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     job_id = JOB_ID.search(done.stdout)
     if done.returncode or not job_id:
-        full = paths.logs() / f"submit-{job}.log"
+        full = paths.logs() / f"submit-{submission.name or submission.job}.log"
         full.write_text(done.stdout)
-        raise HeadraceError(f"job {job} was not submitted: {_cause(done.stdout)} (all of it: {full})")
+        raise HeadraceError(f"job {submission.job} was not submitted: {_cause(done.stdout)} (all of it: {full})")
     return job_id[1]
 
 

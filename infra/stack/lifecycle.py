@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from headrace.infra import durable, paths
+from headrace.infra import durable, job_notes, paths
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings, load
@@ -191,8 +191,11 @@ def _last_words(name: str) -> str:
 
 
 def _drop_old_checkpoints(settings: Settings) -> None:
-    """Removes checkpoints of jobs that Flink no longer knows, once they are older than stack.checkpoint_kept_h."""
-    known = {job.id for job in flink.jobs(settings.flink)}
+    """Removes checkpoints of runs that Flink no longer knows, once they are older than stack.checkpoint_kept_h.
+
+    Those of a job's newest run stay: `submit` goes on from them.
+    """
+    known = {job.id for job in flink.jobs(settings.flink)} | job_notes.noted_ids()
     oldest_s = time.time() - settings.stack.checkpoint_kept_h * HOUR_S
     for folder in (paths.home() / "flink" / "checkpoints").glob("*"):
         if folder.name not in known and folder.stat().st_mtime < oldest_s:

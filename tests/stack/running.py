@@ -112,10 +112,11 @@ class Stack:
         return min(ends)
 
     def reset(self) -> None:
-        """Removes all jobs, records, versions and Redis keys."""
+        """Removes all jobs, their checkpoints, records, versions and Redis keys."""
         for job in flink.jobs(self.settings.flink):
             if job.state in flink.ALIVE:
                 flink.cancel(self.settings.flink, job, timeout_s=60)
+        self.forget_places()
         with kafka_topics.admin(self.settings.kafka) as admin:
             admin.delete_topics([name for name in kafka_topics.names() if name in admin.list_topics()])
             wait(lambda: not set(kafka_topics.names()) & set(admin.list_topics()), 30, lambda: "topics are still there")
@@ -125,6 +126,11 @@ class Stack:
         folder: Any = redis.config_get("dir")
         assert folder["dir"].startswith(str(self.home)), "this is not the tests' Redis"
         redis.flushall()
+
+    def forget_places(self) -> None:
+        """Removes all places that jobs could go on from."""
+        for name in ("watch", "flink/checkpoints", "flink/savepoints"):
+            shutil.rmtree(self.home / name, ignore_errors=True)
 
 
 def wait(condition: Callable[[], bool], timeout_s: float, missing: Callable[[], str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from headrace.infra import paths
 from tests import checkouts
 from tests.oracles.sessions import Oracle
 from tests.stack.compare import differences, oracle_of
-from tests.stack.running import HEADRACE, JOB, Stack
+from tests.stack.running import HEADRACE, JOB, Failed, Stack
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Record, Stream, combined, sweepers
 from tests.streams.dirty import ACTIONS, plain, planted, soiled
 
@@ -79,6 +80,26 @@ def submit_from(checkout: Path, savepoint: str) -> None:
     command = [str(HEADRACE), "submit", JOB, "--from-savepoint", savepoint]
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_submit_goes_on_where_the_job_was(stack: Stack, stream: Stream) -> None:
+    """After a stop it neither writes closed sessions twice nor forgets; to begin anew has to be said."""
+    stack.submit()
+    stack.send(soiled(stream[: EVENTS // 2]))
+    stack.settle()
+    stack.run("stop", JOB)
+    assert re.search(r"runs as \w+, from file:\S+/chk-\d+, \d+ s old", stack.run("submit", JOB))
+    send_the_rest(stack, stream)
+    settle_and_compare(stack)
+    stack.run("stop", JOB)
+    with pytest.raises(Failed, match=r"If it begins anew, closed sessions .* second time.*: nobody can be asked here"):
+        stack.run("submit", JOB, "--from-scratch")
+    stack.forget_places()
+    with pytest.raises(
+        Failed, match=r"has run \(its group has read [\d,]+ records; .* in sessions\), but no checkpoint"
+    ):
+        stack.run("submit", JOB)
+    assert "without state" in stack.run("submit", JOB, "--from-scratch", "--yes")
 
 
 def test_restore_gives_every_key_back_after_a_flush(stack: Stack, stream: Stream) -> None:
