@@ -52,6 +52,7 @@ class Session(Section):
     recent: Positive
     bought_hidden_ms: NonNegative
     time_zone: Annotated[str, AfterValidator(_time_zone)]
+    boundary: Literal["gap", "client"]
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

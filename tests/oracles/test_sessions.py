@@ -13,7 +13,7 @@ DAY = 24 * 60 * MIN
 T0 = 1_762_000_200_000  # Saturday 2025-11-01 12:30:00 UTC
 SETTINGS = SimpleNamespace(
     gap_ms=GAP, lateness_ms=LATENESS, future_ms=FUTURE, forget_ms=30 * DAY, history=50, recent=10,
-    bought_hidden_ms=DAY, time_zone="UTC",
+    bought_hidden_ms=DAY, time_zone="UTC", boundary="gap",
 )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def test_a_whole_session_by_hand() -> None:
     assert feed.oracle.sessions() == [
         {
             "user_id": "u", "start_ms": T0, "end_ms": T0 + 9 * MIN, "events": 10, "items": ["a", "e", "b", "c", "d"],
+            "distinct_items": 5, "truncated": False,
             "counts": {
                 "search": 1, "view": 1, "click": 1, "cart": 1, "uncart": 1, "purchase": 3, "refund": 1, "rate": 1,
             },
@@ -164,8 +165,19 @@ def test_the_clock_closes_a_span_strictly_after_gap_and_lateness() -> None:
     assert feed.spans() == [(0, 0, 1)]
 
 
-def test_session_id_change_begins_and_an_earlier_one_is_late() -> None:
+def test_a_session_id_is_a_label() -> None:
     feed = Feed()
+    feed(5)
+    for minute, session_id in ((6, "phone"), (7, "web"), (4, "web"), (8, "phone")):
+        assert feed(minute, session_id=session_id) == "applied"
+    assert (feed["session_id"], feed["events"], feed["late"]) == ("phone", "5", "0")
+    assert feed["started_ms"] == str(T0 + 4 * MIN)
+    assert feed(39, session_id="web") == "applied"
+    assert (feed["session_id"], feed["events"]) == ("web", "1")
+
+
+def test_where_the_client_bounds_a_change_of_session_id_begins_and_an_earlier_one_is_late() -> None:
+    feed = Feed(boundary="client")
     feed(0)
     feed(1, session_id="s1")
     assert (feed["session_id"], feed["events"]) == ("s1", "2")
@@ -259,6 +271,29 @@ def test_items_of_a_closed_session_by_first_time_then_code_point() -> None:
     feed(1, "search", item_id="home")
     feed.oracle.finish(T0 + DAY)
     assert feed.oracle.sessions()[0]["items"] == ["\U0001f680", "\ufffd", "\U0001f600"]
+
+
+def test_a_closed_session_lists_its_first_thousand_items_and_counts_all() -> None:
+    for items in (1_000, 1_001):
+        feed = Feed()
+        for n in range(items):
+            feed(n / 100, item_id=f"i{n}")
+        feed(11, item_id="i0")
+        feed.oracle.finish(T0 + DAY)
+        (closed,) = feed.oracle.sessions()
+        assert (closed["events"], closed["distinct_items"], closed["truncated"]) == (items + 1, items, items > 1_000)
+        assert closed["items"] == [f"i{n}" for n in range(1_000)]
+
+
+def test_no_event_is_in_two_closed_sessions() -> None:
+    """What chains back under an emitted span, through an open one, joins the open one alone."""
+    feed = Feed()
+    for minute in (0, 5, 10, 41, 51):
+        feed(minute)
+    assert feed.spans() == [(0, 10, 3)]
+    assert feed(12) == feed(4) == "applied"
+    feed(95)
+    assert feed.spans() == [(0, 10, 3), (4, 51, 4)]
 
 
 def test_a_forgotten_user_begins_from_nothing() -> None:

@@ -94,7 +94,8 @@ def test_what_may_not_change(change: dict[str, Any], said: str) -> None:
 def test_sql_types() -> None:
     assert types.ddl("session") == (
         "`user_id` STRING NOT NULL, `start_ms` BIGINT NOT NULL, `end_ms` BIGINT NOT NULL, `events` BIGINT NOT NULL, "
-        "`counts` MAP<STRING, BIGINT> NOT NULL, `items` ARRAY<STRING> NOT NULL"
+        "`counts` MAP<STRING, BIGINT> NOT NULL, `items` ARRAY<STRING> NOT NULL, `distinct_items` BIGINT, "
+        "`truncated` BOOLEAN"
     )
     assert "`action` STRING NOT NULL" in types.ddl("click")
     assert "`price` DOUBLE," in types.ddl("click")

@@ -96,7 +96,7 @@ public class Baskets extends ProcessTableFunction<Row> {
       tooOld.inc();
       return;
     }
-    if (trade && !remember(user, UserHistory.Event.hash((String) input.getField("event_id")))) {
+    if (trade && !remember(user, Event.hash((String) input.getField("event_id")))) {
       repeats.inc();
       return;
     }

@@ -39,12 +39,12 @@ public class Hiding extends TableFunction<Row> {
 
   public void eval(byte[] recent) {
     int newest = 0;
-    for (int at = 0; at < recent.length; at = UserHistory.Recent.next(recent, at)) newest = at;
+    for (int at = 0; at < recent.length; at = Recent.next(recent, at)) newest = at;
     if (recent.length == 0) return;
-    int action = recent[newest + UserHistory.Event.ACTION];
+    int action = recent[newest + Event.ACTION];
     if (action != dislike && action != block && action != purchase) return;
-    long t = ByteBuffer.wrap(recent).order(ByteOrder.LITTLE_ENDIAN).getLong(newest + UserHistory.Event.T);
-    collect(Row.of(item(recent, newest + UserHistory.Event.ITEM), t + (action == purchase ? boughtMs : foreverMs)));
+    long t = ByteBuffer.wrap(recent).order(ByteOrder.LITTLE_ENDIAN).getLong(newest + Event.T);
+    collect(Row.of(item(recent, newest + Event.ITEM), t + (action == purchase ? boughtMs : foreverMs)));
   }
 
   private String item(byte[] recent, int at) {

@@ -29,7 +29,8 @@ public class SessionJson extends ScalarFunction {
   private static final byte[] NO_TEXT = {};
 
   // Offsets of UserHistory.counters.
-  private static final int START = 0, END = 8, AS_OF = 16, EVENTS = 24, ITEMS = 32, CATEGORIES = 40;
+  static final int AS_OF = 16;
+  private static final int START = 0, END = 8, EVENTS = 24, ITEMS = 32, CATEGORIES = 40;
   private static final int LATE = 48, REPEATS = 56, TRUNCATED = 64, AMOUNT = 72, COUNTS = 80;
 
   private transient JsonBytes json;
@@ -155,24 +156,24 @@ public class SessionJson extends ScalarFunction {
   /** The recent events as three arrays, newest first. */
   private void recent(byte[] recent) {
     int kept = 0;
-    for (int at = 0; at < recent.length; at = UserHistory.Recent.next(recent, at)) {
+    for (int at = 0; at < recent.length; at = Recent.next(recent, at)) {
       if (kept == places.length) places = Arrays.copyOf(places, 2 * kept);
       places[kept++] = at;
     }
     json.put(RECENT_ITEMS);
     for (int i = kept - 1; i >= 0; i--) {
       json.put(i == kept - 1 ? '[' : ',');
-      json.string(recent, places[i] + UserHistory.Event.ITEM, UserHistory.Recent.next(recent, places[i]));
+      json.string(recent, places[i] + Event.ITEM, Recent.next(recent, places[i]));
     }
     end(kept, RECENT_ACTIONS);
     for (int i = kept - 1; i >= 0; i--) {
       json.put(i == kept - 1 ? '[' : ',');
-      json.put(quoted[recent[places[i] + UserHistory.Event.ACTION]]);
+      json.put(quoted[recent[places[i] + Event.ACTION]]);
     }
     end(kept, RECENT_TS_MS);
     for (int i = kept - 1; i >= 0; i--) {
       json.put(i == kept - 1 ? '[' : ',');
-      json.number((long) LONG.get(recent, places[i] + UserHistory.Event.T));
+      json.number((long) LONG.get(recent, places[i] + Event.T));
     }
     end(kept, new byte[0]);
   }

@@ -22,7 +22,7 @@ class SessionJsonTest {
   static byte[] recent(Event... events) {
     var all = ByteBuffer.allocate(10_000).order(ByteOrder.LITTLE_ENDIAN);
     for (var each : events) {
-      var event = new UserHistory.Event();
+      var event = new headrace.Event();
       event.t = each.t;
       event.action = (byte) ACTIONS.indexOf(each.action);
       event.item = each.item.getBytes(StandardCharsets.UTF_8);

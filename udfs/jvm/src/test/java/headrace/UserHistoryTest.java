@@ -1,10 +1,20 @@
 package headrace;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.ByteArrayOutputStream;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
+import java.util.zip.Deflater;
+import java.util.zip.DeflaterOutputStream;
+import org.apache.flink.table.api.dataview.ListView;
+import org.apache.flink.table.api.dataview.MapView;
 import org.apache.flink.types.Row;
 import org.junit.jupiter.api.Test;
 
@@ -22,6 +32,113 @@ class UserHistoryTest {
     assertEquals(List.of(), clicks.harness.advance(1440 * MIN));
     clicks.harness.advance(31L * 1440 * MIN);
     assertEquals(null, clicks.harness.state("u"));
+  }
+
+  @Test
+  void anEventUnderAnEmittedSpanJoinsTheOpenOneAlone() throws Exception {
+    var clicks = new Clicks(Map.of());
+    var rows = new ArrayList<Row>();
+    double[] minutes = {0, 5, 10, 41, 51, 12, 4, 95};
+    for (double minute : minutes) rows.addAll(clicks.view("e" + minute, minute, "i" + minute));
+    assertEquals(List.of("0 10 3", "4 51 4"), spans(rows));
+  }
+
+  @Test
+  void anItemOfAnEmittedSpanIsStillTheLiveSessions() throws Exception {
+    var clicks = new Clicks(Map.of());
+    clicks.view("a", 0, "lamp");
+    assertEquals(List.of("0 0 1"), spans(clicks.harness.advance(40 * MIN + 1)));
+    clicks.view("b", 30, "lamp");
+    var user = (UserHistory.User) clicks.harness.state("u").get(0);
+    assertEquals(List.of(2L, 1L), List.of(user.events, user.items));
+  }
+
+  @Test
+  void aSessionListsAThousandItemsCountsAllAndFitsIntoItsTopic() throws Exception {
+    for (int items : new int[] {ClosedSpan.MAX_ITEMS, ClosedSpan.MAX_ITEMS + 1, 2_000}) {
+      var clicks = new Clicks(Map.of());
+      var random = new Random(items);
+      for (int i = 0; i < items; i++) clicks.view("e" + i, i / 100.0, id(random, 0x4e00, 0x9fff));
+      var closed = clicks.harness.advance(1440 * MIN).get(0);
+      assertEquals(List.of((long) items, items > ClosedSpan.MAX_ITEMS), List.of(closed.getField(9), closed.getField(10)));
+      assertEquals(Math.min(items, ClosedSpan.MAX_ITEMS), closed.<String[]>getFieldAs(8).length);
+      assertEquals((long) items, closed.getField(6));
+    }
+  }
+
+  /** The widest characters there are, and those that JSON writes in six bytes: as the job sends them, gzip at level 1. */
+  @Test
+  void theLargestIdsFitIntoARecord() throws Exception {
+    int[][] ranges = {{0x4e00, 0x9fff}, {0x10000, 0x10ffff}, {1, 0x1f}};
+    for (int[] range : ranges) {
+      var random = new Random(1);
+      var json = new StringBuilder();
+      for (int i = 0; i < ClosedSpan.MAX_ITEMS + 2; i++) json.append('"').append(id(random, range[0], range[1])).append("\",");
+      if (range[0] == 1) for (char c = 1; c < 0x20; c++) replace(json, c);
+      var bytes = new ByteArrayOutputStream();
+      try (var gzip = new DeflaterOutputStream(bytes, new Deflater(1))) {
+        gzip.write(json.toString().getBytes("UTF-8"));
+      }
+      assertTrue(bytes.size() < 1_048_588 - 2_000, range[0] + ": " + bytes.size());
+    }
+  }
+
+  private static void replace(StringBuilder json, char c) {
+    var text = json.toString().replace(String.valueOf(c), String.format("\\u%04x", (int) c));
+    json.setLength(0);
+    json.append(text);
+  }
+
+  private static String id(Random random, int first, int last) {
+    var id = new StringBuilder();
+    for (int i = 0; i < 256; i++) id.appendCodePoint(random.nextInt(first, last + 1));
+    return id.toString();
+  }
+
+  @Test
+  void aRowThatFailsIsALetterAndLeavesNoTrace() throws Exception {
+    var clicks = new Clicks(Map.of("history", 3));
+    for (int i = 0; i < 5; i++) clicks.view("e" + i, i, "i" + i);
+    var before = state(clicks);
+    var rows = clicks.harness.insert(0, "u", "bad", 90 * MIN, 90 * MIN, (byte) 99, "x", null, null, 0.0,
+        "u".getBytes(), new byte[] {7}, 2, 33L, null);
+    assertEquals(1, rows.size());
+    var row = rows.get(0);
+    assertEquals(List.of(UserHistory.INTERNAL, 2, 33L), List.of(row.getField(0), row.getField(13), row.getField(14)));
+    assertArrayEquals(new byte[] {7}, row.getFieldAs(12));
+    assertTrue(row.<String>getFieldAs(15).startsWith("ArrayIndexOutOfBoundsException"));
+    assertEquals(before, state(clicks));
+    assertEquals(1, clicks.harness.counter("internal"));
+    assertEquals(6, clicks.view("after", 5, "lamp").get(0).<byte[]>getFieldAs(1)[24]); // events of the live session
+  }
+
+  private static List<Object> state(Clicks clicks) throws Exception {
+    var fields = new ArrayList<Object>();
+    var state = clicks.harness.state("u");
+    for (var field : UserHistory.User.class.getFields()) {
+      var value = field.get(state.get(0));
+      fields.add(value instanceof byte[] bytes ? HexFormat.of().formatHex(bytes)
+          : value instanceof long[] numbers ? Arrays.toString(numbers) : value);
+    }
+    fields.add(Map.copyOf(((MapView<?, ?>) state.get(1)).getMap()));
+    for (var bytes : ((ListView<?>) state.get(2)).getList()) fields.add(HexFormat.of().formatHex((byte[]) bytes));
+    return fields;
+  }
+
+  @Test
+  void recordsOfAnotherKeyOrPartitionAreCounted() throws Exception {
+    var harness = new Clicks(Map.of()).harness;
+    Object[] click = {"é", "a", 0L, 0L, (byte) 0, "i", null, null, 0.0, "é".getBytes("UTF-8"), null, 3, 0L, null};
+    harness.insert(0, click);
+    harness.insert(0, click);
+    assertEquals(List.of(0L, 0L), List.of(harness.counter("other_key"), harness.counter("other_partition")));
+    click[9] = null;
+    harness.insert(0, click);
+    click[9] = "e".getBytes();
+    click[11] = 2;
+    harness.insert(0, click);
+    harness.insert(0, click);
+    assertEquals(List.of(3L, 1L), List.of(harness.counter("other_key"), harness.counter("other_partition")));
   }
 
   /** Start, end and number of events of each closed span. */
