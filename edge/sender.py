@@ -9,10 +9,11 @@ on one machine gzip costs 20 % and lz4 gains nothing.
 
 import atexit
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from kafka import KafkaProducer
@@ -20,6 +21,8 @@ from kafka.errors import KafkaTimeoutError
 
 from headrace.edge.producer import connect
 from headrace.edge.spool import Journal
+from headrace.edge.spool_line import Message, message
+from headrace.edge.troubles import RETRY_S, Troubles
 
 log = logging.getLogger(__name__)
 
@@ -39,80 +42,129 @@ PRODUCER: dict[str, Any] = {
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
-PATIENCE_S = 30  # for one window; the client itself gives up after delivery_timeout_ms, unless it is stuck
+PATIENCE_S = 30  # for one window; the client gives up after delivery_timeout_ms, unless it is stuck
 ANSWER_S = 1.0  # without an answer for this long the broker counts as away
-RETRY_S = 0.5
 CLOSE_S = 5
+TEND_S = 30  # how often the thread looks for the spools of processes that have died
+KAFKA = "Kafka"
+INHERITED: list[KafkaProducer] = []  # those of a parent; kept, since collecting them would close what they hold
 
 
-class Message(NamedTuple):
-    topic: str
-    key: bytes
-    value: bytes
+class Shipper:
+    """Sends the journals of dead processes first, then this process's own and those of whoever dies later.
 
-
-class _Key(msgspec.Struct):
-    user_id: str
-
-
-_key = msgspec.json.Decoder(_Key).decode
-
-
-def frame(topic: str, value: bytes) -> bytes:
-    """A line of the spool. It can be read again, since JSON holds no raw newline and a topic's name no space."""
-    return b"%b %b" % (topic.encode(), value)
-
-
-def message(line: bytes) -> Message:
-    """Reads a line of the spool. Raises DecodeError or UnicodeDecodeError if it is damaged.
-
-    The key is read from the value: as a field of its own in the line it would cost as much (0.6 us).
+    No error ends its thread: what fails is logged once per kind and tried again. `wake` starts one that ended anyway.
     """
-    topic, _, value = line.partition(b" ")
-    return Message(topic.decode(), _key(value).user_id.encode(), value)
 
-
-class Shipper(threading.Thread):
-    """Sends the journals of dead processes first, then this process's own until it is stopped."""
-
-    def __init__(self, client: dict[str, Any], journals: list[Journal], linger_s: float, on_exit: Callable[[], None]):
-        super().__init__(name="headrace-shipper", daemon=True)
-        self.reachable = True  # until an attempt fails
+    def __init__(self, client: dict[str, Any], own: Journal, linger_s: float, on_exit: Callable[[], None]):
         self.unreadable = 0  # lines that a power cut has damaged
+        self.recovered = 0  # events of other processes that are in Kafka now
+        self.orphans = Journal.orphans(own.folder.parent)
+        self.troubles = Troubles()
+        self._own, self._answers = own, True  # until an attempt fails
         self._config, self._linger_s, self._on_exit = PRODUCER | client, linger_s, on_exit
-        *self._orphans, self._own = journals
         self._progress, self._work, self._stopping = threading.Condition(), threading.Event(), threading.Event()
         self._producer: KafkaProducer | None = None
+        self._tended_s, self._starting = time.monotonic(), threading.Lock()
+        self._thread = self._started()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether events can be sent, as far as that is known. False if nobody tries."""
+        return self._answers and self.alive and _named(self._own) not in self.troubles
+
+    @property
+    def unsent_bytes(self) -> int:
+        return sum(journal.unsent_bytes for journal in (*self.orphans, self._own))
 
     def wake(self) -> None:
         if not self._work.is_set():  # set() takes a lock, is_set() none
             self._work.set()
+        if not self._thread.is_alive():
+            self._start_again()
 
     def wait(self, done: Callable[[], bool], timeout_s: float | None) -> bool:
         """Waits until `done`, which is asked again after each window. False if the timeout came first."""
         with self._progress:
             return self._progress.wait_for(done, timeout_s)
 
+    def sync(self) -> None:
+        """Makes what the journal holds survive a power cut. Any thread may call it; what fails is a trouble."""
+        with self.troubles.of("the disk of the spool"):
+            self._own.sync()
+
     def stop(self) -> None:
         """Ends the thread after the window under way, or within a few seconds if the broker is away."""
         self._stopping.set()
-        self.wake()
-        self.join()
+        self._work.set()
+        self._thread.join()
 
-    def run(self) -> None:
-        for orphan in self._orphans:
-            if self._drain(orphan):
-                orphan.close()
-        while not self._stopping.is_set():
-            self._drain(self._own)
-            self._work.wait()
-            self._work.clear()
-            self._stopping.wait(self._linger_s)
-        self._disconnect()
+    def abandon(self) -> None:
+        """In a forked child: the connections are the parent's. To close them here could end them there."""
+        if self._producer is not None:
+            self._producer._closed = True
+            INHERITED.append(self._producer)
 
-    def _drain(self, journal: Journal) -> bool:
-        """Sends a journal. True once nothing is left in it, False if the thread was stopped before."""
-        while not self._stopping.is_set():
+    def _started(self) -> threading.Thread:
+        (thread := threading.Thread(target=self._run, name="headrace-shipper", daemon=True)).start()
+        return thread
+
+    def _start_again(self) -> None:
+        with self._starting:
+            if self._thread.is_alive() or self._stopping.is_set():
+                return
+            log.error("the thread that sends events to Kafka has ended; it is started again")
+            try:
+                self._thread = self._started()
+            except RuntimeError as error:  # no more threads: the event that was just taken waits for the next one
+                self.troubles.failed("the sending thread", error)
+
+    def _run(self) -> None:
+        try:
+            for orphan in list(self.orphans):
+                self._attend(orphan)
+            while not self._stopping.is_set():
+                self._tend()
+                for orphan in list(self.orphans):  # a little at a time: what this process has to send is waiting
+                    self._attend(orphan, windows=1)
+                self._attend(self._own)
+                self._work.wait(RETRY_S if self.troubles or self.orphans else TEND_S)
+                self._work.clear()
+                self._stopping.wait(self._linger_s)
+        finally:
+            self._disconnect()
+            with self._progress:
+                self._answers = False  # whoever waits for room must not wait for a thread that is about to end
+                self._progress.notify_all()
+
+    def _tend(self) -> None:
+        """Now and then: keeps the own files young, and takes over from those who have died meanwhile."""
+        if time.monotonic() < self._tended_s + TEND_S:
+            return
+        self._tended_s = time.monotonic()
+        with self.troubles.of("the spool"):
+            self._own.touch()
+        with self.troubles.of("the spools of dead processes"):
+            self.orphans += Journal.orphans(self._own.folder.parent)
+
+    def _attend(self, journal: Journal, windows: float = math.inf) -> None:
+        what = _named(journal)
+        if not self.troubles.due(what):
+            return
+        with self.troubles.of(what):
+            if self._drain(journal, windows) and journal is not self._own:
+                journal.close()
+                self.orphans.remove(journal)
+        with self._progress:
+            self._progress.notify_all()
+
+    def _drain(self, journal: Journal, windows: float) -> bool:
+        """Sends at most so many windows of a journal. True once nothing is left in it. Raises OSError."""
+        while not self._stopping.is_set() and windows > 0:
             lines = journal.window(WINDOW_BYTES)
             if not lines:
                 return True
@@ -121,7 +173,9 @@ class Shipper(threading.Thread):
                 if self._stopping.wait(RETRY_S):
                     return False
             journal.mark_sent(len(lines))
-            self._report(reachable=True)
+            self.recovered += len(lines) if journal is not self._own else 0
+            self._report()
+            windows -= 1
         return False
 
     def _readable(self, lines: list[bytes]) -> list[Message]:
@@ -148,7 +202,7 @@ class Shipper(threading.Thread):
             cause = error
         if cause is None:
             return []
-        self._report(reachable=False, cause=cause)
+        self._report(cause)
         self._disconnect()
         return [m for m, f in zip(messages, futures, strict=False) if not f.succeeded()] + messages[len(futures) :]
 
@@ -159,7 +213,7 @@ class Shipper(threading.Thread):
                 producer.flush(ANSWER_S)
                 return
             except KafkaTimeoutError as error:
-                self._report(reachable=False, cause=error)
+                self._report(error)
                 if self._stopping.is_set() or time.monotonic() > deadline_s:
                     raise
 
@@ -175,19 +229,22 @@ class Shipper(threading.Thread):
         """Closes the producer. A failed one is not used again, because it could deliver an old batch late."""
         if self._producer is None:
             return
-        sender = self._producer._sender
-        sender.force_close()  # close(0) would raise, not close, while a batch waits
-        sender.join(CLOSE_S)
-        self._producer.close()
-        self._producer = None
+        producer, self._producer = self._producer, None
+        producer._sender.force_close()  # close(0) would raise, not close, while a batch waits
+        producer._sender.join(CLOSE_S)
+        producer.close()
 
-    def _report(self, reachable: bool, cause: object = None) -> None:
-        if not reachable:
-            self._own.sync()  # now the spool is the only copy
-            if self.reachable:
-                log.warning("Kafka does not answer, events wait in the spool: %s", cause)
-        elif not self.reachable:
-            log.warning("Kafka is back")
+    def _report(self, trouble: object = None) -> None:
+        """What Kafka said last; None if it took a window."""
+        if trouble is None:
+            self.troubles.well(KAFKA)
+        else:
+            self.troubles.failed(KAFKA, trouble)
+            self.sync()  # now the spool is the only copy
         with self._progress:
-            self.reachable = reachable
+            self._answers = trouble is None
             self._progress.notify_all()
+
+
+def _named(journal: Journal) -> str:
+    return f"the spool {journal.folder}"

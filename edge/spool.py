@@ -3,139 +3,135 @@
     {root}/{start_ns}-{pid}/lock          held (flock) while the process lives; the kernel releases it when it dies
     {root}/{start_ns}-{pid}/00000001.log  a line with the offset of the first unsent byte, a line per event, zeros
 
-Segments are memory-mapped files of fixed size, whose disk space is reserved. A line that was copied into the mapping
-belongs to the kernel: killing the process loses nothing. Only `sync` makes it survive a power cut. (The first version
-called write() per event. Each call released Python's lock, and beside a busy sending thread it took 50 us to get it
-back. The copy takes 1 us.)
+A forked child lets go of the lock, and has no journal before it makes one of its own.
 """
 
-import fcntl
-import mmap
+import logging
 import os
 import shutil
+import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-HEADER_BYTES = 21  # 20 digits and a newline
-SEGMENT_BYTES = 8 << 20
+from headrace.edge import segment
+from headrace.edge.journal_lock import Lock, alone, new_folder
+from headrace.edge.segment import HEADER_BYTES, Segment
+from headrace.infra import durable
 
+log = logging.getLogger(__name__)
 
-class Segment:
-    """One file of a journal."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        fd = os.open(path, os.O_RDWR)
-        self._map = mmap.mmap(fd, 0)
-        os.close(fd)
-        header = self._map[: HEADER_BYTES - 1]
-        self.start = int(header) if header.isdigit() else HEADER_BYTES  # a power cut can leave zeros
-        self.end = max(self.start, self._map.rfind(b"\n") + 1)  # a line without its newline was never promised
-        self._window_bytes = 0
-
-    @classmethod
-    def create(cls, path: Path) -> "Segment":
-        """Makes an empty segment and reserves its disk space. Raises OSError if the disk is full."""
-        draft = path.with_suffix(".new")
-        fd = os.open(draft, os.O_RDWR | os.O_CREAT, 0o600)
-        os.posix_fallocate(fd, 0, SEGMENT_BYTES)  # a full disk fails here, not with a SIGBUS in the mapping
-        os.pwrite(fd, b"%020d\n" % HEADER_BYTES, 0)
-        os.close(fd)
-        draft.rename(path)
-        return cls(path)
-
-    def append(self, line: bytes) -> bool:
-        """Appends a line; False if it does not fit. The newline is written last: until then the line does not count."""
-        start, end = self.end, self.end + len(line)
-        if end >= len(self._map):
-            return False
-        self._map[start:end] = line
-        self._map[end] = 10
-        self.end = end + 1
-        return True
-
-    def window(self, max_bytes: int) -> list[bytes]:
-        """The next unsent lines, of at most max_bytes but at least one."""
-        start, end = self.start, self.end
-        self._window_bytes = 0
-        if start == end:
-            return []
-        last = self._map.rfind(b"\n", start, min(start + max_bytes, end))
-        stop = last if last >= 0 else self._map.find(b"\n", start, end)  # at least one line, however long
-        self._window_bytes = stop + 1 - start
-        return self._map[start:stop].split(b"\n")
-
-    def mark_sent(self) -> int:
-        self.start += self._window_bytes
-        self._map[: HEADER_BYTES - 1] = b"%020d" % self.start
-        return self._window_bytes
-
-    def sync(self) -> None:
-        fd = os.open(self.path, os.O_RDONLY)
-        os.fsync(fd)  # it includes mapped pages
-        os.close(fd)
+JOURNALS = "[0-9]*-[0-9]*"
+LEFT: set[Path] = set()  # those that could not be taken over
 
 
 class Journal:
     """The events of one process. One thread (or a lock) appends; one other thread reads, and marks as sent."""
 
-    def __init__(self, folder: Path, lock: int, writable: bool = False) -> None:
-        self._folder, self._lock, self._writable = folder, lock, writable
-        self._segments = deque(Segment(path) for path in sorted(folder.glob("*.log")))
-        self._in_bytes = sum(segment.end - segment.start for segment in self._segments)
+    def __init__(self, folder: Path, lock: Lock, writable: bool = False) -> None:
+        self.folder, self._lock, self._writable = folder, lock, writable
+        self._segments = deque(map(Segment, _logs(folder)))
+        self._in_bytes = sum(each.unsent_bytes for each in self._segments)
         self._out_bytes = 0
         self._number = 0
+        self._named = -1  # the newest segment whose name survives a power cut
+        self._renewing = threading.Lock()
         self.appended = self.sent = 0  # events, by this object
 
     @classmethod
     def create(cls, root: Path) -> "Journal":
-        """The new journal of this process."""
+        """The new journal of this process. Raises OSError."""
         folder = root / f"{time.time_ns():020d}-{os.getpid()}"
-        with _alone(root):
-            folder.mkdir()
-            lock = _claim(folder)
-        assert lock is not None, f"{folder} is new and already locked"
-        return cls(folder, lock, writable=True)
+        return cls(folder, new_folder(folder), writable=True)
 
     @classmethod
     def orphans(cls, root: Path) -> list["Journal"]:
         """The journals of dead processes, oldest first. Each belongs to the caller from now on."""
-        with _alone(root):
-            claimed = [(path.parent, _claim(path.parent)) for path in sorted(root.glob("[0-9]*-[0-9]*/lock"))]
-        return [cls(folder, lock) for folder, lock in claimed if lock is not None]
+        with alone(root):
+            found = [cls._orphan(folder) for folder in sorted(root.glob(JOURNALS))]
+        return [journal for journal in found if journal is not None]
+
+    @classmethod
+    def _orphan(cls, folder: Path) -> "Journal | None":
+        lock = None
+        try:
+            lock = Lock.claim(folder)
+            return cls(folder, lock) if lock else None
+        except OSError as error:  # such as one of another user: it costs itself alone
+            if folder not in LEFT:
+                log.error("the spool %s cannot be taken over, it stays as it is: %s", folder, error)
+                LEFT.add(folder)
+            if lock:
+                lock.drop()
+            return None
 
     @property
     def unsent_bytes(self) -> int:
         return self._in_bytes - self._out_bytes
 
     def append(self, line: bytes) -> None:
-        """Appends one event, without a newline in it. Raises ValueError if it is longer than a segment."""
+        """Appends one event, without a newline in it.
+
+        Raises ValueError if it is longer than a segment, and OSError if there is no room for it on the disk.
+        """
+        if not self._lock:
+            raise RuntimeError("the journal is closed, or it is that of the process that forked this one")
         if not (self._segments and self._segments[-1].append(line)):
-            self._number += 1
-            segment = Segment.create(self._folder / f"{self._number:08d}.log")
-            if not segment.append(line):
-                raise ValueError(f"an event must be < {SEGMENT_BYTES} bytes, got {len(line)}")
-            self._segments.append(segment)
+            if len(line) >= (limit := segment.SEGMENT_BYTES - HEADER_BYTES):
+                raise ValueError(f"an event must be < {limit} bytes, got {len(line)}")
+            newest = self._grown()
+            newest.append(line)
+            self._segments.append(newest)
         self._in_bytes += len(line) + 1
         self.appended += 1
 
+    def _grown(self) -> Segment:
+        self._number += 1
+        path = self.folder / f"{self._number:08d}.log"
+        try:
+            return Segment.create(path)
+        except FileNotFoundError:
+            self.renew()
+            return Segment.create(path)
+
+    def renew(self) -> None:
+        """Makes the folder and its lock again if somebody has removed them. Raises OSError."""
+        with self._renewing:
+            if (self.folder / "lock").exists():
+                return
+            lock, self._lock = self._lock, new_folder(self.folder)
+            lock.drop()
+            self._named = -1
+        log.error("somebody has removed the spool %s or its lock; it is made again", self.folder)
+
+    def touch(self) -> None:
+        """Keeps the files young, for those who remove old ones. Raises OSError; FileNotFoundError if one is gone."""
+        self.renew()
+        for path in (self.folder / "lock", *(each.path for each in list(self._segments)[-2:])):
+            os.utime(path)
+
     def sync(self) -> None:
-        """Makes everything appended so far survive a power cut. Any thread may call it."""
-        for segment in list(self._segments)[-2:]:
-            segment.sync()
+        """Makes everything appended so far survive a power cut. Any thread may call it. Raises OSError."""
+        number = self._number
+        for each in list(self._segments):
+            each.sync()
+        if number > self._named:
+            with suppress(FileNotFoundError):
+                durable.sync(self.folder)
+                durable.sync(self.folder.parent)
+            self._named = number
 
     def window(self, max_bytes: int) -> list[bytes]:
-        """The next unsent events; the same ones again until `mark_sent`."""
+        """The next unsent events; the same ones again until `mark_sent`. Raises OSError; then ask again."""
         while self._segments:
             # Ask this before reading: a sealed segment grows no more.
             sealed = len(self._segments) > 1 or not self._writable
             lines = self._segments[0].window(max_bytes)
             if lines or not sealed:
                 return lines
-            self._segments.popleft().path.unlink()
+            self._segments.popleft().path.unlink(missing_ok=True)
         return []
 
     def mark_sent(self, events: int) -> None:
@@ -144,33 +140,46 @@ class Journal:
 
     def close(self) -> None:
         """Leaves unsent events to the next process, and removes an empty journal."""
-        if self._lock < 0:
+        if not self._lock:
             return
         if not self.unsent_bytes:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        os.close(self._lock)
-        self._lock = -1
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.drop()
         self._segments.clear()
 
 
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Lets one process at a time look for folders or make one: so nobody takes a folder before its maker locks it."""
-    root.mkdir(parents=True, exist_ok=True)
-    with open(root / "lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+class Waiting(NamedTuple):
+    folder: Path
+    orphaned: bool  # its process is dead
+    unsent_bytes: int
 
 
-def _claim(folder: Path) -> int | None:
-    """The lock of a journal's folder, or None if its process lives."""
+def waiting(root: Path) -> list[Waiting]:
+    """What waits in the journals of this machine, oldest first; nothing is changed. Raises OSError."""
+    if not root.is_dir():
+        return []
+    with alone(root):
+        return [_look(folder) for folder in sorted(root.glob(JOURNALS))]
+
+
+def _look(folder: Path) -> Waiting:
+    lock, unsent_bytes = Lock.claim(folder), 0
+    for path in _logs(folder):
+        with suppress(FileNotFoundError):  # sent since
+            unsent_bytes += Segment(path).unsent_bytes
+    if lock is None:
+        return Waiting(folder, False, unsent_bytes)
+    lock.drop()
+    return Waiting(folder, True, unsent_bytes)
+
+
+def _logs(folder: Path) -> list[Path]:
+    """The segments of a journal, oldest first. A power cut can leave an empty file, which is none."""
+    return [path for path in sorted(folder.glob("*.log")) if _has_bytes(path)]
+
+
+def _has_bytes(path: Path) -> bool:
     try:
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except FileNotFoundError:  # its owner has just removed it
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False

@@ -1,6 +1,5 @@
 """edge/spool.py: order, segments, and what a killed process leaves."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.edge import spool
+from headrace.edge import segment
 from headrace.edge.spool import Journal
 
 EVERYTHING = 1 << 30
@@ -24,8 +23,7 @@ def read(journal: Journal, max_bytes: int = EVERYTHING) -> list[bytes]:
 
 def killed(journal: Journal) -> None:
     """Does what the kernel does when a process is killed."""
-    os.close(journal._lock)
-    journal._lock = -1
+    journal._lock.drop()
 
 
 def test_gives_back_what_was_appended_in_order(tmp_path: Path) -> None:
@@ -48,7 +46,7 @@ def test_a_window_is_the_same_until_it_is_sent(tmp_path: Path) -> None:
 
 
 def test_sent_segments_leave_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "SEGMENT_BYTES", 4096)
+    monkeypatch.setattr(segment, "SEGMENT_BYTES", 4096)
     journal = Journal.create(tmp_path)
     lines = [b"event %4d" % n for n in range(2000)]
     for line in lines:
@@ -110,8 +108,12 @@ def test_a_header_lost_in_a_power_cut_means_all_is_sent_again(tmp_path: Path) ->
 
 
 def test_an_event_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"an event must be < 8388608 bytes, got 8388608"):
-        Journal.create(tmp_path).append(b"x" * spool.SEGMENT_BYTES)
+    journal, limit = Journal.create(tmp_path), segment.SEGMENT_BYTES - segment.HEADER_BYTES
+    with pytest.raises(ValueError, match=f"an event must be < {limit} bytes, got {limit}"):
+        journal.append(b"x" * limit)
+    assert not list(tmp_path.glob("*/*.log"))
+    journal.append(b"x" * (limit - 1))
+    assert [len(line) for line in read(journal)] == [limit - 1]
 
 
 APPEND_FOREVER = """

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from headrace.edge.sender import message
+from headrace.edge.client_sessions import Sessions
 from headrace.edge.spool import Journal
-from headrace.edge.tracker import Counters, Limits, Sessions, SpoolFull, Tracker
+from headrace.edge.spool_line import message
+from headrace.edge.tracker import Tracker
+from headrace.edge.tracker_values import Counters, Limits, SpoolFull
 from headrace.schemas.topics import CLICKS, IMPRESSIONS
 from headrace.udfs.contract import Contract, ContractError
 from tests import topic

@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 
 from headrace.edge.recommendations import Recommendations, policy
-from headrace.edge.sender import message
 from headrace.edge.shoppers.closed_loop import ClosedLoop, Rate, arms
 from headrace.edge.shoppers.simulator import Shop
 from headrace.edge.spool import Journal
+from headrace.edge.spool_line import message
 from headrace.edge.tracker import Limits, Tracker
 from headrace.schemas import redis_keys
 from headrace.udfs.bandit.slate import Chooser

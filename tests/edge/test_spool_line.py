@@ -1,9 +1,9 @@
-"""edge/sender.py: a line of the spool gives its record back, whatever the user is called; a damaged one is an error."""
+"""edge/spool_line.py: a line gives its record back, whatever the user is called; a damaged one is an error."""
 
 import msgspec
 import pytest
 
-from headrace.edge.sender import Message, frame, message
+from headrace.edge.spool_line import Message, frame, message
 from headrace.schemas.topics import CLICKS
 
 USERS = ("ann", "", 'a" {"user_id":"bob"}', "two\nlines", "\0", "Zo\u00eb \U0001f600", "9 9 {")
