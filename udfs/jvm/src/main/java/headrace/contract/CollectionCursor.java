@@ -3,7 +3,7 @@ package headrace.contract;
 import static headrace.contract.ContractField.Kind;
 
 import java.util.Arrays;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.Map;
 import org.apache.flink.table.data.StringData;
 
@@ -47,7 +47,7 @@ class CollectionCursor extends JsonCursor {
     faultAt = -1;
     at++;
     space();
-    Map<StringData, Object> map = new HashMap<>();
+    Map<StringData, Object> map = new LinkedHashMap<>();
     for (boolean more = !take('}'); more; ) {
       if (!key()) return MALFORMED;
       StringData key = StringData.fromBytes(text, textStart, textLength);
@@ -93,8 +93,7 @@ class CollectionCursor extends JsonCursor {
       doubles[place] = real();
       return Double.isInfinite(doubles[place]) ? BEYOND : GOOD;
     }
-    if (isBeyond()) return BEYOND;
-    if (kind != Kind.LONG || isReal) return TYPE;
+    if (kind != Kind.LONG || isReal) return isBeyond() ? BEYOND : TYPE;
     if (!isLong()) return isNegative() ? LOW : HIGH;
     return keep(whole, place);
   }

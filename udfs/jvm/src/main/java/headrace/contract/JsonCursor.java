@@ -218,9 +218,8 @@ class JsonCursor {
     return count == 19 && (whole == Long.MIN_VALUE ? isNegative() : whole < 0 == isNegative());
   }
 
-  /** Whether the number that was read last must be a float64 and is beyond. */
   protected final boolean isBeyond() {
-    return isReal && Double.isInfinite(real());
+    return Double.isInfinite(real());
   }
 
   /** Any value, within `depth` others. */

@@ -27,8 +27,8 @@ final class Words {
     if (found == RecordScanner.ABSENT) return field.name + ": required, absent";
     if (record.itemAt[f] >= 0) return item(record, f);
     String got = ", got " + show(record.bytes, record.from[f], record.to[f]);
-    String rule = found == RecordScanner.TYPE ? "Expected `" + type(field) + "`" : limit(field, found);
     if (found == RecordScanner.SYMBOL) return field.name + ": Invalid enum value" + got.substring(5);
+    String rule = found == RecordScanner.TYPE ? "Expected `" + type(field) + "`" : limit(field, found);
     return field.name + ": " + rule + got + (isSeconds(record, f) ? SECONDS : "");
   }
 
@@ -63,8 +63,7 @@ final class Words {
         switch (record.state[f]) {
           case RecordScanner.TYPE -> "Expected `" + field.items.word + "`, got " + type(record.itemFirst[f]);
           case RecordScanner.BEYOND -> "must be within float64";
-          case RecordScanner.LOW -> "Expected `int` >= " + Long.MIN_VALUE;
-          default -> "Expected `int` <= " + Long.MAX_VALUE;
+          default -> "Expected `int` of 64 bits";
         };
     return field.name + "[" + place + "]: " + rule;
   }
