@@ -19,7 +19,7 @@ from typing import NamedTuple
 from headrace.edge import segment
 from headrace.edge.journal_lock import Lock, alone, new_folder
 from headrace.edge.segment import HEADER_BYTES, Segment
-from headrace.infra import durable
+from headrace.infra import durable, paths
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,11 @@ class Journal:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.drop()
         self._segments.clear()
+
+
+def own_root() -> Path:
+    """Where the trackers of this project have their journals."""
+    return paths.home() / "spool"
 
 
 class Waiting(NamedTuple):

@@ -38,7 +38,7 @@ from typing import Any, Self
 
 from headrace.edge.client_sessions import Sessions
 from headrace.edge.sender import Shipper
-from headrace.edge.spool import Journal
+from headrace.edge.spool import Journal, own_root
 from headrace.edge.spool_line import frame
 from headrace.edge.tracker_values import DEFAULT as DEFAULT
 from headrace.edge.tracker_values import Counters, Health, SpoolFull
@@ -92,11 +92,10 @@ class Tracker:
     @classmethod
     def connect(cls, **options: Any) -> Self:
         """A tracker with the settings of this machine (infra/config/settings.toml)."""
-        from headrace.infra import paths
         from headrace.infra.settings import load
 
         settings = load()
-        return cls(settings.kafka.client(), paths.home() / "spool", **({"gap_ms": settings.session.gap_ms} | options))
+        return cls(settings.kafka.client(), own_root(), **({"gap_ms": settings.session.gap_ms} | options))
 
     def track(self, user_id: str, item_id: str, action: str, *, ts_ms: int | None = None, **fields: Any) -> str:
         """Takes an event and returns its event_id. `fields`: the optional fields of schemas/click.avsc.

@@ -15,6 +15,7 @@ from headrace.infra.cli import (
     night,
     recommend,
     ship,
+    spool,
     stack,
     stream,
     topics,
@@ -73,6 +74,7 @@ app.add_typer(stack.app)
 app.add_typer(stream.app)
 app.add_typer(dead_letters.app, name="deadletters", rich_help_panel="Stream")
 app.add_typer(topics.app, name="topics", rich_help_panel="Stream")
+app.add_typer(spool.app, name="spool", rich_help_panel="Stream")
 app.add_typer(train.app)
 app.add_typer(models.app)
 app.add_typer(recommend.app)

@@ -19,7 +19,7 @@ EVERY = dict(commands())
 SECTION = re.compile(r"\[[a-z][a-z_.]*\]")  # such as [night.als]
 PANELS = {
     "Stack": "init install doctor settings up down status logs",
-    "Stream": "submit stop savepoint watch restore deadletters topics",
+    "Stream": "submit stop savepoint watch restore deadletters topics spool",
     "Models": "train models publish rollback rewards retire recommend",
     "Night": "run retrain airflow",
     "Data": "import replay simulate session demo",
