@@ -1,5 +1,6 @@
 """`headrace replay`, `simulate`, `session` and `demo`: clicks into Kafka, and what comes of them."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -196,10 +197,10 @@ def session(user: UserId, as_json: Json = False) -> None:
     from rich.table import Table
 
     from headrace.infra.settings import load
-    from headrace.schemas import redis_keys
+    from headrace.schemas import live_session, redis_keys
 
-    client = load().redis.client(decode_responses=True)
-    features: Any = client.hgetall(redis_keys.session(user))
+    value: Any = load().redis.client().get(redis_keys.session(user))
+    features = live_session.decode(value)
     if not features:
         raise HeadraceError(f"user {user!r} has no live session in Redis (key {redis_keys.session(user)})")
     if as_json:
@@ -207,7 +208,7 @@ def session(user: UserId, as_json: Json = False) -> None:
         return
     table = Table("feature", "value", box=None, pad_edge=False)
     for name, value in features.items():
-        table.add_row(name, value)
+        table.add_row(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     Console().print(table)
 
 

@@ -19,7 +19,7 @@ from headrace.edge.shoppers.simulator import Shop, in_real_time
 from headrace.edge.tracker import Tracker
 from headrace.infra.clients import kafka_topics
 from headrace.infra.settings import Settings
-from headrace.schemas import redis_keys
+from headrace.schemas import live_session, redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, SESSIONS
 from headrace.udfs.contract import Contract
 
@@ -98,8 +98,7 @@ class Scene:
             sent_ms, sent_s = time.time_ns() // 1_000_000, time.perf_counter()
             self._tracker.track(YOU, item, action, price=9.5)
             self._time(sent_ms, sent_s)
-            fields: Any = self._redis.hgetall(redis_keys.session(YOU))
-            self.features = {name.decode(): value.decode() for name, value in fields.items()}
+            self.features = self._mine()
             if FEATURES in self._begun:
                 self.first_feature.set()
 
@@ -115,9 +114,12 @@ class Scene:
                     self.taken_ms[name] += [took_ms] if name in self._begun else []
                     self._begun |= {name} if came else set()
 
+    def _mine(self) -> dict[str, Any]:
+        value: Any = self._redis.get(redis_keys.session(YOU))
+        return live_session.decode(value)
+
     def _features_as_of(self) -> int:
-        as_of_ms: Any = self._redis.hget(redis_keys.session(YOU), "as_of_ms")
-        return int(as_of_ms or 0)
+        return int(self._mine().get("as_of_ms", 0))
 
     def _list_as_of(self) -> int:
         self.mine = self._live.for_user(YOU, MINE)

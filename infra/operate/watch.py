@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.errors import HeadraceError, describe
 from headrace.infra.settings import Kafka, Settings
-from headrace.schemas import redis_keys
+from headrace.schemas import live_session, redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS
 
 RUNS = "runs"
@@ -132,12 +132,13 @@ def _fresh(settings: Settings) -> tuple[bool, str]:
     clicks = [
         each for each in _newest(settings.kafka, until_ms) if each.timestamp > until_ms - redis_keys.SESSION_TTL_MS
     ]
-    client: Any = settings.redis.client(decode_responses=True)
+    client: Any = settings.redis.client()
     client.ping()
     if not clicks:
         return True, "no click to look for"
-    shown = [client.hget(redis_keys.session((each.key or b"").decode(errors="replace")), "as_of_ms") for each in clicks]
-    there = sum(int(as_of_ms or 0) >= each.timestamp for as_of_ms, each in zip(shown, clicks, strict=True))
+    values = [client.get(redis_keys.session((each.key or b"").decode(errors="replace"))) for each in clicks]
+    shown = [live_session.decode(value).get("as_of_ms", 0) for value in values]
+    there = sum(as_of_ms >= each.timestamp for as_of_ms, each in zip(shown, clicks, strict=True))
     limit = f"older than {settings.watch.fresh_max_s} s"
     return there > 0, f"{there} of the {len(clicks)} newest clicks {limit} are there"
 

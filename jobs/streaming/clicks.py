@@ -1,117 +1,98 @@
-"""What the jobs that read `clicks` share: validation, and each user's history.
+"""What the jobs that read `clicks` share: the checked records, and each user's history.
 
-It declares three views. `validated` has every record, with its columns or the reason why it is refused. `good` has the
+It declares four views. `validated` has every record, with its columns or the reason why it is refused. `good` has the
 records that are not refused. `history` has the rows of udfs/jvm/UserHistory, by kind: 0 is a user's new state, 1 is a
-closed span, 2 is an event that came too late.
+closed span, 2 is an event that came too late, 3 is one that could not be handled. `states` is the same, but in a run
+that restores: there it has the last state of every user, from the job's savepoint, and `history` reads the topic again.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from pyflink.table import DataTypes, StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+from pyflink.table import StreamTableEnvironment
 
 from headrace.infra.settings import Session, Settings
 from headrace.jobs.streaming import flink_tables
-from headrace.schemas import topics
-from headrace.udfs import event_time, session
-from headrace.udfs.contract import Contract, Fault
-from headrace.udfs.event_time import Milliseconds
+from headrace.jobs.streaming.flink_tables import Run
+from headrace.schemas import enum, redis_keys, topics
 
-ACTION_CODES = {action: code for code, action in enumerate(session.ACTIONS)}
+ACTIONS = enum("click", "action")
+FIELDS = """
+    event_id STRING, user_id STRING, item_id STRING, action TINYINT, ts_ms BIGINT, session_id STRING, category STRING,
+    price DOUBLE, quantity BIGINT, rating DOUBLE"""
+SEARCH, PURCHASE, REFUND, RATE = (ACTIONS.index(action) for action in ("search", "purchase", "refund", "rate"))
 
-# One view has all columns that any branch needs, so that the planner shares one validation among the branches
+# What UserHistory keeps as the item of an event.
+ACTED_ON = f"CASE WHEN action <> {SEARCH} THEN item_id END"
+AMOUNT = f"""
+    CASE action WHEN {PURCHASE} THEN COALESCE(price, 0e0) * COALESCE(quantity, 1)
+                WHEN {REFUND} THEN -1e0 * COALESCE(price, 0e0) * COALESCE(quantity, 1) ELSE 0e0 END"""
+# One view has all columns that any branch needs, so that the planner shares one scan among the branches
 # (tests/jobs/streaming/test_plan.py checks it).
 VALIDATED = """
-    SELECT `key`, `value`, `partition`, `offset`, append_ts,
-           c.user_id, c.event_id, c.ts_ms, c.append_ms, c.action, c.item_id, c.category, c.session_id, c.amount,
-           c.reason, c.detail
-    FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, checked(`value`, append_ts) AS c FROM clicks)"""
+    SELECT `key`, `value`, `partition`, `offset`, append_ts, user_id, event_id, LEAST(ts_ms, append_ms) AS ts_ms,
+           append_ms, action, {item} AS item_id, category, NULLIF(session_id, '') AS session_id, {amount} AS amount,
+           CASE WHEN ts_ms > append_ms + {future_ms} THEN 'future' ELSE reason END AS reason,
+           CASE WHEN ts_ms > append_ms + {future_ms}
+                THEN CONCAT('ts_ms: must be <= ', CAST(append_ms + {future_ms} AS STRING),
+                            ', the broker''s clock plus {future_ms}, got ', CAST(ts_ms AS STRING))
+                ELSE detail END AS detail
+    FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM {clicks})"""
 # (user_id, event_id, ts_ms, append_ms, ...): the valid clicks.
 GOOD = """
     SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount,
            `key`, `value`, `partition`, `offset`, append_ts
-    FROM validated WHERE reason IS NULL"""
+    FROM {validated} WHERE reason IS NULL"""
 # (user_id, kind, ...): a row for each new state, closed span and late event of a user.
 HISTORY = """
     SELECT * FROM user_history(
-      input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
-
-CHECKED = DataTypes.ROW(
-    [
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("user_id", "event_id")),
-        *(DataTypes.FIELD(name, DataTypes.BIGINT()) for name in ("ts_ms", "append_ms")),
-        DataTypes.FIELD("action", DataTypes.TINYINT()),
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("item_id", "category", "session_id")),
-        DataTypes.FIELD("amount", DataTypes.DOUBLE()),
-        *(DataTypes.FIELD(name, DataTypes.STRING()) for name in ("reason", "detail")),
-    ]
-)
-
-Columns = dict[str, Sequence[Any]]  # by field of schemas/click.avsc
-Items = Callable[[Columns], list[str | None]]
+      input => TABLE {good} PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => '{uid}')"""
+# What users are not shown (docs/semantics.md, "What is hidden"). Every job that makes a user's features or lists writes
+# it, so readers have it whichever job runs; the same events give the same members.
+HIDDEN = """
+    SELECT user_id, h.`member`, h.score, epoch_ms(rowtime)
+    FROM history, LATERAL TABLE(hiding(recent)) AS h(`member`, score) WHERE kind = 0"""
 
 
-def acted_on(c: Columns) -> list[str | None]:
-    """Returns the item of each event; None for a search."""
-    return [None if action == "search" else item for action, item in zip(c["action"], c["item_id"], strict=True)]
+def parameters(rules: Session, run: Run) -> dict[str, Any]:
+    """Returns the parameters of the Java functions. `recent` is the number of events in each state that they emit."""
+    of_run = {"actions": " ".join(ACTIONS), "forever_ms": redis_keys.FOREVER_MS, "restoring": run.restores}
+    return rules.model_dump() | of_run
 
 
-def parameters(rules: Session) -> dict[str, Any]:
-    """Returns the parameters of UserHistory. `recent` is the number of events in each state that it emits."""
-    return rules.model_dump() | {"actions": " ".join(session.ACTIONS)}
+def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run, item: str = ACTED_ON) -> None:
+    """Declares the sources, the functions and the views. item: SQL of what UserHistory keeps as an event's item."""
+    flink_tables.functions(table_env, {"user_history": "UserHistory", "hiding": "Hiding", "as_of_ms": "AsOfMs"})
+    if not run.restores:
+        _declare_history(table_env, settings, run, item, uid="user_history")
+        table_env.execute_sql("CREATE TEMPORARY VIEW states AS SELECT * FROM history")
+        return
+    _declare_history(table_env, settings, run, item, uid="replayed")
+    _declare_history(table_env, settings, run, item, uid="user_history", suffix="_since", start="latest-offset")
+    table_env.execute_sql("CREATE TEMPORARY VIEW states AS SELECT * FROM history_since")
 
 
-def declare(
-    table_env: StreamTableEnvironment, settings: Settings, job: str, bounded: bool, items: Items = acted_on
+def _declare_history(
+    table_env: StreamTableEnvironment,
+    settings: Settings,
+    run: Run,
+    item: str,
+    uid: str,
+    suffix: str = "",
+    start: str = "earliest-offset",
 ) -> None:
-    """Declares the source, the functions and the views. items: what UserHistory keeps as the item of each event."""
-    rules = settings.session
-    checked = udf(CheckedClick(rules, items), result_type=CHECKED, func_type="pandas")
-    table_env.create_temporary_system_function("checked", checked)
-    table_env.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION user_history AS 'headrace.UserHistory' LANGUAGE JAVA")
-    table_env.execute_sql(flink_tables.raw_source(topics.CLICKS, settings.kafka, job, rules.future_ms, bounded))
+    future_ms, table = settings.session.future_ms, f"{topics.CLICKS}{suffix}"
+    source = flink_tables.contract_source(
+        topics.CLICKS, "click", FIELDS, settings.kafka, run.name, future_ms, table, start, bounded=run.restores
+    )
+    table_env.execute_sql(source)
+    names = {"clicks": table, "validated": f"validated{suffix}", "good": f"good{suffix}", "uid": uid}
+    rules = {"item": item, "amount": AMOUNT, "future_ms": future_ms}
     for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
-        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name}{suffix} AS {sql.format(**names, **rules)}")
 
 
-def times(
-    ts_ms: Sequence[int | None], append_ts: pd.Series, future_ms: int, faults: list[Fault | None]
-) -> tuple[Milliseconds, Milliseconds]:
-    """Returns (t, append_ms) of each record (docs/semantics.md), and adds a fault for each record from the future."""
-    append_ms = append_ts.to_numpy("datetime64[ms]").astype(np.int64)
-    return event_time.times(ts_ms, append_ms, future_ms, faults), append_ms
-
-
-class CheckedClick(ScalarFunction):  # type: ignore[misc]
-    """(value, append_ts) -> what UserHistory needs of the record, or reason and detail."""
-
-    def __init__(self, rules: Session, items: Items) -> None:
-        self.future_ms, self.items = rules.future_ms, items
-
-    def open(self, context: FunctionContext) -> None:
-        self.click = Contract.of("click")
-        self.refused = context.get_metric_group().counter("refused")
-
-    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
-        columns, faults = self.click.columns(values)
-        c: Columns = dict(zip(self.click.fields, columns, strict=True))
-        t, append_ms = times(c["ts_ms"], append_ts, self.future_ms, faults)
-        self.refused.inc(len(faults) - faults.count(None))
-        return pd.DataFrame(
-            {
-                "user_id": c["user_id"],
-                "event_id": c["event_id"],
-                "ts_ms": t,
-                "append_ms": append_ms,
-                "action": np.array([ACTION_CODES.get(action, 0) for action in c["action"]], np.int8),
-                "item_id": self.items(c),
-                "category": c["category"],
-                "session_id": [session_id or None for session_id in c["session_id"]],
-                "amount": list(map(session.amount, c["action"], c["price"], c["quantity"])),
-                "reason": [fault and fault.reason for fault in faults],
-                "detail": [fault and fault.detail for fault in faults],
-            }
-        )
+def hidden_sink(settings: Settings, run: Run) -> str:
+    """Returns the DDL of the table `hidden`, into which HIDDEN goes."""
+    columns = "`key` STRING, `member` STRING, score BIGINT, as_of_ms BIGINT"
+    options: dict[str, str | int] = {"command": "ZADD", "max_members": redis_keys.HIDDEN_MAX}
+    return flink_tables.redis_sink("hidden", columns, redis_keys.hidden(""), settings.redis, run, **options)

@@ -5,132 +5,160 @@ transform  jobs/streaming/clicks, then headrace.udfs.factors.live_lists: strengt
            (docs/collaborative.md)
 sink       Redis string headrace.schemas.redis_keys.live(version, user_id), sorted set hidden(user_id)
 
-This job only counts what it refuses; session_features writes the dead letters. It looks up the version once per batch,
-so a list is of one version, and a new version needs no restart; nor do new rules (obeyed_rules.py).
+This job only counts what it refuses; session_features writes the dead letters. A list is of one
+version. A new version needs no restart; nor do new rules (obeyed_rules.py).
 
 Run: headrace submit collaborative      (or: flink run -py jobs/streaming/collaborative.py, see docs/cluster.md)
 """
 
 import argparse
 import logging
+from functools import partial
+from threading import Event, Thread
 from time import monotonic
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from pyflink.table import DataTypes, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
-from headrace.infra.settings import Redis, Session, Settings, load
+from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
-from headrace.infra.versions.store import Model, ModelError, VersionFollower
-from headrace.jobs.streaming import clicks, flink_tables, hidden_items
+from headrace.infra.versions.store import Model, VersionFollower
+from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming.flink_tables import Run
+from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import live_lists
 from headrace.udfs.factors.live_lists import Serving
-from headrace.udfs.resp import strings
 
 JOB = "collaborative"
-# One row per row of `history`, once Redis has answered: (1,).
-LIVE = "SELECT recommend(user_id, recent, rowtime) FROM history WHERE kind = 0"
+KEYS = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"
+NAMES = ("key", "value", "expire_at_ms", "as_of_ms")
+# The newest list of each user of a batch: KEYS.
+LIVE = """
+    SELECT l.`key`, l.`value`, l.expire_at_ms, l.as_of_ms
+    FROM (SELECT recommend(user_id, recent, as_of_ms(counters)) AS l FROM states WHERE kind = 0)
+    WHERE l.`key` IS NOT NULL"""
+# UserHistory keeps the item of an event together with its rating (udfs/factors/live_lists).
+RATED = f"""
+    CASE WHEN action = {clicks.RATE} THEN CONCAT(COALESCE(CAST(rating AS STRING), ''), ':', item_id)
+         WHEN action <> {clicks.SEARCH} THEN CONCAT(':', item_id) END"""
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    whole = settings.session.model_copy(update={"recent": settings.session.history})
-    table_env = flink_tables.environment(JOB, settings.flink, clicks.parameters(whole))
-    clicks.declare(table_env, settings, JOB, bounded=options.redis_only, items=rated)
-    declare(table_env, settings)
+    run, whole = Run(JOB, options.redis_only), settings.session.model_copy(update={"recent": settings.session.history})
+    table_env = flink_tables.environment(run.name, settings.flink, clicks.parameters(whole, run) | {"rated": True})
+    clicks.declare(table_env, settings, run, RATED)
+    declare(table_env, settings, run)
     statements = table_env.create_statement_set()
-    statements.add_insert_sql(f"INSERT INTO done {LIVE}")
-    flink_tables.execute(table_env, statements, JOB, apart="recommend", explain=options.explain)
+    statements.add_insert_sql(f"INSERT INTO lists {LIVE}")
+    statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN}")
+    flink_tables.execute(table_env, statements, run.name, options.explain, apart="recommend")
 
 
-def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:
+def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> None:
     follower = followed_rules.of(settings.night.rules)
-    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, settings.session, follower)
-    function = udf(recommend, result_type=DataTypes.INT(), func_type="pandas")
+    recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
+    function = udf(recommend, result_type=f"ROW<{KEYS}>", func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
-    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
-
-
-def rated(c: clicks.Columns) -> list[str | None]:
-    """Returns the item of each event together with its rating (udfs/factors/live_lists); None for a search."""
-    ratings = [rating if action == "rate" else None for action, rating in zip(c["action"], c["rating"], strict=True)]
-    return [item and live_lists.named(item, rating) for item, rating in zip(clicks.acted_on(c), ratings, strict=True)]
+    table_env.execute_sql(flink_tables.redis_sink("lists", KEYS, "", settings.redis, run))
+    table_env.execute_sql(clicks.hidden_sink(settings, run))
 
 
 class Recommend(ListingFunction):
-    """(user_id, recent, rowtime) -> the user's keys in Redis; 1 per row, once Redis has answered."""
+    """(user_id, recent, as_of_ms) -> the key and the list of each user's newest row; nothing for the other rows."""
 
-    def __init__(self, redis: Redis, n: int, rules: Session, follower: RulesFollower) -> None:
+    def __init__(self, redis: Redis, n: int, follower: RulesFollower) -> None:
         super().__init__(redis, follower, redis_keys.of_versions())
-        self.n, self.history, self.bought_hidden_ms = n, rules.history, rules.bought_hidden_ms
+        self.n = n
 
     def open(self, context: FunctionContext) -> None:
         super().open(context)
         self.version = Version()
         metrics = context.get_metric_group()
-        self.written, self.without_model = metrics.counter("lists"), metrics.counter("without_model")
-        self.took_ms = metrics.distribution("recommend_ms")
+        self.made, self.without_model = metrics.counter("lists"), metrics.counter("without_model")
+        self.failed, self.took_ms = metrics.counter("failed"), metrics.distribution("recommend_ms")
 
-    def eval(self, users: pd.Series, recents: pd.Series, append_ts: pd.Series) -> pd.Series:
-        newest, older = hidden_items.rows(users, self.history)
+    def close(self) -> None:
+        self.version.close()
+        super().close()
+
+    def eval(self, users: pd.Series, recents: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
+        newest = ~users.duplicated(keep="last")
         began_s = monotonic()
-        every = newest | older
-        acted = map(live_lists.unrated, recents[every])
-        hidden_items.write(self.writer, users[every], acted, self.bought_hidden_ms)
-        with self.obeyed.held() as obeyed:
-            if serving := self.version.serving(obeyed):
-                as_of_ms = append_ts[newest].to_numpy("datetime64[ms]").astype(np.int64).tolist()
-                self.write(serving, users[newest].tolist(), recents[newest].tolist(), as_of_ms)
-            else:
-                self.without_model.inc(int(newest.sum()))
+        if serving := self.version.serving(self.obeyed.rules()):
+            columns = (users[newest], recents[newest], as_of_ms[newest])
+            lists = isolated(partial(self.lists, serving), columns, self.failed)
+        else:
+            lists = pd.DataFrame()
+            self.without_model.inc(int(newest.sum()))
         self.took_ms.update(int(1000 * (monotonic() - began_s)))
-        return pd.Series(1, index=users.index, dtype=np.int32)
+        return rows(lists, NAMES, users.index)
 
-    def write(self, serving: Serving, users: list[str], recents: list[bytes], as_of_ms: list[int]) -> None:
-        lists = live_lists.lists(serving, recents, as_of_ms, self.n)
-        keys = (redis_keys.live(serving.version, user) for user in users)
-        self.writer.write(strings(keys, lists, (ms + redis_keys.LIVE_TTL_MS for ms in as_of_ms)), replies=1)
-        self.written.inc(len(lists))
+    def lists(self, serving: Serving, users: pd.Series, recents: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
+        values = live_lists.lists(serving, recents.tolist(), as_of_ms.tolist(), self.n)
+        keys = [redis_keys.live(serving.version, user) for user in users]
+        self.made.inc(len(keys))
+        columns = {"key": keys, "value": values, "expire_at_ms": as_of_ms + redis_keys.LIVE_TTL_MS}
+        return pd.DataFrame(columns | {"as_of_ms": as_of_ms}, index=users.index)
 
 
 class Version:
-    """The version that serves, made ready for folding users in once per version."""
+    """The version that serves. A thread makes a new one ready, so a publication stalls no list."""
 
-    RETRY_S = 10.0
+    LOOK_S = 1.0
 
     def __init__(self) -> None:
-        self.follower, self.ask_at_s = VersionFollower(), 0.0
-        self.ready: Serving | None = None
-        self.left_out: tuple[str, ...] = ()  # by the version
-        self.obeyed = ItemRules()
+        self.follower, self.stopped, self.reported = VersionFollower(), Event(), ""
+        self.loaded: Loaded | None = None
+        self.shown: Serving | None = None  # the loaded version without what the rules leave out
+        self.of: tuple[Loaded, ItemRules] | None = None  # from which it was made
+        self.look()
+        Thread(target=self._follow, name="version", daemon=True).start()
 
     def serving(self, obeyed: ItemRules) -> Serving | None:
-        """Returns None until a version is published. When a version does not load, the one before it stays.
+        """Returns None until a version is published. obeyed: the rules; what the version leaves out stays out, too."""
+        loaded = self.loaded
+        if loaded and (self.of is None or loaded is not self.of[0] or obeyed is not self.of[1]):
+            out = {*loaded.left_out, *obeyed.left_out(loaded.serving.items)}
+            same = out == set(loaded.left_out)
+            self.shown = loaded.serving if same else live_lists.leaving_out(loaded.serving, out)
+            self.of = loaded, obeyed
+        return self.shown
 
-        obeyed: the rules; what the version itself leaves out stays out, too.
-        """
-        if monotonic() >= self.ask_at_s:
-            try:
-                self.make_ready(self.follower.model())
-            except (ModelError, OSError) as error:
-                logging.getLogger(__name__).error("the published version does not load: %s", error)
-                self.ask_at_s = monotonic() + self.RETRY_S
-        if self.ready and obeyed is not self.obeyed:
-            self.ready = live_lists.leaving_out(self.ready, {*self.left_out, *obeyed.left_out(self.ready.items)})
-            self.obeyed = obeyed
-        return self.ready
+    def look(self) -> None:
+        """Loads the version that serves now. Where it does not load, the one before it stays."""
+        try:
+            model = self.follower.model()
+            if model and (self.loaded is None or self.loaded.serving.version != model.manifest.version):
+                self.loaded = _loaded(model)
+            self.reported = ""
+        except Exception as error:  # whatever is in its files, lists go on
+            if self.reported != (text := f"{type(error).__name__}: {error}"):
+                logging.getLogger(__name__).error("the published version does not load: %s", text)
+            self.reported = text
 
-    def make_ready(self, model: Model | None) -> None:
-        if model and (self.ready is None or self.ready.version != model.manifest.version):
-            contents, manifest = model.contents, model.manifest
-            self.ready = live_lists.serving(
-                manifest.version, contents.items, contents.item_factors, manifest.parameters, contents.left_out
-            )
-            self.left_out, self.obeyed = contents.left_out, ItemRules()
+    def close(self) -> None:
+        self.stopped.set()
+
+    def _follow(self) -> None:
+        while not self.stopped.wait(self.LOOK_S):
+            self.look()
+
+
+class Loaded(NamedTuple):
+    serving: Serving
+    left_out: tuple[str, ...]  # by the version
+
+
+def _loaded(model: Model) -> Loaded:
+    contents, manifest = model.contents, model.manifest
+    items, factors, left_out = contents.items, contents.item_factors, contents.left_out
+    return Loaded(live_lists.serving(manifest.version, items, factors, manifest.parameters, left_out), left_out)
 
 
 if __name__ == "__main__":

@@ -13,24 +13,25 @@ Run: headrace submit covisitation      (or: flink run -py jobs/streaming/covisit
 """
 
 import argparse
+from functools import partial
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pyflink.table import DataTypes, StreamTableEnvironment
+from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
+from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming.flink_tables import Run
+from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
-from headrace.udfs import session
 from headrace.udfs.covisitation import counts, together_lists
 from headrace.udfs.covisitation.together_lists import ListRules
-from headrace.udfs.resp import strings
 
 JOB = "covisitation"
 ACTS = "SELECT user_id, event_id, ts_ms, append_ms, action, item_id, append_ts FROM good"
@@ -52,44 +53,50 @@ SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_tota
 # (item, kind, cells, as_of_ms).
 COUNTS = "SELECT * FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"
 ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
-LISTS = "SELECT project(item, kind, cells, as_of_ms) FROM counts"
+# The newest list of each item of a batch: KEYS.
+LISTS = """
+    SELECT l.`key`, l.`value`, l.expire_at_ms, l.as_of_ms
+    FROM (SELECT project(item, kind, cells, as_of_ms) AS l FROM counts) WHERE l.`key` IS NOT NULL"""
+KEYS = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"
+NAMES = ("key", "value", "expire_at_ms", "as_of_ms")
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
-    table_env = flink_tables.environment(JOB, settings.flink, parameters(settings, options.redis_only))
-    clicks.declare(table_env, settings, JOB, bounded=options.redis_only)
-    declare(table_env, settings, options.redis_only)
+    run = Run(JOB, options.redis_only)
+    table_env = flink_tables.environment(run.name, settings.flink, parameters(settings, run.restores))
+    clicks.declare(table_env, settings, run)
+    declare(table_env, settings, run)
     statements = table_env.create_statement_set()
-    statements.add_insert_sql(f"INSERT INTO done {LISTS}")
-    flink_tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    statements.add_insert_sql(f"INSERT INTO lists {LISTS}")
+    flink_tables.execute(table_env, statements, run.name, options.explain, apart="project")
 
 
 def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
     """Returns the parameters of the Java functions."""
-    actions = {"actions": session.ACTIONS, "viewed": counts.VIEWED, "touched": counts.TOUCHED}
+    actions = {"actions": clicks.ACTIONS, "viewed": counts.VIEWED, "touched": counts.TOUCHED}
     numbers = settings.covisitation.model_dump() | {"history": settings.session.history, "at_end": at_end}
     return numbers | {name: " ".join(some) for name, some in actions.items()}
 
 
-def declare(table_env: StreamTableEnvironment, settings: Settings, at_end: bool) -> None:
+def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> None:
     rules, top_n = settings.covisitation, settings.collaborative.top_n
     list_rules = ListRules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
     project = ProjectLists(settings.redis.sealed(), list_rules, followed_rules.of(settings.night.rules))
-    function = udf(project, result_type=DataTypes.INT(), func_type="pandas")
+    function = udf(project, result_type=f"ROW<{KEYS}>", func_type="pandas")
     table_env.create_temporary_system_function("project", function)
     for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
     views = {"acts": ACTS, "changed_baskets": BASKETS, "changed_totals": TOTALS}
-    views |= {"changes": SINGLE if at_end else WINDOWS.format(refresh_s=rules.refresh_s)}
-    views |= {"counts": COUNTS.format(on_time=ON_TIME if at_end else "")}
+    views |= {"changes": SINGLE if run.restores else WINDOWS.format(refresh_s=rules.refresh_s)}
+    views |= {"counts": COUNTS.format(on_time=ON_TIME if run.restores else "")}
     # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
-    table_env.execute_sql("CREATE TEMPORARY TABLE done (n INT) WITH ('connector' = 'blackhole')")
+    table_env.execute_sql(flink_tables.redis_sink("lists", KEYS, "", settings.redis, run))
 
 
 class ProjectLists(ListingFunction):
-    """(item, kind, cells, as_of_ms) -> the list in Redis; 1 per row, once Redis has answered."""
+    """(item, kind, cells, as_of_ms) -> the key and the list of each item's newest row; nothing for the other rows."""
 
     def __init__(self, redis: Redis, rules: ListRules, follower: RulesFollower) -> None:
         super().__init__(redis, follower, redis_keys.together())
@@ -98,20 +105,26 @@ class ProjectLists(ListingFunction):
     def open(self, context: FunctionContext) -> None:
         super().open(context)
         metrics = context.get_metric_group()
-        self.written, self.took_ms = metrics.counter("lists"), metrics.distribution("project_ms")
+        self.made, self.failed = metrics.counter("lists"), metrics.counter("failed")
+        self.took_ms = metrics.distribution("project_ms")
 
-    def eval(self, items: pd.Series, kinds: pd.Series, cells: pd.Series, as_of_ms: pd.Series) -> pd.Series:
-        newest = (~pd.DataFrame({"item": items, "kind": kinds}).duplicated(keep="last")).to_numpy()
+    def eval(self, items: pd.Series, kinds: pd.Series, cells: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
+        newest = ~pd.DataFrame({"item": items, "kind": kinds}).duplicated(keep="last")
         began_s = monotonic()
-        kind_of, item_of, cells_of, ms_of = (column[newest].tolist() for column in (kinds, items, cells, as_of_ms))
-        each = zip(kind_of, item_of, cells_of, ms_of, strict=True)
-        keys, expire_at_ms = map(key, kind_of, item_of), [ms + redis_keys.TOGETHER_TTL_MS for ms in ms_of]
-        with self.obeyed.held() as obeyed:
-            lists = [together_lists.listed(*one, self.rules, obeyed.forbids) for one in each]
-            self.writer.write(strings(keys, lists, expire_at_ms), replies=1)
-        self.written.inc(len(lists))
+        columns = (items[newest], kinds[newest], cells[newest], as_of_ms[newest])
+        lists = isolated(partial(self.lists, self.obeyed.rules()), columns, self.failed)
         self.took_ms.update(int(1000 * (monotonic() - began_s)))
-        return pd.Series(1, index=items.index, dtype=np.int32)
+        return rows(lists, NAMES, items.index)
+
+    def lists(
+        self, obeyed: ItemRules, items: pd.Series, kinds: pd.Series, cells: pd.Series, as_of_ms: pd.Series
+    ) -> pd.DataFrame:
+        each = zip(kinds.tolist(), items.tolist(), cells.tolist(), as_of_ms.tolist(), strict=True)
+        values = [together_lists.listed(*one, self.rules, obeyed.forbids) for one in each]
+        keys = list(map(key, kinds.tolist(), items.tolist()))
+        self.made.inc(len(keys))
+        columns = {"key": keys, "value": values, "expire_at_ms": as_of_ms + redis_keys.TOGETHER_TTL_MS}
+        return pd.DataFrame(columns | {"as_of_ms": as_of_ms}, index=items.index)
 
 
 def key(kind: int, item: str) -> str:

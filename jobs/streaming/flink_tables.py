@@ -1,18 +1,41 @@
 """What every streaming job shares: its table environment, and its Kafka tables as SQL."""
 
 import argparse
-from typing import Any
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment
 
-from headrace.infra.settings import Flink, Kafka
+from headrace.infra.settings import Flink, Kafka, Redis
+from headrace.infra.settings_files import ENV_PREFIX
+from headrace.schemas import load as load_schema
 from headrace.schemas import topics
 from headrace.udfs.contract import MAX_BYTES
 
-MAX_REQUEST_BYTES = 16 * MAX_BYTES  # one record before compression: a key and a value of MAX_BYTES characters each
+MAX_KEY_BYTES = MAX_BYTES // 2  # of a dead letter: with a value of MAX_BYTES and headers it is below 2 MiB
+MAX_REQUEST_BYTES = 4 * MAX_BYTES  # one record before compression
+PASSWORD_VARIABLE = f"{ENV_PREFIX}REDIS__PASSWORD"
+SOURCE = re.compile(r"^\w+-default_catalog\.default_database\.(\w+)$")  # the name of an operator
+SINK = re.compile(r"Sink\(table=\[default_catalog\.default_database\.(\w+)\]")  # in its description
+FIRST_SOURCE = {"clicks": "cbc357ccb763df2852fee8c4fc7d55f2"}  # in savepoints without uids
+FUNCTIONS = {"at_most": "AtMost", "epoch_ms": "EpochMs"}  # that the SQL of this module uses
+
+
+class Run(NamedTuple):
+    """A run of a job: the one that goes on for ever, or one beside it that restores what Redis lost, and ends."""
+
+    job: str
+    restores: bool
+
+    @property
+    def name(self) -> str:
+        """Of the run in Flink, and of its consumer group."""
+        return f"restoring-{self.job}" if self.restores else self.job
 
 
 def arguments(doc: str | None, redis_only: bool = False) -> argparse.ArgumentParser:
@@ -20,7 +43,7 @@ def arguments(doc: str | None, redis_only: bool = False) -> argparse.ArgumentPar
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--explain", action="store_true", help="print the plan and start nothing")
     if redis_only:
-        about = "write Redis alone, from the whole topic as it is now, then end"
+        about = "write what Redis lost, from a savepoint of the job and the topic as they are now, then end"
         parser.add_argument("--redis-only", action="store_true", help=about)
     return parser
 
@@ -51,25 +74,96 @@ def environment(
     conf.set_string("python.fn-execution.bundle.time", str(flink.bundle_time_ms))
     conf.set_string("python.fn-execution.bundle.size", str(flink.bundle_size))
     conf.set_string("python.fn-execution.arrow.batch.size", str(flink.bundle_size))
-    return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment(conf))
+    table_env = StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment(conf))
+    functions(table_env, FUNCTIONS)
+    return table_env
 
 
-def execute(table_env: StreamTableEnvironment, statements: StatementSet, job: str, apart: str, explain: bool) -> None:
+def functions(table_env: StreamTableEnvironment, of_name: dict[str, str]) -> None:
+    """Declares Java functions: name in SQL -> class of the package headrace."""
+    for name, java in of_name.items():
+        table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
+
+
+def execute(
+    table_env: StreamTableEnvironment,
+    statements: StatementSet,
+    job: str,
+    explain: bool,
+    apart: str = "",
+    earlier: Mapping[str, str] = FIRST_SOURCE,
+) -> None:
     """Starts the job, or prints its plan. The operator that calls the SQL function `apart` gets a thread of its own.
 
     A task waits while Python works on its batch. In one task with that function, the state before it would wait too.
+    Each source and sink gets a uid by its table, so that its state outlives a change of the statements. earlier: the
+    operator ids under which savepoints of 0.1.0 and 0.2.0 have the sources of tables.
     """
     if explain:
         print(statements.explain())
         return
     statements.attach_as_datastream()
     env = StreamExecutionEnvironment(table_env._get_j_env())
-    head = get_gateway().jvm.org.apache.flink.streaming.api.operators.ChainingStrategy.HEAD
-    for sink in table_env._get_j_env().getTransformations():
-        for operator in sink.getTransitivePredecessors():
-            if f"{apart}(" in (operator.getDescription() or "") and operator.getName().startswith("Python"):
-                operator.setChainingStrategy(head)
+    for operator in _operators(table_env._get_j_env().getTransformations()):
+        description = operator.getDescription() or ""
+        if source := SOURCE.match(operator.getName()):
+            operator.setUid(f"source_{source[1]}")
+            if source[1] in earlier:
+                operator.setUidHash(earlier[source[1]])
+        if sink := SINK.search(description):
+            operator.setUid(f"sink_{sink[1]}")
+        if apart and f"{apart}(" in description and operator.getName().startswith("Python"):
+            operator.setChainingStrategy(_chaining().HEAD)
     env.execute_async(job)
+
+
+def _operators(sinks: Any) -> list[Any]:
+    return [operator for sink in sinks for operator in sink.getTransitivePredecessors()]
+
+
+def _chaining() -> Any:
+    return get_gateway().jvm.org.apache.flink.streaming.api.operators.ChainingStrategy
+
+
+def contract_source(
+    topic: str,
+    schema: str,
+    columns: str,
+    kafka: Kafka,
+    group: str,
+    future_ms: int | None,
+    table: str = "",
+    start: str = "earliest-offset",
+    bounded: bool = False,
+    **options: str,
+) -> str:
+    """Returns the DDL of a topic's records as the format `contract` reads them (docs/flink-contract.md).
+
+    schema: names the .avsc; columns: SQL of the fields that the job needs, `ts_ms` among them; table: its name in SQL,
+    if it is not the topic's; start: Flink's scan.startup.mode; bounded: the table ends where the topic ends now.
+
+    A refused record has no fields, but a reason and a detail. Event time is the broker's time. The watermark is a
+    record's ts_ms, never later than the broker's clock, so no client can push it ahead. A record that is refused, or
+    too far in the future, leaves it where it is. future_ms: None for a table whose watermark nobody reads; options: of
+    the connector, such as `properties.isolation.level`.
+    """
+    watermark = f""",
+          WATERMARK FOR append_ts AS CASE WHEN TO_TIMESTAMP_LTZ(ts_ms - {future_ms}, 3) <= append_ts
+                THEN LEAST(TO_TIMESTAMP_LTZ(ts_ms, 3), append_ts) END"""
+    more = "".join(f"'{name}' = '{value}', " for name, value in options.items())
+    text = json.dumps(load_schema(schema)).replace("'", "''")
+    return f"""
+        CREATE TEMPORARY TABLE `{table or topic}` (
+          `key` BYTES, {columns},
+          reason STRING METADATA FROM 'value.reason' VIRTUAL,
+          detail STRING METADATA FROM 'value.detail' VIRTUAL,
+          `value` BYTES METADATA FROM 'value.raw' VIRTUAL,
+          `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
+          append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL{watermark if future_ms is not None else ""}
+        ) WITH (
+          {_keyed("contract")}, 'value.contract.schema' = '{text}',
+          'scan.startup.mode' = '{start}', {"'scan.bounded.mode' = 'latest-offset'," if bounded else ""}
+          'properties.group.id' = '{group}', {more}{_connection(topic, kafka)})"""
 
 
 def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
@@ -133,16 +227,38 @@ def dead_letter(topic: str, append_ts: str, reason: str) -> str:
     """Returns the SQL of a dead letter: key, raw value and headers. append_ts, reason: the SQL of these headers.
 
     A compressed batch may have carried a record of any size past the broker. When a key or value is too large to pass
-    again, the letter leaves it out; the headers still name the record's place.
+    again, the letter leaves it out; the headers still name the record's place. So a letter always fits its topic, also
+    where nothing of it can be compressed.
     """
-    # Columns in the order of the source. In another order the planner would not share the validation between branches.
+    # Columns in the order of the source. In another order the planner would not share the scan between branches.
     values = {"topic": f"'{topic}'", "partition": "`partition`", "offset": "`offset`"}
     values |= {"append_ts": append_ts, "reason": reason, "detail": "detail"}
     headers = ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items())
-    raw = (
-        f"CASE WHEN CHAR_LENGTH(CAST(`{part}` AS STRING)) <= {MAX_BYTES} THEN `{part}` END" for part in ("key", "value")
-    )
-    return f"{', '.join(raw)}, MAP[{headers}]"
+    return f"at_most(`key`, {MAX_KEY_BYTES}), at_most(`value`, {MAX_BYTES}), MAP[{headers}]"
+
+
+def redis_sink(table: str, columns: str, begins: str, redis: Redis, run: "Run", **options: str | int) -> str:
+    """Returns the DDL of a table whose rows go to Redis (docs/flink-redis.md).
+
+    begins: of each key; run: owns the keys, so that a replaced attempt of it cannot write; a run that restores only
+    writes keys that are not there; options: of the connector, with `_` for `-`.
+    """
+    of_connection = {"host": redis.host, "port": redis.port, "db": redis.db, "username": redis.username}
+    of_connection |= {
+        "timeout_ms": int(1000 * redis.timeout_s),
+        "tls": str(redis.tls).lower(),
+        "ca_file": redis.ca_file,
+    }
+    if redis.password_file:
+        of_connection["password_file"] = redis.password_file
+    elif redis.has_password():
+        of_connection["password_variable"] = PASSWORD_VARIABLE
+    every = of_connection | {"key_prefix": begins, "owner": f"{run.name}:{table}"} | options
+    if run.restores and options.get("command") != "ZADD":  # whose order plays no part
+        every["if_absent"] = "true"
+    given = {name.replace("_", "-"): str(value).replace("'", "''") for name, value in every.items() if value != ""}
+    pairs = "".join(f", '{name}' = '{value}'" for name, value in given.items())
+    return f"CREATE TEMPORARY TABLE `{table}` ({columns}) WITH ('connector' = 'redis'{pairs})"
 
 
 def _keyed(value_format: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 
@@ -32,7 +32,7 @@ def isolated(function: Callable[..., pd.DataFrame], columns: tuple[pd.Series, ..
 
 def rows(frame: pd.DataFrame, names: tuple[str, ...], index: pd.Index) -> pd.DataFrame:
     """Returns the columns and rows of these names and places. A value that is absent is None, as Arrow wants it."""
-    whole: Any = frame.astype(object).reindex(index=index, columns=list(names)).astype(object)
+    whole = frame.astype(object).reindex(index=index, columns=list(names)).astype(object)
     return whole.where(whole.notna(), None)
 
 

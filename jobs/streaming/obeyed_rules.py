@@ -1,17 +1,16 @@
 """How a job that writes lists obeys the rules of items while it runs (infra/versions/followed_rules.py).
 
-A thread of the worker looks at the files once a second. A function holds the rules from reading them until its lists
-are in Redis, so a change comes between two batches. From the lists written before it the thread takes what is left out
-now; the lists written after it never hold it.
+A thread of the worker looks at the files once a second. A list obeys the rules that are in force when it is made. From
+the lists that Redis has by then the thread takes what is left out now: at once, and again until those lists that were
+under way have arrived.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from pyflink.table.udf import FunctionContext
+from pyflink.table.udf import FunctionContext, ScalarFunction
 from redis.exceptions import RedisError
 
 from headrace.infra.errors import HeadraceError, describe
@@ -19,21 +18,22 @@ from headrace.infra.settings import Redis
 from headrace.infra.versions import removal
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
-from headrace.jobs.streaming.redis_function import WritingFunction
 
 LOOK_S = 1.0
+ARRIVAL_S = 10.0  # a list is this long under way at most, if Redis is there
 REST = 20  # times as long as a removal took, until the next one: a stock list may change every minute
 
 
-class ListingFunction(WritingFunction):
-    """A function that writes lists. begins: of the keys of the lists from which it takes what is left out now."""
+class ListingFunction(ScalarFunction):  # type: ignore[misc]
+    """A function that makes lists. begins: of the keys of the lists from which it takes what is left out now."""
 
     def __init__(self, redis: Redis, follower: RulesFollower, begins: tuple[str, ...]) -> None:
-        super().__init__(redis)
-        self.follower, self.begins = follower, begins
+        self.redis, self.follower, self.begins = redis, follower, begins
+
+    def is_deterministic(self) -> bool:
+        return False  # versions and rules change, so the planner may not call it twice for one row
 
     def open(self, context: FunctionContext) -> None:
-        super().open(context)
         self.obeyed = ObeyedRules(self.redis, self.follower, self.begins)
 
     def close(self) -> None:
@@ -49,22 +49,21 @@ class ObeyedRules:
         self._tried(follower.read)  # a job that starts again obeys what the files say by now
         Thread(target=self._follow, name="rules", daemon=True).start()
 
-    @contextmanager
-    def held(self) -> Iterator[ItemRules]:
-        """The rules. They stay in force until the block ends."""
+    def rules(self) -> ItemRules:
         with self.lock:
-            yield self.follower.held
+            return self.follower.held
 
     def close(self) -> None:
         self.stopped.set()
 
     def _follow(self) -> None:
-        due, not_before_s = True, 0.0  # the lists of an earlier run may hold what is left out now
+        due, changed_s, not_before_s = True, monotonic(), 0.0  # lists of an earlier run may hold what is left out now
         while not self.stopped.wait(LOOK_S):
-            due |= self._tried(self._look)
+            if self._tried(self._look):
+                due, changed_s = True, monotonic()
             if due and monotonic() >= not_before_s:
                 began_s = monotonic()
-                due = not self._tried(self._remove)
+                due = not self._tried(self._remove) or began_s < changed_s + ARRIVAL_S
                 not_before_s = monotonic() + REST * (monotonic() - began_s)
 
     def _look(self) -> bool:

@@ -57,10 +57,26 @@ def by_field(of_key: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], A
 
 def hashes(client: RedisClient) -> dict[str, dict[str, str]]:
     keys = sorted(client.scan_iter(redis_keys.session("*"), SCAN))
-    pipeline = client.pipeline(transaction=False)
-    for key in keys:
-        pipeline.hgetall(key)
-    return dict(zip(keys, pipeline.execute(), strict=True))
+    values: Any = client.mget(keys) if keys else []
+    return {key: texts(value) for key, value in zip(keys, values, strict=True)}
+
+
+def session_of(client: RedisClient, user: str) -> dict[str, str]:
+    """Returns the features of a user as the oracle writes them; empty if there are none."""
+    value: Any = client.get(redis_keys.session(user))
+    return texts(value) if value else {}
+
+
+def texts(value: str | bytes) -> dict[str, str]:
+    """Returns a live session with its numbers as Python's repr, and its arrays as compact JSON."""
+    fields = json.loads(value)
+    return {name: _text(field) for name, field in fields.items()}
+
+
+def _text(field: Any) -> str:
+    if isinstance(field, list):
+        return json.dumps(field, separators=(",", ":"), ensure_ascii=False)
+    return field if isinstance(field, str) else repr(field)
 
 
 def hidden(client: RedisClient, now_ms: int) -> dict[str, dict[str, int]]:

@@ -17,6 +17,7 @@ from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, IMPRESSIONS
 from headrace.udfs.bandit.arms import unpack_posterior
 from tests import releases
+from tests.stack.compare import session_of
 from tests.stack.running import Stack, wait
 
 pytestmark = [pytest.mark.stack, pytest.mark.shop]
@@ -58,8 +59,7 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
     client: Any = stack.settings.redis.client()
 
     def recent() -> list[str]:
-        value = client.hget(redis_keys.session("ann-1"), "recent_items")
-        return list(json.loads(value or b"[]"))
+        return list(json.loads(session_of(client, "ann-1").get("recent_items", "[]")))
 
     def others() -> set[str]:
         value = client.get(redis_keys.also_viewed("lamp-0"))
@@ -71,7 +71,8 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
 
     wait(lambda: "lamp-new" in recent(), 60, lambda: f"recent items: {recent()}")
     assert "lamp-1" in recent()  # seen before the savepoint
-    assert client.hmget(redis_keys.session("ann-1"), "count_cart", "count_view") == [b"1", b"0"]
+    session = session_of(client, "ann-1")
+    assert (session["count_cart"], session["count_view"]) == ("1", "0")
     wait(lambda: "lamp-1" in others(), 60, lambda: f"also viewed: {others()}")
     assert others() > {"lamp-1", "lamp-2"}  # bob saw lamp-1 alone
     wait(lambda: impressions() == arms[arm] + 1, 60, lambda: f"n of {arm}: {impressions()}, {arms[arm]} before")

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from headrace.schemas import redis_keys
 from tests.oracles.sessions import Oracle
-from tests.stack.compare import differences, oracle_of
+from tests.stack.compare import differences, oracle_of, session_of
 from tests.stack.running import Stack
 from tests.streams.boundaries import everything
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Stream, records, sweepers
@@ -90,10 +89,10 @@ def assert_orderless(stack: Stack, first_ms: int) -> None:
     stack.send([*scattered(first_ms), *records([(0, seen("in 1973", "e", EARLIEST_MS))])])
     stack.settle()
     client: Any = stack.settings.redis.client(decode_responses=True)
-    assert client.hget(redis_keys.session("in 1973"), "ended_ms") == f"{EARLIEST_MS}"
+    assert session_of(client, "in 1973")["ended_ms"] == f"{EARLIEST_MS}"
     for user in KEYS:
-        found = client.hmget(redis_keys.session(f"scattered/{user}"), *ORDERLESS)
-        assert (user, dict(zip(ORDERLESS, found, strict=True))) == (user, ORDERLESS)
+        found = session_of(client, f"scattered/{user}")
+        assert (user, {name: found.get(name) for name in ORDERLESS}) == (user, ORDERLESS)
 
 
 @pytest.mark.parametrize("backend", ["hashmap", pytest.param("rocksdb", marks=pytest.mark.soak)])
@@ -111,9 +110,9 @@ def test_a_silent_user_is_forgotten_and_nobody_else(
         stack.send(sweepers(t_ms + 12 * HOUR_MS, stack.settings.kafka.partitions))
         stack.settle()
     client: Any = stack.settings.redis.client(decode_responses=True)
-    found = {user: client.hmget(redis_keys.session(user), "repeats", "recent_items") for user in ["silent", *AROUND]}
-    kept = ["0", '["lamp","lamp","lamp"]']
-    assert found == {"silent": ["0", '["lamp"]']} | dict.fromkeys(AROUND, kept)
+    sessions = {user: session_of(client, user) for user in ["silent", *AROUND]}
+    found = {user: (session.get("repeats"), session.get("recent_items")) for user, session in sessions.items()}
+    assert found == {"silent": ("0", '["lamp"]')} | dict.fromkeys(AROUND, ("0", '["lamp","lamp","lamp"]'))
 
 
 def seen(user: str, event_id: str, t_ms: int) -> Click:

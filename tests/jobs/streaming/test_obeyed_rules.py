@@ -13,8 +13,9 @@ from redis import Redis
 
 from headrace.infra.settings import load
 from headrace.infra.versions import followed_rules, store
+from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.streaming import obeyed_rules
-from headrace.jobs.streaming.collaborative import Recommend
+from headrace.jobs.streaming.collaborative import Recommend, Version
 from headrace.jobs.streaming.covisitation import ProjectLists
 from headrace.schemas import redis_keys
 from headrace.udfs.covisitation.together_lists import TOUCHED, ListRules
@@ -46,9 +47,10 @@ def counted(*items: str) -> bytes:
     return cells
 
 
-def projected(function: ProjectLists, rows: list[tuple[str, int, bytes]]) -> None:
+def projected(redis: Redis, function: ProjectLists, rows: list[tuple[str, int, bytes]]) -> None:  # noqa: F811
     items, kinds, cells = map(list, zip(*rows, strict=True))
-    function.eval(*(pd.Series(column) for column in (items, kinds, cells, [AS_OF_MS] * len(rows))))
+    columns = (pd.Series(column) for column in (items, kinds, cells, [AS_OF_MS] * len(rows)))
+    written(redis, function.eval(*columns))
 
 
 def names(value: bytes | None) -> list[str]:
@@ -69,16 +71,16 @@ def test_lists_of_what_goes_together(redis: Redis, path: Path) -> None:  # noqa:
     rows = [("lamp", 0, counted("wick", "rug", "bulb", "lamp")), ("wick", 1, counted("rug", "wick"))]
     rows.append(("", TOUCHED, counted(*ITEMS)))
     with opened(pickle.loads(pickle.dumps(made))) as function:  # as it travels to the workers
-        projected(function, rows)
+        projected(redis, function, rows)
         assert lists(redis) == {viewed: ["bulb"], trending: ["bulb", "lamp"]}
         write(path, stock="stock.txt", items='"bulb"')
         wait(lambda: lists(redis) == {trending: ["lamp"]}, 20, lambda: str(lists(redis)))
-        projected(function, rows)
+        projected(redis, function, rows)
         assert lists(redis) == {viewed: ["rug"], trending: ["lamp", "rug"], bought: ["rug"]}
         assert redis.pexpiretime(viewed) == AS_OF_MS + redis_keys.TOGETHER_TTL_MS
         write(path)
         wait(lambda: function.follower.held.stocked is None, 20, lambda: str(function.follower.held))
-        projected(function, rows)
+        projected(redis, function, rows)
         assert lists(redis) == {viewed: ["wick", "rug"], trending: ["bulb", "lamp"], bought: ["rug"]}
 
 
@@ -86,7 +88,7 @@ def test_lists_of_an_earlier_run_lose_what_was_blocked_meanwhile(
     redis: Redis, path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
     with opened(ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), followed_rules.of(str(path)))) as function:
-        projected(function, [("", TOUCHED, counted(*ITEMS))])
+        projected(redis, function, [("", TOUCHED, counted(*ITEMS))])
     submitted = followed_rules.of(str(path))
     write(path, items='"bulb"')  # after the submission
     gone = {redis_keys.also_viewed("lamp"): ["rug"], redis_keys.trending(): ["lamp"]}
@@ -94,10 +96,34 @@ def test_lists_of_an_earlier_run_lose_what_was_blocked_meanwhile(
     with monkeypatch.context() as patch:
         patch.setattr(obeyed_rules, "LOOK_S", 60.0)
         with opened(function):
-            projected(function, [("lamp", 0, counted("bulb", "rug", "lamp"))])
+            projected(redis, function, [("lamp", 0, counted("bulb", "rug", "lamp"))])
             assert lists(redis) == gone | {redis_keys.trending(): ["bulb", "lamp"]}
     with opened(function):
         wait(lambda: lists(redis) == gone, 20, lambda: str(lists(redis)))
+
+
+def written(redis: Redis, rows: pd.DataFrame) -> None:  # noqa: F811
+    """Does with the rows of a function what the connector does with them."""
+    for key, value, expire_at_ms in zip(rows["key"], rows["value"], rows["expire_at_ms"], strict=True):
+        if key is not None and value is None:
+            redis.unlink(key)
+        elif key is not None:
+            redis.set(key, value, pxat=expire_at_ms)
+
+
+def publish(version: str, **changes: Any) -> None:
+    """Publishes a version of four items, of which wick is left out. changes: of its manifest."""
+    factors = np.eye(4, dtype=np.float32) + np.float32(0.5)
+    contents = store.Contents(factors, np.eye(4), ITEMS, [("bulb", 2)], ("wick",))
+    parameters = {"objective": als.ials()._asdict(), "half_life_ms": 1e9, "rating_max": 5.0}
+    described = {"version": version, "kind": "als", "users": 4, "parameters": parameters, "lineage": {}, "metrics": {}}
+    store.write(contents, created_ms=1, commit="", **(described | changes))
+    store.publish(version, 1)
+
+
+def served(version: Version) -> str:
+    serving = version.serving(ItemRules())
+    return serving.version if serving else ""
 
 
 def viewing(item: str) -> bytes:
@@ -107,29 +133,53 @@ def viewing(item: str) -> bytes:
 
 def test_live_lists(redis: Redis, path: Path) -> None:  # noqa: F811
     """What the version left out stays out; what is blocked later leaves the lists that are there, night's too."""
-    factors = np.eye(4, dtype=np.float32) + np.float32(0.5)
-    contents = store.Contents(factors, np.eye(4), ITEMS, [("bulb", 2)], ("wick",))
-    parameters = {"objective": als.ials()._asdict(), "half_life_ms": 1e9, "rating_max": 5.0}
-    described = {"version": "v1", "kind": "als", "users": 4, "parameters": parameters, "lineage": {}, "metrics": {}}
-    store.write(contents, created_ms=1, commit="", **described)
-    store.publish("v1", 1)
+    publish("v1")
     redis.set(redis_keys.recs("v1", "bob"), b'{"version":"v1","as_of_ms":1,"items":[{"item":"rug","score":1}]}')
     live = {name: redis_keys.live("v1", name) for name in ("ann", "bob")}
-    rows = [pd.Series(column) for column in (["ann", "bob"], [viewing("bulb"), viewing("lamp")])]
-    rows.append(pd.Series(pd.to_datetime([AS_OF_MS, AS_OF_MS], unit="ms")))
-    with opened(Recommend(load().redis, 20, load().session, followed_rules.of(str(path)))) as function:
-        function.eval(*rows)
+    rows = [pd.Series(column) for column in (["ann", "bob"], [viewing("bulb"), viewing("lamp")], [AS_OF_MS] * 2)]
+    with opened(Recommend(load().redis, 20, followed_rules.of(str(path)))) as function:
+        written(redis, function.eval(*rows))
         assert {name: sorted(names(redis.get(key))) for name, key in live.items()} == {  # type: ignore[arg-type]
             "ann": ["lamp", "rug"], "bob": ["bulb", "rug"],
         }  # fmt: skip
         write(path, items='"rug"')
         after = {live["ann"]: ["lamp"], live["bob"]: ["bulb"]}
         wait(lambda: lists(redis) == after, 20, lambda: str(lists(redis)))
-        function.eval(*rows)
+        written(redis, function.eval(*rows))
         assert lists(redis) == after
         write(path)
         wait(lambda: not function.follower.held.blocked, 20, lambda: str(function.follower.held))
-        function.eval(*rows)
+        written(redis, function.eval(*rows))
         assert {key: sorted(each) for key, each in lists(redis).items()} == {
             live["ann"]: ["lamp", "rug"], live["bob"]: ["bulb", "rug"],
         }  # fmt: skip
+
+
+def test_a_list_that_was_under_way_loses_what_was_blocked_meanwhile(
+    redis: Redis, path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    """It was made before the change, and is written after the first removal."""
+    monkeypatch.setattr(obeyed_rules, "REST", 0)
+    version_key = redis_keys.live("v1", "ann")
+    with opened(Recommend(load().redis, 20, followed_rules.of(str(path)))) as function:
+        write(path, items='"rug"')
+        wait(lambda: bool(function.follower.held.blocked), 20, lambda: str(function.follower.held))
+        redis.set(version_key, b'{"version":"v1","as_of_ms":1,"items":[{"item":"rug","score":1}]}')
+        wait(lambda: not redis.exists(version_key), 20, lambda: str(lists(redis)))
+
+
+def test_a_new_version_serves_once_it_is_ready(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Whatever is in the files of a version that does not load, the one before it serves on."""
+    monkeypatch.setattr(Version, "LOOK_S", 0.02)
+    version, rules = Version(), followed_rules.of(str(path)).held
+    assert version.serving(rules) is None
+    publish("v1")
+    wait(lambda: version.serving(rules) is not None, 20, lambda: "no version")
+    publish("v2")
+    wait(lambda: served(version) == "v2", 20, lambda: served(version))
+    publish("v3", parameters={"nothing": "that is needed"})
+    wait(lambda: "KeyError" in version.reported, 20, lambda: version.reported)
+    assert served(version) == "v2"
+    publish("v4")
+    wait(lambda: served(version) == "v4", 20, lambda: served(version))
+    version.close()

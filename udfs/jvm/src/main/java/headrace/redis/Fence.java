@@ -36,10 +36,10 @@ final class Fence {
   private final int subtask, subtasks;
   private long number; // 0: not taken yet
 
-  Fence(Topology topology, ServerOptions options, String keyPrefix, String owner, int subtask, int subtasks) {
+  Fence(Topology topology, ServerOptions options, String owner, int subtask, int subtasks) {
     this.topology = topology;
     this.options = options;
-    prefix = keyPrefix + "writer:" + owner + ":";
+    prefix = "writer:" + owner + ":";
     this.subtask = subtask;
     this.subtasks = subtasks;
   }

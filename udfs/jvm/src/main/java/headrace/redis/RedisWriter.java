@@ -51,7 +51,7 @@ final class RedisWriter implements SinkWriter<RowData> {
     topology = Topology.of(server);
     var owner = options.owner();
     var fence =
-        owner == null ? null : new Fence(topology, server, options.keyPrefix(), owner, subtask, subtasks);
+        owner == null ? null : new Fence(topology, server, owner, subtask, subtasks);
     connections = new Connections(server, topology, fence, signal);
     setAside = new SetAside(metrics, System::currentTimeMillis);
     written = metrics.counter("written");
