@@ -12,6 +12,8 @@ import msgspec
 
 from headrace.infra import durable, paths
 
+PASSING_KEPT = 5
+
 
 class JobNote(msgspec.Struct, frozen=True):
     """How a job ran when it was last seen. New fields have defaults: older notes stay readable."""
@@ -23,6 +25,7 @@ class JobNote(msgspec.Struct, frozen=True):
     place_ms: int = 0
     savepoints: list[str] = []  # taken by `watch --savepoint`, oldest first
     ended: bool = False  # by hand
+    passing: list[str] = []  # savepoints of `restore`, which are soon gone
     anew_ms: int = 0  # it began without state then: what was taken before belongs to another beginning
 
 

@@ -8,7 +8,8 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ import typer
 from headrace.infra.errors import HeadraceError
 
 VERSION = 1
+PROGRESS_EVERY_S = 10.0  # where nobody looks on
 Json = Annotated[
     bool, typer.Option("--json", help='For programs: one line, {"version": 1, "command": ..., "data": ...}.')
 ]
@@ -51,6 +53,27 @@ def working(what: str) -> Iterator[None]:
         return
     with console.status(what):
         yield
+
+
+@contextlib.contextmanager
+def progress(what: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Says on stderr what takes a while, and how far it is: yields what to call with a count, as often as wanted."""
+    from rich.console import Console
+
+    console, told_s = Console(stderr=True), time.monotonic()
+    print(what, file=sys.stderr, flush=True)
+
+    def line(count: int) -> None:
+        nonlocal told_s
+        if time.monotonic() >= told_s + PROGRESS_EVERY_S:
+            told_s = time.monotonic()
+            print(f"{what}: {count:,} {unit}", file=sys.stderr, flush=True)
+
+    if not console.is_terminal:
+        yield line
+        return
+    with console.status(what) as status:
+        yield lambda count: status.update(f"{what}: {count:,} {unit}")
 
 
 def renamed(old: str, new: str) -> None:

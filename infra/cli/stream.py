@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from headrace.infra.cli import names
-from headrace.infra.cli.output import Json, Yes, confirm, print_json, working
+from headrace.infra.cli import names, spool
+from headrace.infra.cli.output import Json, Yes, confirm, print_json, progress, working
 from headrace.infra.cli.panel import panel
 from headrace.infra.errors import REFUSED, HeadraceError
 
@@ -101,7 +101,7 @@ def watch(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Look once whether the stream is well: each job of watch.jobs, dead letters, Redis. Exit 3 if not."""
+    """Look once whether the stream is well: each job of watch.jobs, dead letters, Redis, spools. Exit 3 if not."""
     from headrace.infra import environments, paths
     from headrace.infra.clients import webhook
     from headrace.infra.operate import revive as revival
@@ -112,6 +112,7 @@ def watch(
         environments.enter("streaming")
     settings = load()
     found = revival.care(settings, revive, savepoint) + product_watch.findings(settings)
+    found.append(spool.finding())
     if as_json:
         print_json("watch", found)
     for each in () if as_json else found:
@@ -129,7 +130,7 @@ def restore(
         names.argument(names.jobs, "Whose Redis keys, of {jobs}; without it, those of every job that runs."),
     ] = None,
 ) -> None:
-    """Write every live key again from the log, after Redis lost it. Each job pauses and then goes on."""
+    """Write the keys that Redis lost again, beside the running jobs. What ends the command early leaves them alone."""
     from headrace.infra import environments
     from headrace.infra.clients import kafka_topics
     from headrace.infra.operate import restore as restoration
@@ -138,11 +139,13 @@ def restore(
 
     environments.enter("streaming")
     settings = load()
-    if gone := kafka_topics.bounds(settings.kafka)[0].get(CLICKS):
+    wanted = [job] if job else restoration.running(settings)
+    gone = kafka_topics.bounds(settings.kafka)[0].get(CLICKS)
+    if gone and set(wanted) & set(restoration.FROM_LOG):
         print(f"{gone:,} old clicks have left the topic (kafka.retention_h): what needs them comes back without")
     if restoration.restore_serving(settings):
         print("the version that serves is shown again")
-    for name in [job] if job else restoration.running(settings):
-        with working(f"replaying {name}"):
-            took_s = restoration.restore(settings, name)
-        print(f"{name}: Redis is as the log says, after {took_s:.0f} s")
+    for name in wanted:
+        with progress(f"restoring {name}", "keys in Redis") as tell:
+            took_s = restoration.restore(settings, name, tell)
+        print(f"{name}: the keys that Redis lacked are there, after {took_s:.0f} s")

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from headrace.infra import job_notes, paths
 from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
@@ -62,15 +64,18 @@ def submit(settings: Settings, submission: Submission) -> str:
 
 
 def _note(settings: Settings, submission: Submission, job_id: str) -> None:
-    before = job_notes.read(submission.job)
-    note = job_notes.JobNote(
-        job_id,
-        submission.parallelism or settings.flink.parallelism,
-        submission.state_backend or settings.flink.state_backend,
-        submission.from_savepoint or "",
-        submission.place_ms or time.time_ns() // 1_000_000,
-        before.savepoints if before else [],
-        anew_ms=submission.anew_ms or (before.anew_ms if before else 0),
+    parallelism = submission.parallelism or settings.flink.parallelism
+    backend = submission.state_backend or settings.flink.state_backend
+    before = job_notes.read(submission.job) or job_notes.JobNote(job_id, parallelism, backend)
+    note = msgspec.structs.replace(
+        before,
+        id=job_id,
+        parallelism=parallelism,
+        state_backend=backend,
+        place=submission.from_savepoint or "",
+        place_ms=submission.place_ms or time.time_ns() // 1_000_000,
+        ended=False,
+        anew_ms=submission.anew_ms or before.anew_ms,
     )
     job_notes.write(submission.job, note)
 

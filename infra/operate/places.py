@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
+
 from headrace.infra import job_notes, paths
 from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
@@ -64,8 +66,9 @@ def places(settings: Settings, job: str) -> list[Place]:
     found += [Place(note.place, note.place_ms)] if note and note.place else []
     newest = {_same(each.path): each for each in sorted(found, key=lambda each: each.taken_ms)}
     since_ms = note.anew_ms if note else 0
-    kept = [each for each in newest.values() if each.taken_ms >= since_ms and _exists(each.path)]
-    return sorted(kept, key=lambda each: -each.taken_ms)
+    passing = set(map(_same, note.passing)) if note else set()
+    kept = [each for path, each in newest.items() if each.taken_ms >= since_ms and path not in passing]
+    return sorted(filter(_exists, kept), key=lambda each: -each.taken_ms)
 
 
 def of_run(settings: Settings, run: flink.Job) -> list[Place]:
@@ -86,19 +89,19 @@ def note_of(settings: Settings, job: flink.Job, before: JobNote | None) -> JobNo
     """Returns the note of a job that Flink knows. Raises HeadraceError if Flink is still setting it up."""
     vertices = flink.get(settings.flink, f"/jobs/{job.id}")["vertices"]
     backend = flink.get(settings.flink, f"/jobs/{job.id}/checkpoints/config")["state_backend"]
-    known = of_run(settings, job)
+    passing = set(map(_same, before.passing)) if before else set()
+    known = [each for each in of_run(settings, job) if _same(each.path) not in passing]
     if before and before.place:  # no checkpoint yet since it was revived
         known.append(Place(before.place, before.place_ms))
     newest = max(known, key=lambda each: each.taken_ms, default=Place("", 0))
-    return JobNote(
-        job.id,
-        max(vertex["parallelism"] for vertex in vertices),
-        "rocksdb" if "RocksDB" in backend else "hashmap",
-        newest.path,
-        newest.taken_ms,
-        before.savepoints if before else [],
-        before.ended if before else False,
-        before.anew_ms if before else 0,
+    note = before or JobNote(job.id, 1, "")
+    return msgspec.structs.replace(
+        note,
+        id=job.id,
+        parallelism=max(vertex["parallelism"] for vertex in vertices),
+        state_backend="rocksdb" if "RocksDB" in backend else "hashmap",
+        place=newest.path,
+        place_ms=newest.taken_ms,
     )
 
 
@@ -118,8 +121,8 @@ def _on_disk(job_id: str) -> Iterator[Place]:
             yield Place(metadata.parent.as_uri(), int(metadata.stat().st_mtime * 1000))
 
 
-def _exists(path: str) -> bool:
+def _exists(place: Place) -> bool:
     """Returns whether the place is there, as far as this machine can know: it sees the local stack's folders alone."""
-    local = Path(urlsplit(path).path)
-    ours = path.startswith(("file:", "/")) and local.is_relative_to(paths.home())
+    local = Path(urlsplit(place.path).path)
+    ours = place.path.startswith(("file:", "/")) and local.is_relative_to(paths.home())
     return not ours or (local / "_metadata").exists()

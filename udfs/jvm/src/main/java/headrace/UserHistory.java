@@ -92,6 +92,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
   private transient Spans spans;
   private transient long waitMs, latenessMs, forgetMs;
   private transient int history, recent;
+  private transient boolean restoring;
   private transient String[] actions;
 
   /** Settings come as job parameters, since a timer has no arguments. */
@@ -104,6 +105,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     recent = (int) setting(context, "recent");
     waitMs = gapMs + latenessMs;
     actions = context.getJobParameter("headrace.actions", "").split(" ");
+    restoring = Boolean.parseBoolean(context.getJobParameter("headrace.restoring", "false"));
     live = new LiveSession(gapMs, context.getJobParameter("headrace.boundary", "gap").equals("client"));
     spans = new Spans(gapMs, waitMs, actions.length);
     var metrics = context.getMetricGroup().addGroup("headrace");
@@ -170,11 +172,18 @@ public class UserHistory extends ProcessTableFunction<Row> {
       if (watermark != null && event.t + waitMs < watermark) user.grace = watermark + latenessMs;
     }
     user.asOf = event.appendMs;
-    rows.add(row(LIVE, counters(user), user.sessionId, Recent.last(user.recent, user.kept, recent)));
+    rows.add(live(user));
     return rows;
   }
 
-  /** Closes the spans that the watermark has passed; after forgetMs of silence, forgets the user. */
+  private Row live(User user) {
+    return row(LIVE, counters(user), user.sessionId, Recent.last(user.recent, user.kept, recent));
+  }
+
+  /**
+   * Closes the spans that the watermark has passed; after forgetMs of silence, forgets the user. Every user has a pending
+   * timer. A run that restores Redis fires them all at its end, and each only shows its user's state.
+   */
   public void onTimer(OnTimerContext context, User user, MapView<String, Boolean> seen, ListView<byte[]> log)
       throws Exception {
     var time = context.timeContext(Long.class);
@@ -182,6 +191,10 @@ public class UserHistory extends ProcessTableFunction<Row> {
     // the current one, and then clears that one's state.
     if (user.clock == NONE) context.clearAllState(); // an old timer of a user who was forgotten meanwhile
     if (time.time() != user.timer) return;
+    if (restoring) {
+      collect(live(user));
+      return;
+    }
     user.timer = NONE;
     if (user.spans.length == 0 && time.time() >= user.clock + forgetMs) {
       context.clearAllState();

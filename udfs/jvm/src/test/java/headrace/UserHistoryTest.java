@@ -7,10 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.ByteArrayOutputStream;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.zip.Deflater;
 import java.util.zip.DeflaterOutputStream;
 import org.apache.flink.table.api.dataview.ListView;
@@ -32,6 +35,30 @@ class UserHistoryTest {
     assertEquals(List.of(), clicks.harness.advance(1440 * MIN));
     clicks.harness.advance(31L * 1440 * MIN);
     assertEquals(null, clicks.harness.state("u"));
+  }
+
+  @Test
+  void aRunThatRestoresShowsTheLastStateOfEveryUserOnce() throws Exception {
+    var running = new Clicks(Map.of());
+    var restoring = new Clicks(Map.of("restoring", true));
+    var expected = new HashMap<List<Object>, Row>();
+    for (int i = 0; i < 100; i++) {
+      var user = "user" + i % 7;
+      var rows = running.harness.insert(i * MIN, user, "e" + i % 90, i * MIN, i * MIN, (byte) 0, "i" + i, null, null, 0.0,
+          user.getBytes(), null, 0, (long) i, null);
+      expected.put(List.of(user), Clicks.ofKind(UserHistory.LIVE, rows).get(0));
+      if (i % 10 == 0) running.harness.advance((i - 5) * MIN);
+    }
+    restoring.harness.states.putAll(running.harness.states);
+    restoring.harness.timers.putAll(running.harness.timers);
+    var shown = restoring.harness.advance(Long.MAX_VALUE);
+    assertEquals(expected.size(), shown.size());
+    assertEquals(Set.copyOf(texts(expected.values())), Set.copyOf(texts(shown)));
+  }
+
+  private static List<String> texts(Collection<Row> rows) {
+    return rows.stream().map(row -> HexFormat.of().formatHex(row.getFieldAs(1)) + row.getField(2)
+        + HexFormat.of().formatHex(row.getFieldAs(3))).toList();
   }
 
   @Test
