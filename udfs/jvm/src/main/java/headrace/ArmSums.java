@@ -1,8 +1,6 @@
 package headrace;
 
-import java.lang.invoke.MethodHandles;
-import java.lang.invoke.VarHandle;
-import java.nio.ByteOrder;
+import java.util.Base64;
 import org.apache.flink.metrics.Counter;
 import org.apache.flink.table.annotation.ArgumentHint;
 import org.apache.flink.table.annotation.ArgumentTrait;
@@ -12,66 +10,96 @@ import org.apache.flink.table.api.dataview.MapView;
 import org.apache.flink.table.functions.FunctionContext;
 import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
-import org.apache.flink.types.RowKind;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
- * The sums of an arm, kept in the JVM: A = sum w x x', b = sum w r x, n = sum w over the changes of its impressions.
- * The weight w is 1 for an impression that enters and -1 for one that is withdrawn. Each period has its own sums, and
- * an older period has half the weight of the one after it.
+ * The sums of an arm, kept in the JVM: A = sum x x', b = sum r x, n over its impressions. Each period has its own sums,
+ * and an older period has half the weight of the one after it.
  *
- * <p>It knows vectors, weights and periods, and no reward. Every term is dyadic (docs/bandit.md), so sums are exact and
- * do not depend on the order of changes. Each change that is not the first half of an update gives one row out, in the
- * layout of udfs/bandit/arms.py (pack).
+ * <p>It adds partial sums, and knows no impression and no reward. Every term is dyadic (docs/bandit.md), so sums are
+ * exact and do not depend on the order in which they are added. An arm without state begins with what the topic
+ * `statistics` has of it; for an arm with the state of a savepoint that record is old. Each row in gives one row out,
+ * in the layout of udfs/bandit/arms.py (pack).
  */
-@DataTypeHint("ROW<n BIGINT, sums BYTES, as_of_ms BIGINT>")
+@DataTypeHint("ROW<n BIGINT, sums BYTES, as_of_ms BIGINT, `period` BIGINT>")
 public class ArmSums extends ProcessTableFunction<Row> {
-  private static final VarHandle DOUBLE = MethodHandles.byteArrayViewVarHandle(double[].class, ByteOrder.LITTLE_ENDIAN);
+  private static final Logger LOG = LoggerFactory.getLogger(ArmSums.class);
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
   public static class Arm {
     public byte[] sums = {}; // of the newest period: A's upper triangle row by row, b, n; little-endian float64
     public long period; // the newest one
     public long asOf; // highest as_of_ms that entered
+    public boolean begun; // this state began where `statistics` counts, not in a release that did not read it
+    public String version; // of encoder, rule and half-life; null: of a release that did not keep it
   }
 
-  private transient Counter entered, corrected;
+  private transient Counter inexact;
+  private transient Faults faults;
   private transient long periods;
+  private transient String version;
 
-  /** The job parameter `periods` says how many periods count. */
+  /** The job parameters `periods` and `version` say how many periods count, and of what the sums are. */
   @Override
   public void open(FunctionContext context) {
     periods = UserHistory.setting(context, "periods");
+    version = context.getJobParameter("headrace.version", "");
     var metrics = context.getMetricGroup().addGroup("headrace");
-    entered = metrics.counter("entered");
-    corrected = metrics.counter("corrected");
+    faults = new Faults(ArmSums.class, metrics);
+    inexact = metrics.counter("inexact_sums");
   }
 
   /**
    * @param older sums of the periods before the newest
-   * @param input x (d float64, little-endian), reward, period, as_of_ms
+   * @param booted what was taken from `statistics`, by period: one record, the newest
+   * @param input policy, item_id, period, as_of_ms; sums to add, or packed: base64 of all that `statistics` has
    */
   public void eval(
       @StateHint(ttl = UserHistory.NO_TTL) Arm arm,
       @StateHint(ttl = UserHistory.NO_TTL) MapView<Long, byte[]> older,
-      @ArgumentHint({
-            ArgumentTrait.SET_SEMANTIC_TABLE,
-            ArgumentTrait.SUPPORT_UPDATES,
-            ArgumentTrait.REQUIRE_UPDATE_BEFORE
-          })
-          Row input)
+      @StateHint(ttl = UserHistory.NO_TTL) MapView<Long, byte[]> booted,
+      @ArgumentHint(ArgumentTrait.SET_SEMANTIC_TABLE) Row input)
       throws Exception {
-    var kind = input.getKind();
-    boolean enters = kind == RowKind.INSERT || kind == RowKind.UPDATE_AFTER;
-    long period = (Long) input.getField("period");
-    var x = vector((byte[]) input.getField("x"));
-    double reward = (Double) input.getField("reward"), weight = enters ? 1 : -1;
+    try {
+      if (arm.version != null && !arm.version.equals(version)) forget(arm, older, booted);
+      if (arm.sums.length == 0) arm.begun = true;
+      arm.version = version;
+      long period = (Long) input.getField("period");
+      if (input.getField("packed") == null) add(arm, older, period, (byte[]) input.getField("sums"), 1);
+      else if (arm.begun) boot(arm, older, booted, period, (String) input.getField("packed"));
+      arm.asOf = Math.max(arm.asOf, (Long) input.getField("as_of_ms"));
+      collect(row(arm, older, input));
+    } catch (RuntimeException fault) {
+      faults.of(fault, input.getField("policy") + " " + input.getField("item_id"));
+    }
+  }
+
+  /** Sums of another version never meet those of this one. */
+  private static void forget(Arm arm, MapView<Long, byte[]> older, MapView<Long, byte[]> booted) {
+    older.clear();
+    booted.clear();
+    arm.sums = new byte[0];
+    arm.period = arm.asOf = 0;
+  }
+
+  /** Adds what `statistics` has of the arm, in the place of what an earlier record of it said. */
+  private void boot(Arm arm, MapView<Long, byte[]> older, MapView<Long, byte[]> booted, long period, String packed)
+      throws Exception {
+    var sums = Base64.getDecoder().decode(packed);
+    var empty = new byte[sums.length];
+    Sums.plus(arm.sums.length == 0 ? empty : arm.sums, sums, 1); // a length that is wrong ends here
+    for (var before : booted.entries()) add(arm, older, before.getKey(), before.getValue(), -1);
+    booted.clear();
+    booted.put(period, sums);
+    add(arm, older, period, sums, 1);
+  }
+
+  private void add(Arm arm, MapView<Long, byte[]> older, long period, byte[] sums, double weight) throws Exception {
     if (period > arm.period) begin(arm, older, period);
-    if (period == arm.period) arm.sums = add(arm.sums, x, reward, weight);
-    else if (period > arm.period - periods) older.put(period, add(older.get(period), x, reward, weight));
-    if (enters) arm.asOf = Math.max(arm.asOf, (Long) input.getField("as_of_ms"));
-    if (kind == RowKind.INSERT) entered.inc();
-    if (kind == RowKind.UPDATE_BEFORE) corrected.inc();
-    else collect(row(arm, older));
+    if (period == arm.period) arm.sums = Sums.plus(arm.sums, sums, weight);
+    else if (period > arm.period - periods) older.put(period, Sums.plus(older.get(period), sums, weight));
+    if (arm.sums.length == 0) arm.sums = new byte[sums.length];
   }
 
   private void begin(Arm arm, MapView<Long, byte[]> older, long period) throws Exception {
@@ -82,44 +110,18 @@ public class ArmSums extends ProcessTableFunction<Row> {
     arm.period = period;
   }
 
-  private Row row(Arm arm, MapView<Long, byte[]> older) throws Exception {
+  private Row row(Arm arm, MapView<Long, byte[]> older, Row input) throws Exception {
     var sums = arm.sums;
     for (int age = 1; age < periods; age++) {
       var faded = older.get(arm.period - age);
-      if (faded != null) sums = add(sums, faded, Math.scalb(1.0, -age));
+      if (faded != null) sums = Sums.plus(sums, faded, Math.scalb(1.0, -age));
     }
-    return Row.of((long) (double) DOUBLE.get(sums, sums.length - 8), sums, arm.asOf);
-  }
-
-  private static double[] vector(byte[] packed) {
-    var x = new double[packed.length / 8];
-    for (int i = 0; i < x.length; i++) x[i] = (double) DOUBLE.get(packed, 8 * i);
-    return x;
-  }
-
-  /** Adds into new bytes: a row that was collected must not change. */
-  private static byte[] add(byte[] sums, double[] x, double reward, double weight) {
-    int size = 4 * (x.length + 1) * (x.length + 2), had = sums == null ? 0 : sums.length;
-    if (had != 0 && had != size)
-      throw new IllegalStateException(
-          "x must be as long as those in the sums of " + had + " bytes, got " + x.length + " values");
-    var next = had == 0 ? new byte[size] : sums.clone();
-    int at = 0;
-    for (int i = 0; i < x.length; i++)
-      for (int j = i; j < x.length; j++, at += 8) add(next, at, weight * x[i] * x[j]);
-    for (int i = 0; i < x.length; i++, at += 8) add(next, at, weight * reward * x[i]);
-    add(next, at, weight);
-    return next;
-  }
-
-  private static byte[] add(byte[] sums, byte[] others, double weight) {
-    var next = sums.clone();
-    for (int at = 0; at < next.length; at += 8) add(next, at, weight * (double) DOUBLE.get(others, at));
-    return next;
-  }
-
-  /** A sum that begins at +0 never becomes -0. */
-  private static void add(byte[] sums, int at, double term) {
-    DOUBLE.set(sums, at, (double) DOUBLE.get(sums, at) + term);
+    if (!Sums.exact(sums, periods)) {
+      if (inexact.getCount() == 0)
+        LOG.warn("The sums of the arm {} of {} are too large to be exact", input.getField("item_id"),
+            input.getField("policy"));
+      inexact.inc();
+    }
+    return Row.of((long) Sums.n(sums), sums, arm.asOf, arm.period);
   }
 }

@@ -1,0 +1,86 @@
+package headrace;
+
+import java.util.HashMap;
+import java.util.Map;
+import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
+import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
+import org.apache.flink.table.data.GenericRowData;
+import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.StringData;
+
+/**
+ * Adds up the changes of each arm for a moment, before they go to the one place where the arm is. So an arm that has
+ * half of the traffic is no more work there than any other.
+ *
+ * <p>In: policy, item_id, period, x, enters, reward_before, reward, as_of_ms. Out: policy, item_id, period, sums,
+ * as_of_ms. It keeps no state: what it has goes on before a checkpoint's barrier.
+ */
+final class PartialSums extends AbstractStreamOperator<RowData> implements OneInputStreamOperator<RowData, RowData> {
+  private static final long serialVersionUID = 1;
+  private static final int MOST_VALUES = 4_000_000; // 32 MB
+
+  private record Arm(String policy, String item, long period) {}
+
+  private static final class Sum {
+    double[] values;
+    long asOf;
+  }
+
+  private final long everyMs;
+  private transient Map<Arm, Sum> arms;
+  private transient long held;
+  private transient boolean waits;
+
+  PartialSums(long everyMs) {
+    this.everyMs = everyMs;
+  }
+
+  @Override
+  public void open() throws Exception {
+    super.open();
+    arms = new HashMap<>();
+  }
+
+  @Override
+  public void processElement(StreamRecord<RowData> record) {
+    var row = record.getValue();
+    var arm = new Arm(row.getString(0).toString(), row.getString(1).toString(), row.getLong(2));
+    var x = row.getBinary(3);
+    var sum = arms.computeIfAbsent(arm, each -> new Sum());
+    if (sum.values == null) {
+      sum.values = new double[Sums.length(x.length / 8)];
+      held += sum.values.length;
+    }
+    Sums.add(sum.values, x, row.getBoolean(4) ? 1 : 0, row.getDouble(6) - row.getDouble(5));
+    sum.asOf = Math.max(sum.asOf, row.getLong(7));
+    if (held >= MOST_VALUES) flush();
+    else if (!waits) later();
+  }
+
+  private void later() {
+    waits = true;
+    var time = getProcessingTimeService();
+    time.registerTimer(time.getCurrentProcessingTime() + everyMs, at -> {
+      waits = false;
+      flush();
+    });
+  }
+
+  @Override
+  public void prepareSnapshotPreBarrier(long checkpointId) {
+    flush();
+  }
+
+  @Override
+  public void finish() {
+    flush();
+  }
+
+  private void flush() {
+    arms.forEach((arm, sum) -> output.collect(new StreamRecord<>(GenericRowData.of(StringData.fromString(arm.policy),
+        StringData.fromString(arm.item), arm.period, Sums.packed(sum.values), sum.asOf))));
+    arms.clear();
+    held = 0;
+  }
+}
