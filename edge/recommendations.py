@@ -12,6 +12,11 @@ the caller's `environment` (location, age, device), `popular`; and what is hidde
 disliked or just bought it (docs/redis.md). The first list with an item that is not hidden, nor in the caller's
 `without`, is taken. A chooser costs a second round trip, for the arms that were not read within the last second. All
 commands have a single key, so a redis.RedisCluster works too.
+
+A source that fails costs itself alone: `degraded` names it, and the rest makes the best answer that is left. Without
+Redis that is the popular list which was read last; a call then waits for the client's timeout at most (`connect`: half
+a second), and once a second at most. An answer without "hidden", or without "redis", may hold what the user blocked.
+With `strict=True` a call raises instead.
 """
 
 import time
@@ -19,18 +24,19 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import msgspec
 import numpy as np
+from redis.exceptions import RedisError
 
 from headrace.edge import policies
+from headrace.edge.answers import FRESH_S as FRESH_S
+from headrace.edge.answers import SOURCES, Answer, Answers
 from headrace.edge.policies import Posteriors, name_of
 from headrace.edge.policies import RecommendationError as RecommendationError
 from headrace.edge.policies import policy as policy
 from headrace.edge.tracker import Tracker
-from headrace.schemas import redis_keys
+from headrace.edge.tracker_values import SpoolFull
 from headrace.schemas.lists import Entry as Entry
-from headrace.schemas.lists import Listed
-from headrace.udfs.bandit.arms import Floats
+from headrace.udfs.bandit.arms import Floats, Posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Fields
 from headrace.udfs.bandit.slate import Chooser
 
@@ -38,14 +44,10 @@ if TYPE_CHECKING:
     from redis import Redis, RedisCluster
 
 RANKED = "ranked"  # the policy of an impression without a chooser: the list as it is
-SOURCES = ("live", "recs", "place", "popular")  # the first that has an item to show is taken
 OWN = ("live", "recs")  # lists of the user; the others are anyone's
-FRESH_S = 1.0
+PARTS = ("redis", "version", *SOURCES, "hidden", "session", "bandit", "impressions")
+PATIENCE_S = 0.5  # of a page, with `connect`
 NOTHING: Fields = {}
-
-
-class ServedVersion(msgspec.Struct, frozen=True):
-    version: str
 
 
 class Shown(NamedTuple):
@@ -57,6 +59,7 @@ class Shown(NamedTuple):
     as_of_ms: int  # live: the broker's time of the event that caused the list
     stale: bool  # there is no list, it is older than stale_after_ms, or it is of another version
     impression_id: str | None  # for tracker.track(..., impression_id=...) when the user acts on an item
+    degraded: tuple[str, ...] = ()  # what failed: some of PARTS; empty if all is well
 
     @property
     def own(self) -> bool:
@@ -74,11 +77,11 @@ class _Asked(NamedTuple):
     rng: np.random.Generator
 
 
-class _Answer(NamedTuple):
-    source: str
-    listed: Listed | None
-    session: dict[str, str]
-    popular: Listed | None
+class _Ranked(NamedTuple):
+    policy: str  # that chose
+    items: tuple[Entry, ...]
+    propensities: tuple[float, ...]
+    contexts: Floats  # (n, d)
 
 
 class Recommendations:
@@ -99,24 +102,25 @@ class Recommendations:
         sources: Sequence[str] = SOURCES,
         candidates: int = 50,  # of the list, for the chooser
         stale_after_ms: int = 172_800_000,
+        strict: bool = False,  # a source that fails is an error, not a degraded answer
     ):
         if redis.get_encoder().decode_responses:
             raise ValueError("redis: decode_responses must be False, got True: posteriors are bytes")
         if not sources or not set(sources) <= set(SOURCES):
             raise ValueError(f"sources must be some of {', '.join(SOURCES)}, got {sources!r}")
-        self._redis, self._tracker, self._chooser = redis, tracker, chooser
-        self._encoder, self._catalogue = encoder, catalogue
-        self._sources, self._candidates, self._stale_after_ms = sources, candidates, stale_after_ms
+        self._tracker, self._chooser, self._encoder, self._catalogue = tracker, chooser, encoder, catalogue
+        self._candidates, self._stale_after_ms = candidates, stale_after_ms
+        self._answers = Answers(redis, sources, strict)
         self._policy = name or (name_of(chooser.policy) if chooser else RANKED)
         self._posteriors = Posteriors(redis, chooser, self._policy, encoder.d, FRESH_S) if chooser else None
         self._rng = np.random.default_rng()
-        self._version, self._ask_at_s = "", 0.0
 
     @classmethod
     def connect(cls, tracker: Tracker | None = None, *, bandit: bool = False, **options: Any) -> Self:
         """Recommendations with the settings of this machine (infra/config/settings.toml).
 
-        With `bandit`, the policy of section [bandit] ranks the lists.
+        With `bandit`, the policy of section [bandit] ranks the lists. A call waits for Redis for PATIENCE_S at most, or
+        for redis.timeout_s if that is less.
         """
         from headrace.infra.settings import load
 
@@ -125,7 +129,9 @@ class Recommendations:
         own["encoder"] = policies.encoder(settings.bandit)
         if bandit:
             own |= {"chooser": policies.chooser(settings.bandit), "name": policies.short_name(settings.bandit.policy)}
-        return cls(settings.redis.client(), tracker, **(own | options))
+        patience_s = min(settings.redis.timeout_s, PATIENCE_S)
+        redis = settings.redis.client(socket_timeout=patience_s, socket_connect_timeout=patience_s)
+        return cls(redis, tracker, **(own | options))
 
     def for_user(
         self,
@@ -141,7 +147,8 @@ class Recommendations:
 
         environment: fields such as device, for contexts, and for the list of a user who has none of their own;
         without: items that are not shown, from whatever list, such as those in the cart.
-        Raises ValueError for an empty user_id or n < 1, and RecommendationError if Redis holds something else.
+        Raises ValueError for an empty user_id, n < 1 or an environment that the encoder refuses; with `strict` also
+        RecommendationError if Redis holds something else, RedisError if it is away, and SpoolFull.
         """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
@@ -151,94 +158,82 @@ class Recommendations:
             raise ValueError(f"without must be a collection of item ids, got the text {without!r}")
         now_ms = time.time_ns() // 1_000_000
         asked = _Asked(user_id, n, surface, environment, frozenset(without), now_ms, rng or self._rng)
-        version = self.version()
-        answer = self._ask(version, asked) if version else _Answer("none", None, {}, None)
+        failed: set[str] = set()
+        version = self._answers.version(failed)
+        answer = self._answers.of(version, user_id, environment, asked.without, now_ms, failed) if version else Answer()
+        if answer.listed is None:
+            return Shown(user_id, (), (), "none", version, 0, True, None, tuple(sorted(failed)))
         listed = answer.listed
-        if listed is None:
-            return Shown(user_id, (), (), "none", version, 0, True, None)
-        items, propensities, contexts = self._rank(asked, answer, listed.items)
+        ranked = self._rank(asked, answer, listed.items, failed)
         stale = listed.version != version or asked.now_ms - listed.as_of_ms > self._stale_after_ms
-        shown = Shown(user_id, items, propensities, answer.source, listed.version, listed.as_of_ms, stale, None)
-        return self._sent(asked, shown, contexts) if self._tracker else shown
+        sent = self._sent(asked, listed.version, ranked, failed) if self._tracker else None
+        told = answer.source, listed.version, listed.as_of_ms, stale, sent, tuple(sorted(failed))
+        return Shown(user_id, ranked.items, ranked.propensities, *told)
 
     def version(self) -> str:
-        """The version that serves, at most a second old. Empty if none is published."""
-        if time.monotonic() >= self._ask_at_s:
-            key = redis_keys.model_current()
-            served = _decoded(key, self._redis.get(key), ServedVersion)
-            self._version, self._ask_at_s = served.version if served else "", time.monotonic() + FRESH_S
-        return self._version
+        """The version that serves, at most a second old, or the last that is known. Empty if none is published."""
+        return self._answers.version(set())
 
-    def _ask(self, version: str, asked: _Asked) -> _Answer:
-        """Reads every list that could be shown, what is hidden, and the session, in one round trip."""
-        user_id, environment = asked.user_id, asked.environment
-        places = [(field, str(environment[field])) for field in redis_keys.PLACES if environment.get(field)]
-        keys = [("live", redis_keys.live(version, user_id)), ("recs", redis_keys.recs(version, user_id))]
-        keys += [("place", redis_keys.popular_by(version, *place)) for place in places]
-        keys.append(("popular", redis_keys.popular(version)))
-        pipeline = self._redis.pipeline(transaction=False)
-        for _, key in keys:
-            pipeline.get(key)
-        pipeline.zrangebyscore(redis_keys.hidden(user_id), asked.now_ms, "+inf")
-        pipeline.hgetall(redis_keys.session(user_id))
-        *values, hidden, session = pipeline.execute()
-        lists = [(source, _decoded(key, value, Listed)) for (source, key), value in zip(keys, values, strict=True)]
-        absent = asked.without.union(item.decode(errors="replace") for item in hidden)
-        allowed = ((source, _without(listed, absent)) for source, listed in lists if source in self._sources and listed)
-        source, listed = next((each for each in allowed if each[1].items), ("none", None))
-        fields = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in session.items()}
-        return _Answer(source, listed, fields, lists[-1][1])
-
-    def _rank(
-        self, asked: _Asked, answer: _Answer, entries: list[Entry]
-    ) -> tuple[tuple[Entry, ...], tuple[float, ...], Floats]:
-        """The entries shown, their propensities and contexts."""
-        entries = entries[: self._candidates if self._chooser else asked.n]
-        items, certain = [entry.item for entry in entries], (1.0,) * len(entries)
-        if not (self._chooser or self._tracker):
-            return tuple(entries), certain, np.empty((len(entries), 0))
-        facts = self._user(asked.user_id, answer.session), self._items(items, answer)
-        contexts = self._encoder.encode(*facts, asked.environment, asked.now_ms)
-        if self._posteriors is None:
-            return tuple(entries), certain, contexts
-        chooser, posteriors = self._posteriors.of(items)
+    def _rank(self, asked: _Asked, answer: Answer, entries: list[Entry], failed: set[str]) -> _Ranked:
+        items = [entry.item for entry in entries[: self._candidates if self._chooser else asked.n]]
+        contexts = self._contexts(asked, answer, items, failed)
+        arms = self._arms(items, failed)
+        if arms is None:  # without a chooser, or without what it chooses by, the list as it is
+            shown = tuple(entries[: asked.n])
+            return _Ranked(RANKED, shown, (1.0,) * len(shown), contexts[: asked.n])
+        chooser, posteriors = arms
         slate = chooser.choose(items, contexts, posteriors, asked.rng, asked.n)
-        of_item = dict(zip(items, entries, strict=True))
-        return tuple(of_item[item] for item in slate.items), tuple(slate.propensities.tolist()), slate.contexts
+        of_item = {entry.item: entry for entry in entries}
+        shown = tuple(of_item[item] for item in slate.items)
+        return _Ranked(self._policy, shown, tuple(slate.propensities.tolist()), slate.contexts)
 
-    def _user(self, user_id: str, session: dict[str, str]) -> Fields:
-        """The session's features, and the category of the newest item the user acted on."""
-        recent = _decoded(redis_keys.session(user_id), session.get("recent_items", "[]"), list[str])
-        newest = next((item for item in recent if item), "")
-        return {"category": self._catalogue.get(newest, NOTHING).get("category")} | session
+    def _arms(self, items: Sequence[str], failed: set[str]) -> tuple[Chooser, dict[str, Posterior]] | None:
+        posteriors = self._posteriors
+        try:
+            return self._answers.asked(lambda: posteriors.of(items), failed) if posteriors else None
+        except (RecommendationError, RedisError) as error:
+            self._answers.failed("bandit", error, failed)
+            return None
 
-    def _items(self, items: Sequence[str], answer: _Answer) -> list[Fields]:
+    def _contexts(self, asked: _Asked, answer: Answer, items: Sequence[str], failed: set[str]) -> Floats:
+        """Shape (items, d); d is 0 where nobody needs them. A session that cannot be encoded counts as none."""
+        if not (self._chooser or self._tracker):
+            return np.empty((len(items), 0))
+        about = self._items(items, answer)
+        try:
+            return self._encoder.encode(self._user(answer.session), about, asked.environment, asked.now_ms)
+        except (ValueError, TypeError) as error:
+            contexts = self._encoder.encode(self._user({}), about, asked.environment, asked.now_ms)
+            self._answers.failed("session", error, failed)
+            return contexts
+
+    def _user(self, session: Mapping[str, Any]) -> Fields:
+        """The session's features as text, and the category of the newest item the user acted on."""
+        newest = next((item for item in session.get("recent_items", ()) if item), "")
+        fields = {name: str(value) for name, value in session.items() if not isinstance(value, list)}
+        return {"category": self._catalogue.get(newest, NOTHING).get("category")} | fields
+
+    def _items(self, items: Sequence[str], answer: Answer) -> list[Fields]:
         """The fields of each item. Its popularity is its users over those of the most popular item."""
         popular = {entry.item: entry.score for entry in answer.popular.items} if answer.popular else {}
         most = max(popular.values(), default=0.0) or 1.0
         fields = self._catalogue
         return [{"popularity": popular.get(item, 0.0) / most} | dict(fields.get(item, NOTHING)) for item in items]
 
-    def _sent(self, asked: _Asked, shown: Shown, contexts: Floats) -> Shown:
+    def _sent(self, asked: _Asked, version: str, ranked: _Ranked, failed: set[str]) -> str | None:
+        """The id of the slate, whose impressions the tracker has taken; None if it did not take them."""
         assert self._tracker
         slate: dict[str, Any] = {
             "impression_id": uuid.uuid4().hex, "user_id": asked.user_id, "surface": asked.surface,
-            "policy": self._policy, "model_version": shown.version, "encoder_version": self._encoder.version,
+            "policy": ranked.policy, "model_version": version, "encoder_version": self._encoder.version,
             "ts_ms": asked.now_ms,
         }  # fmt: skip
-        rows = zip(shown.items, shown.propensities, contexts.tolist(), strict=True)
-        for position, (entry, propensity, context) in enumerate(rows):
-            own = {"item_id": entry.item, "position": position, "propensity": propensity, "context": context}
-            self._tracker.impression(**slate, **own)
-        return shown._replace(impression_id=slate["impression_id"])
-
-
-def _without(listed: Listed, absent: Collection[str]) -> Listed:
-    return Listed(listed.version, listed.as_of_ms, [entry for entry in listed.items if entry.item not in absent])
-
-
-def _decoded(key: str, value: Any, kind: Any) -> Any:
-    try:
-        return None if value is None else msgspec.json.decode(value, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecommendationError(f"Redis key {key}: {error}, got {value[:80]!r}") from None
+        rows = zip(ranked.items, ranked.propensities, ranked.contexts.tolist(), strict=True)
+        try:
+            for position, (entry, propensity, context) in enumerate(rows):
+                own = {"item_id": entry.item, "position": position, "propensity": propensity, "context": context}
+                self._tracker.impression(**slate, **own)
+        except SpoolFull as error:
+            self._answers.failed("impressions", error, failed)
+            return None
+        return str(slate["impression_id"])

@@ -124,7 +124,7 @@ def test_a_hybrid_policy_without_arms_has_the_prior(redis: Redis) -> None:
 def test_what_a_context_is_made_of(redis: Redis) -> None:
     """Session, the category of the newest item, popularity, and fields of the caller's catalogue."""
     publish(redis)
-    redis.hset(redis_keys.session("ann"), mapping={"events": "3", "recent_items": '["", "b", "a"]'})
+    redis.set(redis_keys.session("ann"), '{"events": 3, "recent_items": ["", "b", "a"]}')
     encoder = Encoder((Number("user", "events", 4.0), Number("item", "popularity", 1.0), Match("category", "category")))
     catalogue = {"a": {"category": "lamps"}, "b": {"category": "rugs"}, "c": {"category": "rugs"}}
     how = Chooser(policy("epsilon_greedy"), **GREEDY)
