@@ -1,11 +1,13 @@
 package headrace.redis;
 
 import java.io.IOException;
+import java.lang.ProcessBuilder.Redirect;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -23,16 +25,34 @@ final class RedisServer implements AutoCloseable {
 
   /** @param reached options of the connector by which the test itself reaches it */
   RedisServer(Path folder, int port, Map<String, String> reached, String... options) throws Exception {
+    this(port, reached, command(folder, port, options));
+  }
+
+  private RedisServer(int port, Map<String, String> reached, List<String> command) throws Exception {
     this.port = port;
-    var all = new java.util.HashMap<>(Map.of("host", "127.0.0.1", "port", "" + port));
+    this.command = command;
+    var all = new HashMap<>(Map.of("host", "127.0.0.1", "port", "" + port));
     all.putAll(reached);
     this.reached = new RedisOptions(all).server();
-    command = new ArrayList<>(List.of("redis-server"));
-    Files.createDirectories(folder);
-    var given = new ArrayList<>(List.of("--port", "" + port, "--dir", folder.toString(), "--save", ""));
-    given.addAll(List.of(options));
-    command.addAll(given);
     start();
+  }
+
+  private static List<String> command(Path folder, int port, String... options) throws IOException {
+    Files.createDirectories(folder);
+    var command = new ArrayList<>(List.of("redis-server", "--port", "" + port));
+    command.addAll(List.of("--dir", folder.toString(), "--save", ""));
+    command.addAll(List.of(options));
+    return command;
+  }
+
+  /** One that watches a master named `shop`, and fails over on its own. */
+  static RedisServer sentinel(Path folder, RedisServer master) throws Exception {
+    int port = freePort();
+    var lines = List.of(
+        "port " + port, "dir " + Files.createDirectories(folder), "sentinel monitor shop 127.0.0.1 " + master.port + " 1",
+        "sentinel down-after-milliseconds shop 300", "sentinel failover-timeout shop 2000");
+    var file = Files.write(folder.resolve("sentinel.conf"), lines);
+    return new RedisServer(port, Map.of(), List.of("redis-server", file.toString(), "--sentinel"));
   }
 
   static int freePort() throws IOException {
@@ -44,7 +64,7 @@ final class RedisServer implements AutoCloseable {
   }
 
   void start() throws Exception {
-    process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+    process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(Redirect.DISCARD).start();
     long end = System.currentTimeMillis() + START_MS;
     while (true) {
       try {
@@ -64,6 +84,13 @@ final class RedisServer implements AutoCloseable {
   /** Runs one command by a connection of its own. */
   Object call(Object... words) throws IOException {
     try (var connection = Connection.open(address(), reached)) {
+      return connection.call(words);
+    }
+  }
+
+  /** The same where PING gets no answer that pleases. */
+  Object bare(Object... words) throws IOException {
+    try (var connection = Connection.bare(address(), reached)) {
       return connection.call(words);
     }
   }
