@@ -32,7 +32,7 @@ def recommend(
     from headrace.edge.recommendations import Recommendations
     from headrace.infra.errors import HeadraceError
 
-    shown = Recommendations.connect().for_user(user, n, without=without or ())
+    shown = Recommendations.connect(strict=True).for_user(user, n, without=without or ())
     if not shown.version:
         raise HeadraceError("no version is published: `headrace train` makes and publishes one")
     if shown.source == "none":

@@ -1,6 +1,8 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from redis import Redis, RedisError
@@ -34,15 +36,20 @@ def broker(running_broker: Broker) -> Broker:
 
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    program, port = shutil.which("redis-server"), free_port()
+    with redis_server(tmp_path_factory.mktemp("redis"), free_port()) as (_, port):
+        yield port
+
+
+@contextmanager
+def redis_server(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    program = shutil.which("redis-server")
     if not program:
         pytest.skip("no redis-server: `headrace doctor` says how to get it")
-    folder = tmp_path_factory.mktemp("redis")
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process, Redis(port=port) as client:
         wait(lambda: _answers(client), 20, lambda: "Redis does not answer")
-        yield port
-        process.terminate()
+        yield process, port
+        process.kill()
 
 
 def _answers(client: Redis) -> bool:
