@@ -36,7 +36,7 @@ public class Baskets extends ProcessTableFunction<Row> {
   static final long DAY_MS = 86_400_000, NONE = Long.MIN_VALUE;
   private static final String[] WITH_EVERYBODY = {EVERYBODY};
 
-  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User), as are the layouts of Day and Trade. */
+  /** The savepoint's schema (see UserHistory.User), as are the layouts of Day and Trade. */
   public static class User {
     public long newest = NONE; // bucket of the newest event that counted
     public long[] traded = {}; // hashed ids of the last purchases and refunds, oldest first

@@ -21,7 +21,7 @@ import org.apache.flink.types.Row;
 public class Fold extends ProcessTableFunction<Row> {
   static final byte MODEL = 0;
 
-  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
+  /** The savepoint's schema (see UserHistory.User). */
   public static class Model {
     public long version = -1, parts, length; // version: the newest of which a part has arrived
     public String layers;

@@ -31,7 +31,7 @@ public class Intake extends ProcessTableFunction<Row> {
   static final String KEPT = "7 d";
   private static final int COLUMNS = 16;
 
-  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User), as is Held. */
+  /** The savepoint's schema (see UserHistory.User), as is Held. */
   public static class Round {
     public String status; // null before the coordinator's record has arrived
     public long chunks, deadline;

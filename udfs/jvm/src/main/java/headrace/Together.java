@@ -28,7 +28,7 @@ import org.apache.flink.types.Row;
 public class Together extends ProcessTableFunction<Row> {
   private static final long END = Long.MAX_VALUE - 1; // before the last watermark, after any other
 
-  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
+  /** The savepoint's schema (see UserHistory.User). */
   public static class Item {
     public long asOf = Long.MIN_VALUE; // append_ms of the newest event that moved a count
   }

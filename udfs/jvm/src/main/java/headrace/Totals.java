@@ -30,7 +30,7 @@ import org.apache.flink.types.Row;
 public class Totals extends ProcessTableFunction<Row> {
   static final int NONE = Integer.MIN_VALUE; // newest bucket of an item that nobody holds
 
-  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
+  /** The savepoint's schema (see UserHistory.User). */
   public static class Total {
     public long[] users = {}; // bucket, users, bucket, users, ...; ascending
     public int newest = NONE; // bucket
