@@ -1,14 +1,19 @@
 """Policies by name, and the posteriors that a policy chooses by, from Redis."""
 
+import os
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from headrace.infra import extensions
 from headrace.infra.errors import HeadraceError
 from headrace.schemas import redis_keys
-from headrace.udfs.bandit import hybrid_linucb
+from headrace.udfs.bandit import hybrid_linucb, sums_version
 from headrace.udfs.bandit.arms import Posterior, unpack_posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder
 from headrace.udfs.bandit.epsilon_greedy import EpsilonGreedy, Uniform
@@ -75,6 +80,11 @@ def encoder(rules: "Bandit") -> Encoder:
     return extensions.resolve_kind("bandit.encoder", rules.encoder, Encoder)
 
 
+def learnt(rules: "Bandit") -> str:
+    """The version of what the learner with these settings teaches."""
+    return sums_version.of_rules(encoder(rules), rules)
+
+
 def chooser(rules: "Bandit") -> Chooser:
     """The chooser of section [bandit]: its policy, exploration and ridge."""
     settings = {name: getattr(rules, name) for name in SETTINGS.get(rules.policy, ())}
@@ -104,15 +114,52 @@ def name_of(policy: Policy) -> str:
     return name
 
 
-class Posteriors:
-    """The posteriors of the arms of the policy called `name`, at most `fresh_s` old."""
+class Dice:
+    """A generator of chance for each thread of each process: one that is shared, or copied by a fork, is no chance."""
 
-    def __init__(self, redis: "Redis | RedisCluster", chooser: Chooser, name: str, d: int, fresh_s: float) -> None:
-        self._redis, self._chooser, self._d, self._fresh_s = redis, chooser, d, fresh_s
-        self._key = redis_keys.bandit(name)
-        self._arms: dict[str, Posterior] = {}
-        self._read_s: dict[str, float] = {}  # when each arm was asked for, found or not
-        self._fitted: tuple[Chooser, float] | None = None
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    def rng(self) -> np.random.Generator:
+        if getattr(self._own, "pid", None) != os.getpid():
+            self._own.pid, self._own.rng = os.getpid(), np.random.default_rng()
+        rng: np.random.Generator = self._own.rng
+        return rng
+
+
+class _Read(NamedTuple):
+    at_s: float
+    posterior: Posterior | None  # None: Redis has none
+
+
+class _Fit(NamedTuple):
+    at_s: float
+    chooser: Chooser
+    arms: dict[str, Posterior]
+
+
+class Posteriors:
+    """The posteriors of the arms of the policy called `name`, at most `fresh_s` old; for any number of threads.
+
+    version: of what was learnt (udfs/bandit/sums_version.py). What is given out is never changed. The arms that were
+    asked for last are kept, `kept` of them; a hybrid policy needs all.
+    """
+
+    def __init__(
+        self,
+        redis: "Redis | RedisCluster",
+        chooser: Chooser,
+        name: str,
+        version: str,
+        d: int,
+        fresh_s: float,
+        kept: int = 20_000,
+    ) -> None:
+        self._redis, self._chooser, self._d, self._fresh_s, self._kept = redis, chooser, d, fresh_s, kept
+        self._key = redis_keys.bandit(name, version)
+        self._arms: OrderedDict[str, _Read] = OrderedDict()  # the one asked for last comes last
+        self._lock, self._fitting = threading.Lock(), threading.Lock()
+        self._fit: _Fit | None = None
 
     def of(self, arms: Sequence[str]) -> tuple[Chooser, dict[str, Posterior]]:
         """The chooser, and the posteriors of those arms that have one.
@@ -121,38 +168,66 @@ class Posteriors:
         """
         now_s = time.monotonic()
         if isinstance(self._chooser.policy, HYBRID):
-            return self._fit(now_s), self._arms
-        old = [arm for arm in arms if self._read_s.get(arm, -self._fresh_s) <= now_s - self._fresh_s]
-        if old:
+            fit = self._fitted(now_s)
+            return fit.chooser, fit.arms
+        found = self._known(arms, now_s)
+        if old := [arm for arm in arms if arm not in found]:
             values: Any = self._redis.hmget(self._key, old)
-            self._keep(dict(zip(old, values, strict=True)))
-            self._read_s |= dict.fromkeys(old, now_s)
-        return self._chooser, {arm: self._arms[arm] for arm in arms if arm in self._arms}
+            present = self._unpacked(dict(zip(old, values, strict=True)))
+            read = {arm: _Read(now_s, present.get(arm)) for arm in old}
+            self._keep(read)
+            found |= read
+        return self._chooser, {arm: each.posterior for arm, each in found.items() if each.posterior is not None}
 
-    def _fit(self, now_s: float) -> Chooser:
-        """The chooser with its common part fitted to every arm of the policy."""
-        if self._fitted is None or self._fitted[1] <= now_s - self._fresh_s:
-            everything: Any = self._redis.hgetall(self._key)
-            self._arms = {}
-            self._keep({arm.decode(): packed for arm, packed in everything.items()})
-            policy: Any = self._chooser.policy
-            places = policy.common.own, policy.common.shared
-            common = hybrid_linucb.fit(self._arms, self._d, self._chooser.ridge, *places)
-            self._fitted = replace(self._chooser, policy=replace(policy, common=common)), now_s
-        return self._fitted[0]
+    def _known(self, arms: Sequence[str], now_s: float) -> dict[str, _Read]:
+        with self._lock:
+            fresh = {arm: self._arms[arm] for arm in arms if arm in self._arms}
+            fresh = {arm: read for arm, read in fresh.items() if read.at_s > now_s - self._fresh_s}
+            for arm in fresh:
+                self._arms.move_to_end(arm)
+        return fresh
 
-    def _keep(self, packed: dict[str, bytes | None]) -> None:
-        """Replaces the posteriors of these arms. An arm that is gone from Redis has the prior again."""
-        for arm in packed:
-            self._arms.pop(arm, None)
+    def _keep(self, read: dict[str, _Read]) -> None:
+        with self._lock:
+            for arm, each in read.items():
+                self._arms[arm] = each
+                self._arms.move_to_end(arm)
+            while len(self._arms) > self._kept:
+                self._arms.popitem(last=False)
+
+    def _fitted(self, now_s: float) -> _Fit:
+        """The chooser with its common part fitted to every arm. While one thread fits, others take the fit before."""
+        fit = self._fit
+        if fit and (fit.at_s > now_s - self._fresh_s or not self._fitting.acquire(blocking=False)):
+            return fit
+        if not fit:
+            self._fitting.acquire()
+        try:
+            if self._fit is fit:
+                self._fit = self._fit_to_all(now_s)
+            assert self._fit
+            return self._fit
+        finally:
+            self._fitting.release()
+
+    def _fit_to_all(self, now_s: float) -> _Fit:
+        everything: Any = self._redis.hgetall(self._key)
+        arms = self._unpacked({arm.decode(errors="replace"): packed for arm, packed in everything.items()})
+        policy: Any = self._chooser.policy
+        common = hybrid_linucb.fit(arms, self._d, self._chooser.ridge, policy.common.own, policy.common.shared)
+        return _Fit(now_s, replace(self._chooser, policy=replace(policy, common=common)), arms)
+
+    def _unpacked(self, packed: dict[str, bytes | None]) -> dict[str, Posterior]:
+        """The posteriors of those arms that have a value. An arm that is gone from Redis has the prior again."""
         present = {arm: value for arm, value in packed.items() if value is not None}
         if not present:
-            return
+            return {}
         try:
             every = unpack_posterior(list(present.values()))
         except ValueError as error:
             raise RecommendationError(f"Redis key {self._key}: {error}") from None
         if (d := every.theta.shape[1]) != self._d:
             raise RecommendationError(f"Redis key {self._key}: contexts must have {self._d} values, got arms of {d}")
-        for at, arm in enumerate(present):
-            self._arms[arm] = Posterior(every.theta[at], every.A_inv[at], every.n[at])
+        # Copies: a view would keep all that were read with it.
+        rows = zip(every.theta, every.A_inv, every.n, strict=True)
+        return {arm: Posterior(*(np.array(each) for each in row)) for arm, row in zip(present, rows, strict=True)}

@@ -2,7 +2,7 @@
 
 | key | type | value | written by | ttl |
 |---|---|---|---|---|
-| `session:{user}` | hash | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
+| `session:{user}` | string, JSON | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
 | `live:{version}:{user}` | string, JSON | list, as of the newest click | jobs/streaming/collaborative | 30 min |
 | `recs:{version}:{user}` | string, JSON | list, precomputed | jobs/batch/precompute | goes with the version |
 | `similar:{version}:{item}` | string, JSON | list | jobs/batch/precompute | goes with the version |
@@ -13,7 +13,7 @@
 | `also_viewed:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bought_together:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `hidden:{user}` | sorted set | item -> ms until which it is not shown | jobs/streaming/hidden_items | the last |
-| `bandit:{policy}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
+| `bandit:{policy}:{version}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
 | `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
 
 schemas/lists.py says what a list is. `field` is `category` or one of PLACES.
@@ -71,8 +71,14 @@ def bought_together(item_id: str) -> str:
     return f"bought_together:{item_id}"
 
 
-def bandit(policy: str) -> str:
-    return f"bandit:{policy}"
+def bandit(policy: str, version: str) -> str:
+    """version: of what was learnt (udfs/bandit/sums_version.py)."""
+    return f"{bandits()}{policy}:{version}"
+
+
+def bandits() -> str:
+    """The beginning of the keys of arms."""
+    return "bandit:"
 
 
 def model_current() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from headrace.edge import policies
 from headrace.infra.clients import flink
 from headrace.infra.demo import version
 from headrace.infra.demo.scene import BROKEN_EVERY, CLICKS_PER_S, SEED, SLATES_PER_S, YOU, Scene
@@ -129,7 +130,7 @@ def _say_goodbye(console: Console, settings: Settings, pointer: Pointer | None) 
         "The stack is still up. Look around:",
         f"{cli} GET {redis_keys.session(YOU)}",
         f"{cli} GET {redis_keys.live(name, YOU)}",
-        f"{cli} HKEYS {redis_keys.bandit(settings.bandit.policy)}",
+        f"{cli} HKEYS {redis_keys.bandit(settings.bandit.policy, policies.learnt(settings.bandit))}",
         f"  http://{settings.flink.rest}          Flink's UI",
         f"  headrace recommend {YOU} --explain  the list, and why",
         "  headrace deadletters             what was refused, and why",

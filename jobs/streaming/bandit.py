@@ -1,9 +1,10 @@
 """Impressions and clicks in Kafka -> the reward of each impression -> each arm's sums and posterior -> Redis, Kafka.
 
-source     topics `impressions` and `clicks`, records of schemas/impression.avsc and click.avsc
-transform  headrace.udfs.contract, reward of each impression in SQL (docs/bandit.md), sums per arm (udfs/jvm/ArmSums),
-           headrace.udfs.bandit.arms
-sink       Redis hash headrace.schemas.redis_keys.bandit(policy); topics `rewards`, `statistics` and `dead_letters`
+source     topics `impressions` and `clicks`, by their contracts; `statistics`, once, when the job begins without state
+transform  udfs/jvm: Slates (rewards, docs/bandit.md), PartialSums and ArmSums (sums per arm), Newest (by the clock);
+           headrace.udfs.bandit.arms (posteriors)
+sink       Redis hash headrace.schemas.redis_keys.bandit(policy, version); topics `rewards`, `statistics`,
+           `dead_letters`
 
 Nothing here waits for a watermark, and no result depends on the order in which the two topics arrive: an impression and
 its feedback are joined as soon as both are there, and the reward is a function of a set. session_features reads the
@@ -13,232 +14,221 @@ Run: headrace submit bandit      (or: flink run -py jobs/streaming/bandit.py, se
 """
 
 import argparse
-from base64 import b64encode
-from time import monotonic
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+from pyflink.util.java_utils import load_java_class
 
 from headrace.infra import extensions
-from headrace.infra.settings import Redis, Settings, load
-from headrace.jobs.streaming import clicks, flink_tables
-from headrace.jobs.streaming.redis_function import WritingFunction
+from headrace.infra.settings import Settings, load
+from headrace.jobs.streaming import flink_tables
+from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
-from headrace.udfs import resp
-from headrace.udfs.bandit import arms, reward
+from headrace.udfs.bandit import arms, sums_version
 from headrace.udfs.bandit.context import Encoder
-from headrace.udfs.bandit.reward import RewardRule
-from headrace.udfs.contract import Contract, Fault
+from headrace.udfs.bandit.reward import ACTIONS
 
 JOB = "bandit"
-
-# Each record of `impressions`: its columns, or a reason and a detail.
-VALIDATED = """
-    SELECT `key`, `value`, `partition`, `offset`, append_ts,
-           c.user_id, c.impression_id, c.item_id, c.surface, c.`position`, c.policy, c.model_version, c.x, c.propensity,
-           c.t, c.encoder_version, c.append_ms, c.reason, c.detail
-    FROM (SELECT `key`, `value`, `partition`, `offset`, append_ts, shown(`value`, append_ts) AS c FROM impressions)"""
-KEY = "user_id, impression_id, item_id"
-COLUMNS = f"{KEY}, surface, `position`, policy, model_version, x, propensity, t, encoder_version"
-# Of the impressions with the same key, the first to arrive. Both readers of this view need append_ms, so the planner
-# keeps one state for both.
-SHOWN = f"""
-    SELECT {COLUMNS}, append_ms FROM (
-      SELECT *, ROW_NUMBER() OVER (PARTITION BY {KEY} ORDER BY arrival) AS copy
-      FROM (SELECT {COLUMNS}, append_ms, PROCTIME() AS arrival FROM validated WHERE reason IS NULL))
-    WHERE copy = 1"""
-# The clicks that name an impression: (user_id, impression_id, item_id, t, append_ms, action, fast, slow).
-FEEDBACK = """
-    SELECT c.user_id, c.impression_id, c.item_id, c.t, c.append_ms, c.action, c.fast, c.slow
-    FROM (SELECT feedback(`value`, append_ts) AS c FROM clicks) WHERE c.impression_id IS NOT NULL"""
-# A row for each click on an impression: (COLUMNS, append_ms, action, reward).
-MATCHED = f"""
-    SELECT {", ".join(f"s.{column}" for column in COLUMNS.split(", "))},
-           GREATEST(s.append_ms, f.append_ms) AS append_ms, f.action,
-           CASE WHEN f.t - s.t <= {{fast_ms}} THEN f.fast ELSE f.slow END AS reward
-    FROM shown AS s JOIN feedback AS f
-      ON s.user_id = f.user_id AND s.impression_id = f.impression_id AND s.item_id = f.item_id
-        AND f.t - s.t BETWEEN 0 AND {{reward_delay_ms}}"""
-# (COLUMNS, append_ms, reward, kept, returned). An impression counts from its beginning, with reward 0. The highest
-# `returned` says what became of the item: 1 given back, 0 bought, -1 taken out of the cart, -2 none of them. It is one
-# number, 1 for a refund and 0 for a purchase, because savepoints of earlier releases hold it so.
-EVENTS = f"""
-    SELECT {COLUMNS}, append_ms, CAST(0 AS DOUBLE) AS reward, CAST(0 AS DOUBLE) AS kept, -2 AS returned FROM shown
-    UNION ALL
-    SELECT {COLUMNS}, append_ms, reward,
-           CASE WHEN action IN ('purchase', 'cart') THEN CAST(0 AS DOUBLE) ELSE reward END,
-           CASE action WHEN 'refund' THEN 1 WHEN 'purchase' THEN 0 WHEN 'uncart' THEN -1 ELSE -2 END FROM matched"""
-# A row for each impression: (COLUMNS, as_of_ms, reward). All columns follow from the key, so grouping by all of them
-# keeps none a second time beside it.
-REWARDED = f"""
-    SELECT {COLUMNS}, MAX(append_ms) AS as_of_ms,
-           CASE WHEN MIN(reward) < 0 THEN MIN(reward)
-                WHEN MAX(returned) IN (1, -1) THEN MAX(kept)
-                ELSE MAX(reward) END AS reward
-    FROM events GROUP BY {COLUMNS}"""
-TERMS = "SELECT policy, item_id, x, reward, as_of_ms, {period} AS `period` FROM rewarded"
-# A row for each arm: (policy, item_id, n, packed, as_of_ms). A savepoint finds its sums by the uid, so one of another
-# encoder or half-life is refused. This is no view, because the planner loses the brackets when it expands one.
-STATISTICS = """
-    SELECT policy, item_id, n, packed, as_of_ms
-    FROM (SELECT policy, item_id, n, project(policy, item_id, sums) AS packed, as_of_ms
-          FROM arm_sums(input => TABLE terms PARTITION BY (policy, item_id), uid => 'arm_sums_{version}'))
-    WHERE packed IS NOT NULL"""
-REWARDS = f"""
-    SELECT {COLUMNS.replace("x,", "doubles(x),")}, reward, as_of_ms
-    FROM TO_CHANGELOG(input => TABLE rewarded) WHERE op <> 'UPDATE_BEFORE'"""
-LETTER = flink_tables.dead_letter(topics.IMPRESSIONS, "append_ts", "reason")
-DEAD = f"""
-    SELECT {LETTER} FROM validated WHERE reason IS NOT NULL"""
-VIEWS = {"validated": VALIDATED, "shown": SHOWN, "feedback": FEEDBACK, "matched": MATCHED, "events": EVENTS}
-VIEWS |= {"rewarded": REWARDED, "terms": TERMS}
+EARLIER = {  # the sources' ids in savepoints of 0.1.0 and 0.2.0
+    topics.IMPRESSIONS: "cbc357ccb763df2852fee8c4fc7d55f2",
+    topics.CLICKS: "6cdc5bb954874d922eaee11a8e7b5dd5",
+}
+PARTIAL_MS = 50  # for so long a subtask adds up its changes of an arm
+FRESH_MS = 100  # at most so often an arm's posterior is solved
+KEPT = "statistics_so_far"  # the topic `statistics` as a source
 
 IMPRESSION = """
     user_id STRING, impression_id STRING, item_id STRING, surface STRING, `position` BIGINT, policy STRING,
-    model_version STRING, x BYTES, propensity DOUBLE, t BIGINT, encoder_version STRING, append_ms BIGINT,
-    reason STRING, detail STRING"""
+    model_version STRING, context BYTES, propensity DOUBLE, ts_ms BIGINT, encoder_version STRING"""
 CLICK = """
-    user_id STRING, impression_id STRING, item_id STRING, t BIGINT, append_ms BIGINT, action STRING,
-    fast DOUBLE, slow DOUBLE"""
+    user_id STRING, impression_id STRING, item_id STRING, action TINYINT, session_position BIGINT, ts_ms BIGINT"""
+KNOWN = "policy STRING, arm STRING, packed STRING, as_of_ms BIGINT, version STRING, `period` BIGINT"
+
+AHEAD = "ts_ms > append_ms + {future_ms}"
+AHEAD_SAID = (
+    "'ts_ms: must be <= ' || CAST(append_ms + {future_ms} AS STRING)"
+    " || ', the broker''s clock plus {future_ms}, got ' || CAST(ts_ms AS STRING)"
+)
+# Each record of `impressions`: its columns, or a reason and a detail.
+SHOWN = f"""
+    SELECT `key`, `value`, `partition`, `offset`, append_ms, user_id, impression_id, item_id, surface, `position`,
+           policy, model_version, context, propensity, encoder_version, LEAST(ts_ms, append_ms) AS t,
+           CASE WHEN reason IS NOT NULL THEN reason WHEN {AHEAD} THEN 'future'
+                WHEN encoder_fault(encoder_version, context) IS NOT NULL THEN 'encoder' END AS reason,
+           CASE WHEN reason IS NOT NULL THEN detail WHEN {AHEAD} THEN {AHEAD_SAID}
+                ELSE encoder_fault(encoder_version, context) END AS detail
+    FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM impressions)"""
+# The clicks that are valid: (user_id, impression_id, item_id, t, append_ms, action, first, partition, offset).
+ACTED = f"""
+    SELECT user_id, impression_id, item_id, LEAST(ts_ms, append_ms) AS t, append_ms, action,
+           COALESCE(session_position, -1) = 0 AS `first`, `partition`, `offset`
+    FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM clicks)
+    WHERE accepted(CASE WHEN reason IS NULL AND {AHEAD} THEN 'future' ELSE reason END, 'refused_clicks')"""
+# Impressions, and the clicks that name one.
+EVENTS = f"""
+    SELECT user_id, impression_id, item_id, '{topics.IMPRESSIONS}' AS topic, `partition`, `offset`, t, append_ms,
+           surface, COALESCE(`position`, 0) AS `position`, policy, model_version, context, propensity, encoder_version,
+           CAST(NULL AS TINYINT) AS action, CAST(NULL AS BOOLEAN) AS `first`
+    FROM shown WHERE accepted(reason, 'refused_impressions')
+    UNION ALL
+    SELECT user_id, impression_id, item_id, '{topics.CLICKS}', `partition`, `offset`, t, append_ms,
+           CAST(NULL AS STRING), CAST(NULL AS BIGINT), CAST(NULL AS STRING), CAST(NULL AS STRING), CAST(NULL AS BYTES),
+           CAST(NULL AS DOUBLE), CAST(NULL AS STRING), action, `first`
+    FROM acted WHERE impression_id <> ''"""
+# A row for each change of a reward: the impression, whether it enters, its reward before and now. Its state's meaning
+# depends on the rule of rewards, so a savepoint of another rule has none for it.
+CHANGES = """
+    SELECT * FROM slates(input => TABLE events PARTITION BY (user_id, impression_id), uid => 'slates_{version}')"""
+TERMS = """
+    SELECT policy, item_id, {period} AS `period`, x, enters, reward_before, reward, as_of_ms
+    FROM changes WHERE fault IS NULL"""
+# What is added to an arm: sums of changes; or all that the topic `statistics` has of it, as text.
+ADDED = """
+    SELECT policy, item_id, `period`, as_of_ms, sums, CAST(NULL AS STRING) AS packed FROM partials
+    UNION ALL
+    SELECT policy, arm, COALESCE(`period`, 0), as_of_ms, CAST(NULL AS BYTES), packed
+    FROM {kept} WHERE reason IS NULL AND COALESCE(version, '{default}') = '{version}'"""
+# A row for each arm that changed: (policy, item_id, n, sums, as_of_ms, period).
+SUMS = """
+    SELECT policy, item_id, n, sums, as_of_ms, `period`
+    FROM arm_sums(input => TABLE added PARTITION BY (policy, item_id), uid => 'arm_sums_{state}')"""
+# An arm that could not be solved keeps the posterior that it has: NULL would delete it.
+POSTERIORS = """
+    SELECT policy || ':{version}', item_id, packed, as_of_ms
+    FROM (SELECT policy, item_id, posterior(sums) AS packed, as_of_ms FROM fresh) WHERE packed IS NOT NULL"""
+STATISTICS = """
+    SELECT policy, item_id, n, in_base64(sums), as_of_ms, '{version}', `period` FROM kept"""
+REWARDS = """
+    SELECT user_id, impression_id, item_id, surface, `position`, policy, model_version, doubles(x), propensity, t,
+           encoder_version, reward, as_of_ms
+    FROM changes WHERE fault IS NULL"""
+APPEND_TS = "TO_TIMESTAMP_LTZ(append_ms, 3)"
+
+
+def _set_aside(topic: str) -> str:
+    """The dead letters of records that Slates could not work on."""
+    return f"""
+    SELECT {flink_tables.dead_letter(topic, APPEND_TS, "'internal'")}
+    FROM (SELECT CAST(user_id AS BYTES) AS `key`, CAST(NULL AS BYTES) AS `value`, `partition`, `offset`, append_ms,
+                 fault AS detail FROM changes WHERE topic = '{topic}')"""
+
+
+DEAD = f"""
+    SELECT {flink_tables.dead_letter(topics.IMPRESSIONS, APPEND_TS, "reason")} FROM shown WHERE reason IS NOT NULL
+    UNION ALL {_set_aside(topics.IMPRESSIONS)}
+    UNION ALL {_set_aside(topics.CLICKS)}"""
+
+FUNCTIONS = {"slates": "Slates", "arm_sums": "ArmSums", "doubles": "Doubles", "in_base64": "InBase64"}
+FUNCTIONS |= {"accepted": "Accepted", "encoder_fault": "EncoderFault"}
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     rules = settings.bandit
-    table_env = flink_tables.environment(
-        JOB, settings.flink, {"periods": rules.periods_kept if rules.half_life_ms else 1}
-    )
-    config = table_env.get_config()
-    config.set("table.exec.state.ttl", f"{rules.forget_ms} ms")
-    # The planner plans a view that several sinks read once, on its own. Else each sink would validate, join and group.
-    config.set("table.optimizer.reuse-optimize-block-with-digest-enabled", "true")
     encoder = extensions.resolve_kind("bandit.encoder", rules.encoder, Encoder)
-    declare(table_env, settings, encoder)
+    version = sums_version.of_rules(encoder, rules)
+    table_env = flink_tables.environment(JOB, settings.flink, parameters(settings, encoder, version))
+    table_env.get_config().set("table.exec.state.ttl", f"{rules.forget_ms} ms")
+    # The planner plans a view that several sinks read once, on its own.
+    table_env.get_config().set("table.optimizer.reuse-optimize-block-with-digest-enabled", "true")
+    tables(table_env, settings, version)
+    planned = views(table_env, settings, encoder, version)
+    if options.explain:
+        print(*(table_env.explain_sql(query) for query in planned), sep="\n")
     statements = table_env.create_statement_set()
-    statistics = STATISTICS.format(version=f"{encoder.version}_{rules.half_life_ms}")
-    for topic, sql in {topics.STATISTICS: statistics, topics.REWARDS: REWARDS, topics.DEAD_LETTERS: DEAD}.items():
-        statements.add_insert_sql(f"INSERT INTO {topic} {sql}")
-    flink_tables.execute(table_env, statements, JOB, apart="project", explain=options.explain)
+    names = {"version": version}
+    inserts = {"posteriors": POSTERIORS, topics.STATISTICS: STATISTICS, topics.REWARDS: REWARDS}
+    for name, sql in inserts.items():
+        statements.add_insert_sql(f"INSERT INTO {name} {sql.format(**names)}")
+    statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
+    flink_tables.execute(table_env, statements, JOB, options.explain, apart="posterior", earlier=EARLIER)
 
 
-def declare(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder) -> None:
-    """Declares the tables, functions and views by the names that the SQL above uses."""
-    kafka, rules, future_ms = settings.kafka, settings.bandit, settings.session.future_ms
-    rule = RewardRule(rules.rewards, rules.fast_ms, rules.fast_factor, rules.first_factor, rules.reward_delay_ms)
-    python = {
-        "shown": udf(Impressions(encoder, future_ms), result_type=f"ROW<{IMPRESSION}>", func_type="pandas"),
-        "feedback": udf(RewardedClick(rule, future_ms), result_type=f"ROW<{CLICK}>", func_type="pandas"),
-        "project": udf(ProjectArms(settings.redis.sealed(), rules.ridge), result_type="STRING", func_type="pandas"),
-    }
-    for topic in (topics.IMPRESSIONS, topics.CLICKS):
-        table_env.execute_sql(flink_tables.raw_source(topic, kafka, JOB, future_ms))
-    table_env.execute_sql(flink_tables.upsert_sink(topics.REWARDS, ddl("reward"), KEY, kafka, JOB))
-    table_env.execute_sql(
-        flink_tables.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), "policy, arm", kafka, JOB)
+def parameters(settings: Settings, encoder: Encoder, version: str) -> dict[str, Any]:
+    """Returns the parameters of the Java functions."""
+    rules = settings.bandit
+    rewards = sums_version.rule(rules).table.ravel().tolist()
+    own: dict[str, Any] = {"actions": " ".join(ACTIONS), "rewards": " ".join(map(repr, rewards))}
+    own |= {"encoder": encoder.version, "d": encoder.d, "version": version}
+    own |= {"fast_ms": rules.fast_ms, "reward_delay_ms": rules.reward_delay_ms}
+    return own | {"periods": rules.periods_kept if rules.half_life_ms else 1}
+
+
+def tables(table_env: StreamTableEnvironment, settings: Settings, version: str) -> None:
+    """Declares the functions and the tables by the names that the SQL above uses.
+
+    A job without state begins where its version left off: the sums are those of `statistics`, and the topics are read
+    from where the consumer group of the version committed them, with the same checkpoint.
+    """
+    kafka = settings.kafka
+    group = JOB if version == sums_version.DEFAULT else f"{JOB}-{version}"
+    flink_tables.functions(table_env, FUNCTIONS)
+    posterior = udf(Posterior(settings.bandit.ridge), result_type="BYTES", func_type="pandas")
+    table_env.create_temporary_system_function("posterior", posterior)
+    source, of_group = (
+        flink_tables.contract_source,
+        {"start": "group-offsets", "properties.auto.offset.reset": "earliest"},
     )
+    table_env.execute_sql(source(topics.IMPRESSIONS, "impression", IMPRESSION, kafka, group, None, **of_group))
+    table_env.execute_sql(source(topics.CLICKS, "click", CLICK, kafka, group, None, **of_group))
+    committed: dict[str, Any] = {"properties.isolation.level": "read_committed"}
+    table_env.execute_sql(
+        source(topics.STATISTICS, "statistics", KNOWN, kafka, group, None, table=KEPT, bounded=True, **committed)
+    )
+    table_env.execute_sql(
+        flink_tables.upsert_sink(topics.REWARDS, ddl("reward"), "user_id, impression_id, item_id", kafka, JOB)
+    )
+    key = "policy, arm, version"
+    table_env.execute_sql(flink_tables.upsert_sink(topics.STATISTICS, ddl("statistics"), key, kafka, JOB))
     table_env.execute_sql(flink_tables.dead_letter_sink(kafka, JOB))
-    for name, java in {"arm_sums": "ArmSums", "doubles": "Doubles"}.items():
-        table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
-    for name, function in python.items():
-        table_env.create_temporary_system_function(name, function)
+    columns = "`key` STRING, field STRING, `value` BYTES, as_of_ms BIGINT"
+    run = flink_tables.Run(JOB, restores=False)
+    begins = redis_keys.bandits()
+    table_env.execute_sql(flink_tables.redis_sink("posteriors", columns, begins, settings.redis, run, command="HSET"))
+
+
+def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder, version: str) -> list[str]:
+    """Declares the views, each on those before it. Returns the queries that are planned once for all who read them."""
+    rules = settings.bandit
     period = f"t / {rules.half_life_ms}" if rules.half_life_ms else "CAST(0 AS BIGINT)"
-    numbers = {"fast_ms": rules.fast_ms, "reward_delay_ms": rules.reward_delay_ms, "period": period}
-    for name, sql in VIEWS.items():
-        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql.format(**numbers)}")
+    # A savepoint finds its sums by this uid, so one of another encoder or half-life is refused.
+    names = {"future_ms": settings.session.future_ms, "period": period, "version": version, "kept": KEPT}
+    names |= {"default": sums_version.DEFAULT, "state": f"{encoder.version}_{rules.half_life_ms}"}
+    java, operators = table_env._j_tenv, load_java_class("headrace.Operators").newInstance()
+
+    def view(name: str, sql: str) -> None:
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql.format(**names)}")
+
+    planned = [sql.format(**names) for sql in (SHOWN, CHANGES, SUMS)]
+    operators.shared(java, planned[0], "shown")
+    view("acted", ACTED)
+    view("events", EVENTS)
+    operators.shared(java, planned[1], "changes")
+    view("terms", TERMS)
+    operators.partialSums(java, "terms", "partials", PARTIAL_MS)
+    view("added", ADDED)
+    operators.shared(java, planned[2], "sums")
+    operators.newest(java, "sums", "fresh", FRESH_MS)
+    operators.newest(java, "sums", "kept", 0)
+    return planned
 
 
-class Impressions(ScalarFunction):  # type: ignore[misc]
-    """(value, append_ts) -> an impression with its context packed, or reason and detail."""
+class Posterior(ScalarFunction):  # type: ignore[misc]
+    """(sums) -> the packed posterior of each arm."""
 
-    def __init__(self, encoder: Encoder, future_ms: int) -> None:
-        self.encoder, self.future_ms = encoder, future_ms
-
-    def open(self, context: FunctionContext) -> None:
-        self.impression = Contract.of("impression")
-        self.refused = context.get_metric_group().counter("refused_impressions")
-
-    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
-        columns, faults = self.impression.columns(values)
-        c: dict[str, Any] = dict(zip(self.impression.fields, columns, strict=True))
-        t, append_ms = clicks.times(c["ts_ms"], append_ts, self.future_ms, faults)
-        self._refuse_other_encoders(c["encoder_version"], c["context"], faults)
-        self.refused.inc(len(faults) - faults.count(None))
-        return pd.DataFrame(
-            {name: c[name] for name in ("user_id", "impression_id", "item_id", "surface")}
-            | {"position": [place or 0 for place in c["position"]], "policy": c["policy"]}
-            | {"model_version": c["model_version"], "x": self._packed(c["context"], faults)}
-            | {"propensity": np.array(c["propensity"], np.float64), "t": t}
-            | {"encoder_version": c["encoder_version"], "append_ms": append_ms}
-            | {"reason": [fault and fault.reason for fault in faults]}
-            | {"detail": [fault and fault.detail for fault in faults]}
-        )
-
-    def _refuse_other_encoders(self, versions: Any, contexts: Any, faults: list[Fault | None]) -> None:
-        ours, d = (None, self.encoder.version), self.encoder.d
-        for i, (version, context) in enumerate(zip(versions, contexts, strict=True)):
-            if faults[i] is None and (version not in ours or len(context) != d):
-                try:
-                    self.encoder.check(version, context)
-                except ValueError as error:
-                    faults[i] = Fault("encoder", str(error))
-
-    def _packed(self, contexts: Any, faults: list[Fault | None]) -> list[bytes | None]:
-        good = [context for context, fault in zip(contexts, faults, strict=True) if fault is None]
-        rows = iter(arms.quantise(np.array(good).reshape(-1, self.encoder.d)).astype("<f8"))
-        return [None if fault else next(rows).tobytes() for fault in faults]
-
-
-class RewardedClick(ScalarFunction):  # type: ignore[misc]
-    """(value, append_ts) -> a click that names an impression, with its reward if fast and if slow; else NULLs."""
-
-    def __init__(self, rule: RewardRule, future_ms: int) -> None:
-        self.rule, self.future_ms = rule, future_ms
-
-    def open(self, context: FunctionContext) -> None:
-        self.click = Contract.of("click")
-        self.refused = context.get_metric_group().counter("refused_clicks")
-
-    def eval(self, values: pd.Series, append_ts: pd.Series) -> pd.DataFrame:
-        columns, faults = self.click.columns(values)
-        c: dict[str, Any] = dict(zip(self.click.fields, columns, strict=True))
-        t, append_ms = clicks.times(c["ts_ms"], append_ts, self.future_ms, faults)
-        self.refused.inc(len(faults) - faults.count(None))
-        actions = [action or "ignore" for action in c["action"]]
-        worth = [
-            reward.feedbacks(actions, np.full(len(t), elapsed_ms), c["session_position"], self.rule)
-            for elapsed_ms in (0, self.rule.fast_ms + 1)
-        ]
-        ids = [id_ or None if fault is None else None for id_, fault in zip(c["impression_id"], faults, strict=True)]
-        return pd.DataFrame(
-            {"user_id": c["user_id"], "impression_id": ids, "item_id": c["item_id"], "t": t, "append_ms": append_ms}
-            | {"action": c["action"], "fast": worth[0], "slow": worth[1]}
-        )
-
-
-class ProjectArms(WritingFunction):
-    """(policy, arm, sums) -> each arm's posterior in Redis; its newest sums in base64, NULL in its other rows."""
-
-    def __init__(self, redis: Redis, ridge: float) -> None:
-        super().__init__(redis)
+    def __init__(self, ridge: float) -> None:
         self.ridge = ridge
 
     def open(self, context: FunctionContext) -> None:
-        super().open(context)
-        self.write_ms = context.get_metric_group().distribution("redis_write_ms")
+        self.failed = context.get_metric_group().counter("internal")
 
-    def eval(self, policies: pd.Series, items: pd.Series, sums: pd.Series) -> pd.Series:
-        newest = (~pd.DataFrame({"policy": policies, "arm": items}).duplicated(keep="last")).to_numpy()
-        packed = sums[newest].tolist()
-        posteriors = arms.solve_packed(packed, self.ridge)
-        began_s = monotonic()
-        self.writer.write(resp.fields(map(redis_keys.bandit, policies[newest]), items[newest], posteriors), 1)
-        self.write_ms.update(int(1000 * (monotonic() - began_s)))
-        answer = np.full(len(sums), None, dtype=object)
-        answer[newest] = [b64encode(each).decode() for each in packed]
-        return pd.Series(answer, index=sums.index)
+    def eval(self, sums: pd.Series) -> pd.Series:
+        return rows(isolated(self.solved, (sums,), self.failed), ("posterior",), sums.index)["posterior"]
+
+    def solved(self, sums: pd.Series) -> pd.DataFrame:
+        return pd.DataFrame({"posterior": arms.solve_packed(sums.tolist(), self.ridge)}, index=sums.index)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import numpy as np
 from redis import Redis
 
 from headrace.schemas import redis_keys
-from headrace.udfs.bandit import arms
+from headrace.udfs.bandit import arms, sums_version
 from headrace.udfs.bandit.context import Encoder, Number
 
 NOW_MS = time.time_ns() // 1_000_000
 POPULARITY = Encoder((Number("item", "popularity", scale=1.0),))  # contexts (1, popularity)
+LEARNT = sums_version.of_encoder(POPULARITY)
 ITEMS = {"a": 100.0, "b": 75.0, "c": 50.0, "d": 25.0}  # item -> users
 
 
