@@ -1,11 +1,14 @@
 """Flink's REST API: which jobs run, how they are, and how to end them."""
 
+import itertools
 import json
+import re
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from headrace.infra.errors import IS_IT_UP, HeadraceError, brief
 from headrace.infra.settings import Flink
@@ -13,6 +16,8 @@ from headrace.infra.settings import Flink
 TIMEOUT_S = 5
 POLL_S = 0.3
 METRIC_TRIES = 5
+LOOP = 3  # failures of one cause, one after the other, that are no chance
+NUMBERS = re.compile(r"\b[0-9a-f]{8,}\b|\d+")  # ids of attempts, times, ports
 ALIVE = ("INITIALIZING", "CREATED", "RUNNING", "FAILING", "RESTARTING", "SUSPENDED", "RECONCILING")
 
 
@@ -91,14 +96,50 @@ def checkpoints_completed(flink: Flink, job: Job) -> int:
     return int(get(flink, f"/jobs/{job.id}/checkpoints")["counts"]["completed"])
 
 
+def uncommitted(flink: Flink, job: Job) -> int:
+    """Returns how many transactions Kafka did not let the running attempt commit: their records may be lost."""
+    failed = 0
+    for vertex in get(flink, f"/jobs/{job.id}")["vertices"]:
+        metrics = f"/jobs/{job.id}/vertices/{vertex['id']}/subtasks/metrics"
+        names = [each["id"] for each in get(flink, metrics) if each["id"].endswith(".failedCommittables")]
+        asked = [get(flink, f"{metrics}?get={quote(name)}&agg=sum") for name in names]
+        failed += sum(int(each["sum"]) for found in asked for each in found)
+    return failed
+
+
+class Failure(NamedTuple):
+    at_ms: int
+    cause: str  # the innermost, in one line
+
+
+def failures(flink: Flink, job: Job) -> list[Failure]:
+    """Returns the job's last failures, the newest first."""
+    entries = get(flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
+    return [Failure(entry["timestamp"], _innermost(entry)) for entry in entries]
+
+
+def _innermost(entry: dict[str, Any]) -> str:
+    lines = str(entry["stacktrace"]).splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if not line.startswith(("\t", " "))]
+    return next((line for line in reversed(causes) if line.strip()), str(entry["exceptionName"]))
+
+
 def last_failure(flink: Flink, job: Job) -> str | None:
     """Returns the innermost cause of the job's last failure, in one line; None without a failure."""
-    entries = get(flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
-    if not entries:
-        return None
-    trace = str(entries[0]["stacktrace"])
-    causes = [line.removeprefix("Caused by: ") for line in trace.splitlines() if not line.startswith(("\t", " "))]
-    return next((line for line in reversed(causes) if line.strip()), str(entries[0]["exceptionName"]))
+    return next((each.cause for each in failures(flink, job)), None)
+
+
+def repeated(found: list[Failure]) -> list[Failure]:
+    """Returns the last failures, as far as they have one cause, if they are LOOP or more; else none.
+
+    found: the newest first. Numbers and ids in a cause may differ.
+    """
+    alike = list(itertools.takewhile(lambda each: _shape(each.cause) == _shape(found[0].cause), found))
+    return alike if len(alike) >= LOOP else []
+
+
+def _shape(cause: str) -> str:
+    return NUMBERS.sub("#", cause)
 
 
 def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:
@@ -113,6 +154,11 @@ def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:
             return
         if job.state not in ALIVE:
             raise HeadraceError(f"job {job.name} is {job.state}: {last_failure(flink, job)}")
+        if again := repeated(failures(flink, job)):
+            raise HeadraceError(
+                f"job {job.name} fails again and again, {len(again)} times by now: {again[0].cause}; "
+                f"`headrace stop {job.name}` ends it"
+            )
         if time.monotonic() > deadline:
             why = last_failure(flink, job) or "its tasks wait for slots: see `headrace status`"
             raise HeadraceError(f"job {job.name} is {job.state} after {timeout_s:.0f} s: {why}")

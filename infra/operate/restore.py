@@ -35,7 +35,7 @@ FROM_STATE, FROM_LOG, BANDIT = ("session_features", "collaborative"), ("covisita
 RESTORABLE = (*FROM_STATE, *FROM_LOG, BANDIT)
 
 
-class Source(NamedTuple):
+class RestoreSource(NamedTuple):
     """What a restoring run reads: the state at a place, or the log without one; and how the running job has it."""
 
     place: str | None
@@ -84,22 +84,22 @@ def restoring(job: str) -> str:
 
 
 @contextlib.contextmanager
-def _source(settings: Settings, job: str) -> Iterator[Source]:
+def _source(settings: Settings, job: str) -> Iterator[RestoreSource]:
     """Yields what the restoring run reads; a savepoint of the running job is removed at the end."""
     live = flink.alive(settings.flink, job)
     note = places.note_of(settings, live, job_notes.read(job)) if live else job_notes.read(job)
     backend, parallelism = (note.state_backend, note.parallelism) if note else (None, settings.flink.parallelism)
     if job in FROM_LOG:
-        yield Source(None, backend, parallelism)
+        yield RestoreSource(None, backend, parallelism)
     elif live:
         savepoint = flink.savepoint(settings.flink, live, SAVEPOINT_WAIT_S, stop=False)
         _keep_out(job, savepoint)
         try:
-            yield Source(savepoint, backend, parallelism)
+            yield RestoreSource(savepoint, backend, parallelism)
         finally:
             flink.dispose(settings.flink, savepoint)
     elif choice := places.choose(settings, job):
-        yield Source(choice.place.path, backend, parallelism)
+        yield RestoreSource(choice.place.path, backend, parallelism)
     else:
         raise HeadraceError(
             f"{job} does not run, and no checkpoint or savepoint of it is known: nothing to restore from"
@@ -113,7 +113,7 @@ def _keep_out(job: str, savepoint: str) -> None:
         job_notes.write(job, msgspec.structs.replace(note, passing=passing))
 
 
-def _run_beside(settings: Settings, job: str, source: Source, tell: Callable[[int], None]) -> None:
+def _run_beside(settings: Settings, job: str, source: RestoreSource, tell: Callable[[int], None]) -> None:
     name = restoring(job)
     _cancel(settings, name)  # one that outlived its command
     free = flink.get(settings.flink, "/overview")["slots-available"]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.errors import HeadraceError, describe
+from headrace.infra.operate import restart_loop
 from headrace.infra.settings import Kafka, Settings
 from headrace.schemas import live_session, redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS
@@ -58,6 +59,7 @@ def _job(settings: Settings, name: str) -> list[WatchFinding]:
         _asked(name, RUNS, lambda: _runs(settings, job)),
         _asked(name, "checkpoint", lambda: _checkpoint(settings, job)),
         _asked(name, "restarts", lambda: _restarts(settings, job)),
+        _asked(name, "commits", lambda: _transactions(settings, job)),
         _asked(name, "lag", lambda: _lag(settings, name)),
     ]
 
@@ -91,17 +93,25 @@ def _checkpoint(settings: Settings, job: flink.Job) -> tuple[bool, str]:
 
 
 def _restarts(settings: Settings, job: flink.Job) -> tuple[bool, str]:
-    entries = flink.get(settings.flink, f"/jobs/{job.id}/exceptions")["exceptionHistory"]["entries"]
+    failures = flink.failures(settings.flink, job)
     since_ms = (time.time() - settings.watch.window_s) * 1000
-    recent = sum(entry["timestamp"] >= since_ms for entry in entries)
-    why = f", the last: {flink.last_failure(settings.flink, job)}" if recent else ""
+    recent = sum(each.at_ms >= since_ms for each in failures)
+    why = f", the last: {failures[0].cause}" if recent else ""
+    if loop := restart_loop.described(settings, job, failures):
+        return False, loop
     return recent <= settings.watch.restarts_max, f"{recent} in {settings.watch.window_s} s{why}"
+
+
+def _transactions(settings: Settings, job: flink.Job) -> tuple[bool, str]:
+    """Returns whether Kafka took every transaction since the job was last restored."""
+    failed = flink.uncommitted(settings.flink, job)
+    why = ": Kafka had aborted them, since the job was away for longer than kafka.transaction_timeout_s"
+    return failed == 0, f"{failed} failed{why if failed else ''}"
 
 
 def _lag(settings: Settings, group: str) -> tuple[bool, str]:
     """Returns whether few enough records come after the offsets that the job's last checkpoint committed."""
-    with kafka_topics.admin(settings.kafka) as client:
-        committed = client.list_group_offsets([group]).get(group, {})
+    committed = kafka_topics.committed(settings.kafka, group)
     if not committed:
         return True, "no offset is committed yet"
     consumer = _consumer(settings.kafka)
@@ -109,7 +119,7 @@ def _lag(settings: Settings, group: str) -> tuple[bool, str]:
         ends = consumer.end_offsets(list(committed))
     finally:
         consumer.close()
-    lag = sum(max(ends[part] - each.offset, 0) for part, each in committed.items())
+    lag = sum(max(ends[part] - offset, 0) for part, offset in committed.items())
     return lag <= settings.watch.lag_max, f"{lag:,} records"
 
 
