@@ -60,7 +60,8 @@ def test_all_streams_at_once_equal_the_oracle(stack: Stack, stream: Stream, para
     assert stack.restarts() == 0
 
 
-def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack) -> None:
+def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_SESSION__BOUNDARY", "client")  # half of the late events are so by their session_id
     now_ms = int(time.time() * 1000)
     mix = planted(now_ms - 2 * HOUR_MS)
     sweep = sweepers(now_ms + 2 * MINUTE_MS, stack.settings.kafka.partitions)  # ahead: their t is their append time
@@ -77,8 +78,14 @@ def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack) -> Non
         "late": oracle.counts["late"],
         "repeats": oracle.counts["repeat"],
         "too_late": oracle.counts["dead late"],
+        "internal": 0,
+        "other_key": 0,
+        "other_partition": 0,
     }
     assert_orderless(stack, now_ms - 2 * HOUR_MS)
+    counted = counters(stack)
+    assert counted["other_key"] == len(scattered(0))
+    assert counted["other_partition"] > 0
 
 
 def assert_orderless(stack: Stack, first_ms: int) -> None:

@@ -1,5 +1,6 @@
 """Users who are each on one boundary of docs/semantics.md, to the millisecond; in arrival order."""
 
+import random
 from typing import Any
 
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Stream, combined
@@ -13,6 +14,14 @@ def at(minute: int, extra_ms: int = 0, **fields: Any) -> At:
 
 
 OTHERS = [at(1) for _ in range(49)]
+WIDE = random.Random(16)
+
+
+def wide_id() -> str:
+    """Returns the longest item id, of characters of three bytes that no compression shrinks."""
+    return "".join(map(chr, WIDE.choices(range(0x4E00, 0xA000), k=256)))
+
+
 CASES: dict[str, list[At]] = {
     "exactly-the-gap-belongs": [at(0), at(30), at(60)],
     "a-ms-more-begins": [at(0), at(30), at(60, 1)],
@@ -34,6 +43,9 @@ CASES: dict[str, list[At]] = {
     "ties-by-code-point": [at(0, item_id="\U0001f600"), at(0, item_id="\uffee"), at(1, item_id="\u00e9"), at(1)],
     "ten-events-fill-recent": OTHERS[:10],
     "eleven-overflow-it": OTHERS[:11],
+    "span-of-a-thousand-items": [at(0, n, item_id=f"i{n}") for n in range(1_000)],
+    "span-of-one-more": [at(0, n, item_id=f"i{n}") for n in range(1_001)],
+    "span-beyond-a-record": [at(0, n, item_id=wide_id()) for n in range(2_000)],
 }
 
 
