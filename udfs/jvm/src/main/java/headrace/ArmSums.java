@@ -1,5 +1,7 @@
 package headrace;
 
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Base64;
 import org.apache.flink.metrics.Counter;
 import org.apache.flink.table.annotation.ArgumentHint;
@@ -25,26 +27,25 @@ import org.slf4j.LoggerFactory;
 @DataTypeHint("ROW<n BIGINT, sums BYTES, as_of_ms BIGINT, `period` BIGINT>")
 public class ArmSums extends ProcessTableFunction<Row> {
   private static final Logger LOG = LoggerFactory.getLogger(ArmSums.class);
+  private static final String VERSION = "version", BOOTED = "booted", EARLIER = "earlier";
 
   /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
   public static class Arm {
     public byte[] sums = {}; // of the newest period: A's upper triangle row by row, b, n; little-endian float64
     public long period; // the newest one
     public long asOf; // highest as_of_ms that entered
-    public boolean begun; // this state began where `statistics` counts, not in a release that did not read it
-    public String version; // of encoder, rule and half-life; null: of a release that did not keep it
   }
 
   private transient Counter inexact;
   private transient Faults faults;
   private transient long periods;
-  private transient String version;
+  private transient byte[] version;
 
   /** The job parameters `periods` and `version` say how many periods count, and of what the sums are. */
   @Override
   public void open(FunctionContext context) {
     periods = UserHistory.setting(context, "periods");
-    version = context.getJobParameter("headrace.version", "");
+    version = context.getJobParameter("headrace.version", "").getBytes(StandardCharsets.UTF_8);
     var metrics = context.getMetricGroup().addGroup("headrace");
     faults = new Faults(ArmSums.class, metrics);
     inexact = metrics.counter("inexact_sums");
@@ -52,22 +53,23 @@ public class ArmSums extends ProcessTableFunction<Row> {
 
   /**
    * @param older sums of the periods before the newest
-   * @param booted what was taken from `statistics`, by period: one record, the newest
+   * @param origin of the sums. VERSION: of encoder, rule and half-life, UTF-8. EARLIER: they are of a release that kept
+   *     no version; they have seen more than `statistics`. BOOTED: what was taken from there, period i64
+   *     little-endian, sums
    * @param input policy, item_id, period, as_of_ms; sums to add, or packed: base64 of all that `statistics` has
    */
   public void eval(
       @StateHint(ttl = UserHistory.NO_TTL) Arm arm,
       @StateHint(ttl = UserHistory.NO_TTL) MapView<Long, byte[]> older,
-      @StateHint(ttl = UserHistory.NO_TTL) MapView<Long, byte[]> booted,
+      @StateHint(ttl = UserHistory.NO_TTL) MapView<String, byte[]> origin,
       @ArgumentHint(ArgumentTrait.SET_SEMANTIC_TABLE) Row input)
       throws Exception {
     try {
-      if (arm.version != null && !arm.version.equals(version)) forget(arm, older, booted);
-      if (arm.sums.length == 0) arm.begun = true;
-      arm.version = version;
+      var kept = origin.get(VERSION);
+      if (!Arrays.equals(kept, version)) begin(arm, older, origin, kept == null && arm.sums.length > 0);
       long period = (Long) input.getField("period");
       if (input.getField("packed") == null) add(arm, older, period, (byte[]) input.getField("sums"), 1);
-      else if (arm.begun) boot(arm, older, booted, period, (String) input.getField("packed"));
+      else if (!origin.contains(EARLIER)) boot(arm, older, origin, period, (String) input.getField("packed"));
       arm.asOf = Math.max(arm.asOf, (Long) input.getField("as_of_ms"));
       collect(row(arm, older, input));
     } catch (RuntimeException fault) {
@@ -75,34 +77,40 @@ public class ArmSums extends ProcessTableFunction<Row> {
     }
   }
 
-  /** Sums of another version never meet those of this one. */
-  private static void forget(Arm arm, MapView<Long, byte[]> older, MapView<Long, byte[]> booted) {
+  /** Begins the sums of this version. Those of another one never meet them; those of an earlier release are of it. */
+  private void begin(Arm arm, MapView<Long, byte[]> older, MapView<String, byte[]> origin, boolean earlier)
+      throws Exception {
+    if (earlier) origin.put(EARLIER, new byte[0]);
+    else forget(arm, older, origin);
+    origin.put(VERSION, version);
+  }
+
+  private static void forget(Arm arm, MapView<Long, byte[]> older, MapView<String, byte[]> origin) {
     older.clear();
-    booted.clear();
+    origin.clear();
     arm.sums = new byte[0];
     arm.period = arm.asOf = 0;
   }
 
   /** Adds what `statistics` has of the arm, in the place of what an earlier record of it said. */
-  private void boot(Arm arm, MapView<Long, byte[]> older, MapView<Long, byte[]> booted, long period, String packed)
+  private void boot(Arm arm, MapView<Long, byte[]> older, MapView<String, byte[]> origin, long period, String packed)
       throws Exception {
     var sums = Base64.getDecoder().decode(packed);
-    var empty = new byte[sums.length];
-    Sums.plus(arm.sums.length == 0 ? empty : arm.sums, sums, 1); // a length that is wrong ends here
-    for (var before : booted.entries()) add(arm, older, before.getKey(), before.getValue(), -1);
-    booted.clear();
-    booted.put(period, sums);
+    if (arm.sums.length > 0) Sums.plus(arm.sums, sums, 1); // a length that is wrong ends here
+    var before = origin.get(BOOTED);
+    if (before != null) add(arm, older, Sums.period(before), Arrays.copyOfRange(before, 8, before.length), -1);
+    origin.put(BOOTED, Sums.ofPeriod(period, sums));
     add(arm, older, period, sums, 1);
   }
 
   private void add(Arm arm, MapView<Long, byte[]> older, long period, byte[] sums, double weight) throws Exception {
-    if (period > arm.period) begin(arm, older, period);
+    if (period > arm.period) age(arm, older, period);
     if (period == arm.period) arm.sums = Sums.plus(arm.sums, sums, weight);
     else if (period > arm.period - periods) older.put(period, Sums.plus(older.get(period), sums, weight));
     if (arm.sums.length == 0) arm.sums = new byte[sums.length];
   }
 
-  private void begin(Arm arm, MapView<Long, byte[]> older, long period) throws Exception {
+  private void age(Arm arm, MapView<Long, byte[]> older, long period) throws Exception {
     if (arm.sums.length > 0) older.put(arm.period, arm.sums);
     long last = Math.min(arm.period, period - periods); // the last period that no longer counts
     for (long expired = arm.period - periods + 1; expired <= last; expired++) older.remove(expired);

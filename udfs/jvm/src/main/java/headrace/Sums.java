@@ -2,6 +2,7 @@ package headrace;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
 /**
@@ -57,6 +58,15 @@ final class Sums {
     for (int at = 0; at < next.length; at += 8)
       DOUBLE.set(next, at, (double) DOUBLE.get(next, at) + weight * (double) DOUBLE.get(others, at));
     return next;
+  }
+
+  /** period i64, then the sums. */
+  static byte[] ofPeriod(long period, byte[] sums) {
+    return ByteBuffer.allocate(8 + sums.length).order(ByteOrder.LITTLE_ENDIAN).putLong(period).put(sums).array();
+  }
+
+  static long period(byte[] ofPeriod) {
+    return ByteBuffer.wrap(ofPeriod).order(ByteOrder.LITTLE_ENDIAN).getLong();
   }
 
   static double n(byte[] sums) {
