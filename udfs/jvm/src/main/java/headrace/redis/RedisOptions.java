@@ -24,7 +24,7 @@ final class RedisOptions {
   private static final String MAX_MEMBERS = text("max-members"), LINGER_MS = text("linger-ms"), BUFFER = text("buffer");
   private static final String BUFFER_BYTES = text("buffer-bytes"), KEY_PREFIX = text("key-prefix");
   private static final String OWNER = text("owner");
-  private static final long LONGEST_MS = 3_600_000, MOST_KEYS = 10_000_000, MOST_BYTES = 1L << 31, MOST_DB = 1_000_000;
+  private static final long LONGEST_MS = 3_600_000, MOST_KEYS = 10_000_000, MOST_BYTES = 1L << 30, MOST_DB = 1_000_000;
   private static final long DEFAULT_PORT = 6379;
 
   static {

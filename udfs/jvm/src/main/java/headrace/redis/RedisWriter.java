@@ -137,10 +137,9 @@ final class RedisWriter implements SinkWriter<RowData> {
     for (int i = ready.size(); i > 0; i--) {
       var entry = ready.poll();
       var connection = entry.asked == null ? connections.of(entry.key) : connections.to(entry.asked);
-      if (connection != null && (busyToo || connection.isIdle())) {
-        connection.add(entry, entry.asked != null);
-        entry.asked = null;
-      } else ready.add(entry);
+      if (connection != null && (busyToo || connection.isIdle())) connection.add(entry, entry.asked != null);
+      else ready.add(entry);
+      if (connection == null || entry.sent != null) entry.asked = null; // once
     }
     for (var connection : connections.listed()) connection.flush();
   }

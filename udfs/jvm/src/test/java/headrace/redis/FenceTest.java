@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.lang.ProcessBuilder.Redirect;
 import java.nio.file.Path;
@@ -133,21 +134,30 @@ class FenceTest {
   }
 
   @Test
-  void whatIsLeftOfAConnectionThatHangsIsEnded() throws Exception {
-    try (var writer = writer(0, 1, "timeout-ms=200", "linger-ms=0")) {
-      redis.signal("STOP");
-      writer.write("k", "1");
-      Thread.sleep(400);
-      writer.write("k", "2");
-      redis.signal("CONT");
-      writer.flush();
-      assertEquals(1, named("writer:job:0#"));
-      assertEquals("2", redis.text("GET", "k"));
+  void whatIsLeftOfAnEarlierConnectionIsEnded() throws Exception {
+    try (var writer = writer(0, 1)) {
+      var name = redis.text("CLIENT", "LIST").replaceAll("(?s).* name=(writer:job:0#\\d+) .*", "$1");
+      redis.call("CLIENT", "KILL", "TYPE", "normal");
+      try (var hung = Connection.open(redis.address(), new RedisOptions(TestWriter.with(redis)).server())) {
+        hung.call("CLIENT", "SETNAME", name);
+        write(writer, "k", "v");
+        assertThrows(IOException.class, () -> hung.call("SET", "k", "stale"));
+      }
+      assertEquals(1, named(name));
+      assertEquals("v", redis.text("GET", "k"));
     }
   }
 
   @Test
   void aRedisThatLostTheCounterStillKnowsTheNewest() throws Exception {
+    try (var old = writer(0, 1)) {
+      redis.call("FLUSHALL");
+      try (var successor = writer(0, 1)) {
+        old.write("k", "old");
+        assertThrows(RefusedException.class, old::flush);
+        write(successor, "k", "new");
+      }
+    }
     try (var old = writer(0, 1)) {
       redis.call("FLUSHALL");
       redis.call("CLIENT", "KILL", "TYPE", "normal");
