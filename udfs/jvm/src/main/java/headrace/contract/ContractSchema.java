@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.core.JsonProcessingException;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.JsonNode;
 import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
@@ -68,18 +69,18 @@ final class ContractSchema implements Serializable {
     try {
       schema = new ObjectMapper().readTree(text);
     } catch (JsonProcessingException error) {
-      throw new IllegalArgumentException("must be the text of an .avsc, which is JSON: " + error.getOriginalMessage());
+      throw new IllegalArgumentException("must be the text of an .avsc, which is JSON, got '" + cut(text) + "'");
     }
-    if (schema == null || !schema.path("type").asText().equals("record") || !schema.path("fields").isArray()) {
-      throw new IllegalArgumentException("must be a record with fields, got " + cut(text));
+    if ( !schema.path("type").asText().equals("record") || !schema.path("fields").isArray()) {
+      throw new IllegalArgumentException("must be a record with fields, got '" + cut(text) + "'");
     }
     var fields = new ArrayList<ContractField>();
     for (JsonNode field : schema.path("fields")) fields.add(field(field));
     var result = new ContractSchema(fields);
-    if (fields.isEmpty()) throw new IllegalArgumentException("must have at least one field");
+    if (fields.isEmpty()) throw new IllegalArgumentException("must have at least one field, got '" + cut(text) + "'");
     for (String name : result.names()) {
       if (fields.stream().filter(field -> field.name.equals(name)).count() > 1) {
-        throw new IllegalArgumentException("a field's name must be there once, got '" + name + "' again");
+        throw new IllegalArgumentException("must have each field once, got '" + name + "' again");
       }
     }
     return result;
@@ -90,18 +91,25 @@ final class ContractSchema implements Serializable {
   }
 
   private static ContractField field(JsonNode json) {
-    if (!json.path("name").isTextual()) throw new IllegalArgumentException("a field must have a name, got " + cut(json.toString()));
+    if (!json.path("name").isTextual()) throw new IllegalArgumentException("each field must have a name, got " + cut(json.toString()));
     String name = json.path("name").asText();
     JsonNode type = json.path("type");
     boolean optional = type.isArray();
     if (optional && (type.size() != 2 || !type.get(0).asText().equals("null"))) {
-      throw wrong(name, "a union must be null and one other type", type);
+      throw wrong(name, "a union must be of null and one type", type);
     }
     if (optional) type = type.get(1);
     var field = new ContractField(name, kind(name, type), items(name, type), optional);
     if (field.kind == Kind.ENUM) field.symbols = symbols(name, type.path("symbols"));
+    if (json.has("minimum") && json.has("exclusiveMinimum")) {
+      throw wrong(name, "minimum and exclusiveMinimum must not both be there", json.get("minimum"));
+    }
     json.fieldNames().forEachRemaining(key -> limit(field, key, json.get(key)));
     return field;
+  }
+
+  private static String kinds(String limit) {
+    return LIMITS.get(limit).stream().map(Kind::name).collect(Collectors.joining(" or "));
   }
 
   private static IllegalArgumentException wrong(String field, String rule, JsonNode got) {
@@ -123,7 +131,7 @@ final class ContractSchema implements Serializable {
 
   private static Kind scalar(String name, JsonNode type) {
     Kind kind = SCALARS.get(type.asText());
-    if (kind == null) throw wrong(name, "the type must be string, long, double, boolean, an enum, or an array or map of such", type);
+    if (kind == null) throw wrong(name, "the type must be string, long, double, boolean, an enum, or an array or map of the first four", type);
     return kind;
   }
 
@@ -135,9 +143,9 @@ final class ContractSchema implements Serializable {
   }
 
   private static void limit(ContractField field, String key, JsonNode value) {
-    if (OTHER_LIMITS.contains(key)) throw wrong(field.name, key + " must not be there: it is not supported", value);
+    if (OTHER_LIMITS.contains(key)) throw wrong(field.name, key + " is no limit that the format knows", value);
     if (!LIMITS.containsKey(key)) return;
-    if (!LIMITS.get(key).contains(field.kind)) throw wrong(field.name, key + " must stand at a field of " + LIMITS.get(key), value);
+    if (!LIMITS.get(key).contains(field.kind)) throw wrong(field.name, key + " must be of a field of " + kinds(key), value);
     if (field.kind == Kind.DOUBLE) {
       if (!value.isNumber()) throw wrong(field.name, key + " must be a number", value);
       real(field, key, value.doubleValue());

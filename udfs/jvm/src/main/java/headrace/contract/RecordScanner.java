@@ -65,6 +65,7 @@ final class RecordScanner extends CollectionCursor {
     int ascii = Utf8.ascii(value);
     isAscii = ascii == value.length;
     begin(value);
+    tooDeep = false;
     if (!isAscii && (at = Utf8.fault(value, ascii)) >= 0) return refuse("json", Words.notUtf8(value, at));
     at = 0;
     Arrays.fill(state, ABSENT);
