@@ -23,7 +23,7 @@ final class RedisOptions {
   private static final String TIMEOUT_MS = text("timeout-ms"), RETRY_MS = text("retry-ms"), COMMAND = text("command");
   private static final String MAX_MEMBERS = text("max-members"), LINGER_MS = text("linger-ms"), BUFFER = text("buffer");
   private static final String BUFFER_BYTES = text("buffer-bytes"), KEY_PREFIX = text("key-prefix");
-  private static final String OWNER = text("owner");
+  private static final String OWNER = text("owner"), IF_ABSENT = text("if-absent");
   private static final long LONGEST_MS = 3_600_000, MOST_KEYS = 10_000_000, MOST_BYTES = 1L << 30, MOST_DB = 1_000_000;
   private static final long DEFAULT_PORT = 6379;
 
@@ -87,13 +87,15 @@ final class RedisOptions {
     var command = oneOf(COMMAND, Kind.values(), Kind.SET);
     if (command == Kind.ZADD) needed(MAX_MEMBERS, "how many members a key may have, for 'command' = 'ZADD'");
     else if (given.containsKey(MAX_MEMBERS)) throw bad(MAX_MEMBERS, "goes with 'command' = 'ZADD' alone");
+    boolean ifAbsent = oneOf(IF_ABSENT, new Boolean[] {true, false}, false);
+    if (ifAbsent && command == Kind.ZADD) throw bad(IF_ABSENT, "goes with 'command' = 'SET' and 'HSET'");
     var prefix = given.getOrDefault(KEY_PREFIX, "");
     if (given.containsKey(OWNER) && !some(OWNER).matches("[!-~]{1,200}"))
       throw bad(OWNER, "must be 1 to 200 printable ASCII characters without a space");
     if (given.containsKey(OWNER) && !prefix.matches("[!-~]*"))
       throw bad(KEY_PREFIX, "must be printable ASCII without a space where 'owner' is set");
     return new WriteOptions(
-        command, number(MAX_MEMBERS, 1, 1L << 32, 0), number(LINGER_MS, 0, LONGEST_MS, 5),
+        command, number(MAX_MEMBERS, 1, 1L << 32, 0), ifAbsent, number(LINGER_MS, 0, LONGEST_MS, 5),
         (int) number(BUFFER, 1, MOST_KEYS, 2_000), number(BUFFER_BYTES, 1, MOST_BYTES, 16 << 20), prefix, some(OWNER));
   }
 

@@ -20,7 +20,7 @@ final class RowCommands implements Serializable {
   static final int LONGEST_VALUE = 512 << 20; // bytes, Redis's own limit
   private static final long LARGEST_SCORE = 1L << 53; // scores are doubles
   private static final byte[] SET = word("SET"), UNLINK = word("UNLINK"), PXAT = word("PXAT");
-  private static final byte[] HSET = word("HSET"), HDEL = word("HDEL");
+  private static final byte[] HSET = word("HSET"), HSETNX = word("HSETNX"), HDEL = word("HDEL"), NX = word("NX");
   private final Columns columns;
   private final WriteOptions options;
   private final byte[] prefix;
@@ -66,6 +66,7 @@ final class RowCommands implements Serializable {
     if (options.command() == WriteOptions.Kind.ZADD) return members(key, row, asOfMs);
     var value = row.getRowKind() == RowKind.DELETE ? null : columns.bytes(row, Role.VALUE);
     if (value != null && value.length > LONGEST_VALUE) throw tooLong(Role.VALUE, value);
+    if (value == null && options.ifAbsent()) throw new Refused("null", "column 'value' must not be NULL with 'if-absent'");
     return new Change.Absolute(
         options.command() == WriteOptions.Kind.SET ? string(key, value, row) : field(key, value, row), asOfMs);
   }
@@ -83,9 +84,10 @@ final class RowCommands implements Serializable {
     if (value == null) return new RespBuffer(64).array(2).append(UNLINK).bulk(key.name).toBytes();
     long expireAtMs = columns.number(row, Role.EXPIRE_AT_MS, Long.MAX_VALUE);
     boolean expires = expireAtMs != Long.MAX_VALUE;
-    var command = new RespBuffer(80 + key.name.length + value.length).array(expires ? 5 : 3);
-    command.append(SET).bulk(key.name).bulk(value);
+    var command = new RespBuffer(80 + key.name.length + value.length);
+    command.array(3 + (expires ? 2 : 0) + (options.ifAbsent() ? 1 : 0)).append(SET).bulk(key.name).bulk(value);
     if (expires) command.append(PXAT).bulk(expireAtMs);
+    if (options.ifAbsent()) command.append(NX);
     return command.toBytes();
   }
 
@@ -93,6 +95,6 @@ final class RowCommands implements Serializable {
     var field = columns.bytes(row, Role.FIELD);
     if (value == null) return new RespBuffer(64).array(3).append(HDEL).bulk(key.name).bulk(field).toBytes();
     return new RespBuffer(80 + key.name.length + field.length + value.length)
-        .array(4).append(HSET).bulk(key.name).bulk(field).bulk(value).toBytes();
+        .array(4).append(options.ifAbsent() ? HSETNX : HSET).bulk(key.name).bulk(field).bulk(value).toBytes();
   }
 }

@@ -40,7 +40,7 @@ class RedisCommandsTest {
 
   @Test
   void setWritesStringsWithTheirExpiry() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, "key-prefix=shop:")) {
+    try (var writer = new RowWriter(redis, STRINGS, "key-prefix=shop:")) {
       writer.write("a", "1", FAR_MS);
       writer.write("b", "zwölf", null);
       writer.write("gone", "1", null);
@@ -61,7 +61,7 @@ class RedisCommandsTest {
     var key = new byte[] {0, '\r', '\n', (byte) 0xff, '$'};
     var value = new byte[300_000];
     Arrays.fill(value, (byte) '\n');
-    try (var writer = new TestWriter(redis, "key BYTES, value BYTES")) {
+    try (var writer = new RowWriter(redis, "key BYTES, value BYTES")) {
       writer.write(key, value);
       writer.write(new byte[0], new byte[0]);
       writer.flush();
@@ -72,7 +72,7 @@ class RedisCommandsTest {
 
   @Test
   void aRowWhoseTimeIsOverChangesNothing() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS)) {
+    try (var writer = new RowWriter(redis, STRINGS)) {
       writer.write("live", "new", FAR_MS);
       writer.flush();
       writer.write("live", "old", System.currentTimeMillis() - 1);
@@ -84,8 +84,31 @@ class RedisCommandsTest {
   }
 
   @Test
+  void ifAbsentLeavesWhatIsThere() throws Exception {
+    redis.call("SET", "there", "newer");
+    redis.call("HSET", "arms", "x", "newer");
+    try (var strings = new RowWriter(redis, STRINGS, "if-absent=true");
+        var fields = new RowWriter(redis, FIELDS, "command=HSET", "if-absent=true")) {
+      strings.write("there", "old", FAR_MS);
+      strings.write("lost", "old", FAR_MS);
+      strings.write("for ever", "old", null);
+      strings.write("there", null, null);
+      strings.flush();
+      fields.write("arms", "x", "old".getBytes());
+      fields.write("arms", "y", "old".getBytes());
+      fields.flush();
+      assertEquals(3, strings.metrics.count("written"));
+    }
+    assertEquals("newer", redis.text("GET", "there"));
+    assertEquals(FAR_MS, redis.number("PEXPIRETIME", "lost"));
+    assertEquals("old", redis.text("GET", "for ever"));
+    assertEquals("newer", redis.text("HGET", "arms", "x"));
+    assertEquals("old", redis.text("HGET", "arms", "y"));
+  }
+
+  @Test
   void hsetWritesFields() throws Exception {
-    try (var writer = new TestWriter(redis, FIELDS, "command=hset")) {
+    try (var writer = new RowWriter(redis, FIELDS, "command=hset")) {
       writer.write("arms", "x", "1".getBytes());
       writer.write("arms", "y", "2".getBytes());
       writer.write("arms", "gone", "3".getBytes());
@@ -101,7 +124,7 @@ class RedisCommandsTest {
 
   @Test
   void zaddKeepsTheHighestScoreTheMostMembersAndTheLastExpiry() throws Exception {
-    try (var writer = new TestWriter(redis, MEMBERS, "command=ZADD", "max-members=3")) {
+    try (var writer = new RowWriter(redis, MEMBERS, "command=ZADD", "max-members=3")) {
       for (int i = 0; i < 5; i++) writer.write("hidden", "item-" + i, FAR_MS + i);
       writer.write("hidden", "item-4", FAR_MS - 10);
       writer.flush();
@@ -118,7 +141,7 @@ class RedisCommandsTest {
 
   @Test
   void thousandsOfMembersOfAKeyGoInOneCommand() throws Exception {
-    try (var writer = new TestWriter(redis, MEMBERS, "command=ZADD", "max-members=20000", "linger-ms=1000000")) {
+    try (var writer = new RowWriter(redis, MEMBERS, "command=ZADD", "max-members=20000", "linger-ms=1000000")) {
       for (int i = 0; i < 12_345; i++) writer.write("many", "item-" + i, FAR_MS + i);
       writer.flush();
       assertEquals(1, writer.metrics.count("written"));
@@ -128,7 +151,7 @@ class RedisCommandsTest {
 
   @Test
   void aDeletedRowRemovesItsKey() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS)) {
+    try (var writer = new RowWriter(redis, STRINGS)) {
       writer.write("a", "1", null);
       var deleted = GenericRowData.ofKind(
           RowKind.DELETE, org.apache.flink.table.data.StringData.fromString("a"),
@@ -141,7 +164,7 @@ class RedisCommandsTest {
 
   @Test
   void theNewestValueOfAKeyWinsWithinABuffer() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, "linger-ms=1000000")) {
+    try (var writer = new RowWriter(redis, STRINGS, "linger-ms=1000000")) {
       for (int i = 0; i < 1_000; i++) writer.write("k" + i % 10, "" + i, null);
       writer.flush();
       assertEquals(10, writer.metrics.count("written"));
@@ -152,7 +175,7 @@ class RedisCommandsTest {
   @Test
   void aKeyThatCannotBeWrittenCostsThatKey() throws Exception {
     redis.call("LPUSH", "foreign", "theirs");
-    try (var writer = new TestWriter(redis, MEMBERS, "command=ZADD", "max-members=3")) {
+    try (var writer = new RowWriter(redis, MEMBERS, "command=ZADD", "max-members=3")) {
       writer.write("foreign", "item", FAR_MS);
       writer.write(null, "item", FAR_MS);
       writer.write("ours", null, FAR_MS);
@@ -173,7 +196,7 @@ class RedisCommandsTest {
   @Test
   void errorsOfSomeKeysKeepRepliesInStep() throws Exception {
     for (int i = 0; i < 100; i += 7) redis.call("SET", "k" + i, "foreign");
-    try (var writer = new TestWriter(redis, FIELDS, "command=HSET")) {
+    try (var writer = new RowWriter(redis, FIELDS, "command=HSET")) {
       for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 100; i++) writer.write("k" + i, "field", ("" + round).getBytes());
         writer.flush();
@@ -188,7 +211,7 @@ class RedisCommandsTest {
 
   @Test
   void theLingerSendsWithoutAFlush() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, "linger-ms=1")) {
+    try (var writer = new RowWriter(redis, STRINGS, "linger-ms=1")) {
       writer.write("a", "1", null);
       for (int i = 0; i < 1_000 && redis.text("GET", "a") == null; i++) writer.tick();
       assertEquals("1", redis.text("GET", "a"));
@@ -197,7 +220,7 @@ class RedisCommandsTest {
 
   @Test
   void latencyIsFromTheOldestRowOfAWrite() throws Exception {
-    try (var writer = new TestWriter(redis, "key STRING, value STRING, as_of_ms BIGINT", "linger-ms=1000000")) {
+    try (var writer = new RowWriter(redis, "key STRING, value STRING, as_of_ms BIGINT", "linger-ms=1000000")) {
       long nowMs = System.currentTimeMillis();
       writer.write("a", "1", nowMs - 50_000);
       writer.write("a", "2", nowMs);
@@ -211,7 +234,7 @@ class RedisCommandsTest {
   @Test
   void manyKeysPassABufferOfFewBytes() throws Exception {
     var value = "x".repeat(1_000);
-    try (var writer = new TestWriter(redis, STRINGS, "buffer=10", "buffer-bytes=5000")) {
+    try (var writer = new RowWriter(redis, STRINGS, "buffer=10", "buffer-bytes=5000")) {
       for (int i = 0; i < 2_000; i++) writer.write("k" + i, value + i, null);
       writer.flush();
       assertEquals(2_000, writer.metrics.count("written"));
@@ -222,7 +245,7 @@ class RedisCommandsTest {
 
   @Test
   void aKeyIsCopiedFromARowThatIsUsedAgain() throws Exception {
-    try (var writer = new TestWriter(redis, "key BYTES, value BYTES", "linger-ms=1000000")) {
+    try (var writer = new RowWriter(redis, "key BYTES, value BYTES", "linger-ms=1000000")) {
       var key = "k1".getBytes(StandardCharsets.US_ASCII);
       var value = "v1".getBytes(StandardCharsets.US_ASCII);
       writer.write(key, value);

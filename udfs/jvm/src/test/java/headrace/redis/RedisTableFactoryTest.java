@@ -77,6 +77,7 @@ class RedisTableFactoryTest {
         "buffer-bytes=0; 'buffer-bytes' must be a whole number from 1",
         "max-members=5; 'max-members' goes with 'command' = 'ZADD' alone, got '5'",
         "command=ZADD; 'max-members' must be set",
+        "if-absent=yes; 'if-absent' must be one of 'true', 'false', got 'yes'",
         "owner=two words; 'owner' must be 1 to 200 printable ASCII characters without a space, got 'two words'",
         "mode=sentinel; 'master' must be set",
         "master=shop; 'master' goes with 'mode' = 'sentinel' alone, got 'shop'",
@@ -98,6 +99,9 @@ class RedisTableFactoryTest {
     assertTrue(error(STRINGS, List.of(), "mode=cluster", "nodes=h").contains("must be host:port"));
     assertTrue(error(STRINGS, List.of(), "host=h", "mode=cluster", "db=1").contains("'db' must be 0"));
     assertTrue(error(STRINGS, List.of(), "host=h", "owner=o", "key-prefix=a b").contains("'key-prefix' must be"));
+    var absent = error("key STRING, member STRING, score BIGINT", List.of(), "host=h", "command=ZADD", "max-members=1",
+        "if-absent=true");
+    assertTrue(absent.contains("'if-absent' goes with 'command' = 'SET' and 'HSET', got 'true'"), absent);
     assertTrue(error(STRINGS, List.of(), "host=h", "lingerms=1").contains("lingerms"));
     var two = error(STRINGS, List.of(), "host=h", "password=a", "password-file=b");
     assertTrue(two.contains("only one option may be set of 'password', 'password-file'"), two);
