@@ -96,13 +96,13 @@ def _redis(stack: Stack) -> Program:
 
 def _jobmanager(stack: Stack) -> Program:
     script = _flink_script("jobmanager", stack.jobmanager_metrics_port)
-    return Program("jobmanager", stack.flink_port, script, 50, _flink_environment())
+    return Program("jobmanager", stack.flink_port, script, 50, flink_environment())
 
 
 def _taskmanager(stack: Stack) -> Program:
     script = _flink_script("taskmanager", stack.taskmanager_metrics_port)
     port = stack.taskmanager_metrics_port
-    return Program("taskmanager", port, script, 40, _flink_environment(), whole_group=True)
+    return Program("taskmanager", port, script, 40, flink_environment(), whole_group=True)
 
 
 def _flink_script(name: str, metrics_port: int) -> list[str]:
@@ -113,7 +113,7 @@ def _flink_script(name: str, metrics_port: int) -> list[str]:
     return [str(flink_home() / "bin" / f"{name}.sh"), "start-foreground", *dynamic]
 
 
-def _flink_environment() -> dict[str, str]:
+def flink_environment() -> dict[str, str]:
     home = paths.home()
     return {
         "FLINK_CONF_DIR": f"{home}/flink/conf",

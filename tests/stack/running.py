@@ -42,6 +42,7 @@ class Stack:
     home: Path
     settings: Settings
     job_name: str = JOB
+    metrics_at: str = ""  # of another TaskManager than the supervised one
 
     def run(self, *arguments: str, timeout_s: float = 180) -> str:
         """Returns what `headrace ARGUMENTS` printed."""
@@ -71,7 +72,8 @@ class Stack:
 
     def metrics(self) -> str:
         """Returns metrics. It asks again while they do not answer: a TaskManager that begins a job is busy."""
-        address = f"http://localhost:{self.settings.stack.taskmanager_metrics_port}/metrics"
+        own = f"http://localhost:{self.settings.stack.taskmanager_metrics_port}/metrics"
+        address = self.metrics_at or own
         for _ in range(METRICS_TRIES):
             with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
                 return str(response.read().decode())
