@@ -21,6 +21,7 @@ from headrace.edge.shoppers.replay import bulk_producer
 from headrace.infra import paths
 from headrace.infra.settings import Settings
 from headrace.schemas import redis_keys, topics
+from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.arms import unpack_posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Hashed
 
@@ -57,12 +58,13 @@ def main(rounds: int) -> Result:
         for case, (arms, (place, encoder)) in cases.items():
             # Flink's client must find the encoder.
             os.environ |= {"HEADRACE_BANDIT__ENCODER": place, "PYTHONPATH": str(paths.PACKAGE)}
+            key = redis_keys.bandit(POLICY, sums_version.of_encoder(encoder))
             messages, figures = list(stream(arms, number, encoder)), rates[case]
             begin_s = time.perf_counter()
             expected = loop(messages)
             figures["loop"].append(round(IMPRESSIONS / (time.perf_counter() - begin_s)))
-            figures["headrace"].append(round(measure(settings, messages)))
-            figures["furthest theta"].append(furthest(settings, expected))
+            figures["headrace"].append(round(measure(settings, messages, key)))
+            figures["furthest theta"].append(furthest(settings, expected, key))
             show_round(number, rounds, figures, f"with {case}")
     medians = {case: {name: median(each) for name, each in figures.items()} for case, figures in rates.items()}
     ratios = {name: round(each["headrace"] / each["loop"], 3) for name, each in medians.items()}
@@ -122,7 +124,7 @@ def loop(messages: list[Message]) -> dict[str, Any]:
     return theta
 
 
-def measure(settings: Settings, messages: list[Message]) -> float:
+def measure(settings: Settings, messages: list[Message], key: str) -> float:
     """Impressions per second, steady state."""
     stack.empty(settings)
     producer = bulk_producer(settings.kafka.client())
@@ -130,7 +132,7 @@ def measure(settings: Settings, messages: list[Message]) -> float:
         for message in messages:
             producer.send(message.topic, message.value, message.key)
         producer.close()
-    client, key = stack.redis(settings), redis_keys.bandit(POLICY)
+    client = stack.redis(settings)
     marks = [f"~mark-{n}" for n in range(MARKS)]
 
     def progress() -> float:
@@ -151,10 +153,10 @@ def _idle(client: Any) -> bool:
     return bool(client.info("commandstats")["cmdstat_hset"]["calls"] == before)
 
 
-def furthest(settings: Settings, expected: dict[str, Any]) -> float:
+def furthest(settings: Settings, expected: dict[str, Any], key: str) -> float:
     """The largest difference of any theta."""
     arms = list(expected)
-    found = stack.redis(settings).hmget(redis_keys.bandit(POLICY), arms)
+    found = stack.redis(settings).hmget(key, arms)
     missing = [arm for arm, packed in zip(arms, found, strict=True) if packed is None]
     if missing:
         raise RuntimeError(f"{len(missing)} arms are not in Redis, such as {missing[0]}")

@@ -57,6 +57,7 @@ class Arm:
     b: list[float]
     n: float = 0.0
     as_of_ms: int = 0
+    period: int = 0
 
     def add(self, x: list[float], reward: float, weight: float) -> None:
         for i, value in enumerate(x):
@@ -142,8 +143,14 @@ class Oracle:
 
     def feedback(self, key: Key) -> list[Feedback]:
         """Returns all feedback that counts on an impression."""
-        since = self.shown[key].t
-        return [event for event in self.acted.get(key, []) if 0 <= event.t - since <= self.rules.reward_delay_ms]
+        acted = self.acted.get(key, [])
+        return [event for event in acted if 0 <= self.elapsed(key, event) <= self.rules.reward_delay_ms]
+
+    def elapsed(self, key: Key, event: Feedback) -> int:
+        """Returns the ms by the clients' clocks, and by the broker's where that is less than none."""
+        shown = self.shown[key]
+        by_clients = event.t - shown.t
+        return by_clients if by_clients >= 0 else event.append_ms - shown.append_ms
 
     def reward(self, key: Key) -> float:
         seen = self.feedback(key)
@@ -152,7 +159,7 @@ class Oracle:
             seen = [event for event in seen if event.action not in ("purchase", "cart")]
         elif "uncart" in did and "purchase" not in did:
             seen = [event for event in seen if event.action != "cart"]
-        values = [self._value(event, event.t - self.shown[key].t) for event in seen]
+        values = [self._value(event, self.elapsed(key, event)) for event in seen]
         negative = [value for value in values if value < 0]
         return min(negative) if negative else max(values, default=0.0)
 
@@ -183,7 +190,7 @@ class Oracle:
 
     def _sums(self, keys: list[Key]) -> Arm:
         arm = Arm([[0.0] * self.d for _ in range(self.d)], [0.0] * self.d)
-        newest = max(map(self._period, keys))
+        newest = arm.period = max(map(self._period, keys))
         for key in keys:
             age = newest - self._period(key)
             if age == 0 or age < self.rules.periods_kept:

@@ -54,7 +54,16 @@ def test_the_lowest_counts_if_any_is_negative_and_a_refund_takes_the_purchase() 
     assert after(uncart, cart, rules=dear).reward(key) == 0
     assert after({"ts_ms": T0 + 10_001}).reward(key) == 1
     assert after({"ts_ms": T0 + 300_000}).reward(key) == 1
-    assert after({"ts_ms": T0 + 300_001}, {"ts_ms": T0 - 1}, {"item_id": "another"}).reward(key) == 0
+    assert after({"ts_ms": T0 + 300_001}, {"item_id": "another"}).reward(key) == 0
+
+
+def test_the_brokers_clock_counts_where_the_clients_say_that_feedback_came_before_its_impression() -> None:
+    def slow(arrived_ms: int) -> float:
+        oracle = Oracle(RULES, 300_000, 2, "e1")
+        click = CLICK | {"ts_ms": T0 - 5_000, "action": "purchase"}
+        return oracle.feed([record(SHOWN)], [record(click, arrived_ms)]).reward(("u", "s", "i"))
+
+    assert [slow(ms) for ms in (-1, 0, 10_000, 10_001, 300_000, 300_001)] == [0, 12, 12, 10, 10, 0]
 
 
 def test_an_older_period_weighs_half_and_what_is_older_still_is_forgotten() -> None:

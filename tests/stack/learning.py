@@ -13,7 +13,7 @@ import numpy as np
 from headrace.infra.settings import Settings
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS, REWARDS, STATISTICS
-from headrace.udfs.bandit import arms
+from headrace.udfs.bandit import arms, sums_version
 from headrace.udfs.bandit.context import SHOPPER
 from tests import topic
 from tests.oracles import bandit
@@ -54,6 +54,7 @@ def differences(settings: Settings, oracle: Oracle) -> list[str]:
     expected = oracle.statistics()
     known: dict[tuple[str, str], dict[str, Any]] = {
         key: {"policy": key[0], "arm": key[1], "n": int(arm.n), "packed": arm.packed(), "as_of_ms": arm.as_of_ms}
+        | {"version": version(settings), "period": arm.period}
         for key, arm in expected.items()
     }
     exact = {key: posterior_of(arm["packed"], settings) for key, arm in known.items()}
@@ -90,17 +91,21 @@ def newest(settings: Settings, name: str, key: tuple[str, ...]) -> dict[tuple[st
 
 
 def statistics(settings: Settings) -> dict[tuple[str, ...], dict[str, Any]]:
-    last = newest(settings, STATISTICS, ("policy", "arm"))
-    return {key: value | {"packed": base64.b64decode(value["packed"])} for key, value in last.items()}
+    last = newest(settings, STATISTICS, ("policy", "arm", "version"))
+    return {key[:2]: value | {"packed": base64.b64decode(value["packed"])} for key, value in last.items()}
+
+
+def version(settings: Settings) -> str:
+    return sums_version.of_rules(SHOPPER, settings.bandit)
 
 
 def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:
     """Returns all posteriors in Redis, by policy and arm."""
-    client, begin = settings.redis.client(), redis_keys.bandit("")
-    keys: Any = sorted(client.scan_iter())
-    assert all(key.decode().startswith(begin) for key in keys)
+    client, parts = settings.redis.client(), redis_keys.bandit("POLICY", version(settings)).split("POLICY")
+    keys: Any = sorted(key for key in client.scan_iter() if b":writer:" not in key)
+    assert all(key.decode().startswith(parts[0]) and key.decode().endswith(parts[1]) for key in keys)
     return {
-        (key.decode().removeprefix(begin), arm.decode()): packed
+        (key.decode().removeprefix(parts[0]).removesuffix(parts[1]), arm.decode()): packed
         for key in keys
         for arm, packed in client.hgetall(key).items()  # type: ignore[union-attr]
     }
@@ -131,6 +136,8 @@ def assert_equal(learning: Learning) -> Oracle:
 def counters(learning: Learning) -> Counter[str]:
     """Returns the job's own metrics, summed over subtasks."""
     found: Counter[str] = Counter()
-    for name, value in re.findall(r"_(entered|refused_impressions|refused_clicks)\{.*\} (\S+)", learning.metrics()):
+    for name, value in re.findall(
+        r"_(entered|refused_impressions|refused_clicks|feedback_out_of_time)\{.*\} (\S+)", learning.metrics()
+    ):
         found[name] += int(float(value))
     return found

@@ -15,8 +15,8 @@ from headrace.schemas.topics import CLICKS, IMPRESSIONS
 from headrace.udfs.bandit.context import SHOPPER
 from tests.oracles import bandit
 from tests.oracles.bandit import Oracle
-from tests.stack.crashes import CHUNK, Bite, Kill, Sender, bite, schedule
-from tests.stack.learning import JOB, Learning, assert_equal, counters
+from tests.stack.crashes import CHUNK, WORKER, Bite, Kill, Sender, bite, schedule
+from tests.stack.learning import JOB, Learning, assert_equal, counters, version
 from tests.stack.running import Stack, wait
 from tests.streams.bandit import Sent, Shopper, ahead, sent
 
@@ -72,6 +72,7 @@ def test_everything_equals_plain_loops(
     assert shown == len(oracle.shown) + oracle.duplicates + len(oracle.dead)
     assert counters(learning) == {
         "entered": len(oracle.shown), "refused_impressions": len(oracle.dead), "refused_clicks": oracle.refused_clicks,
+        "feedback_out_of_time": sum(len(oracle.acted.get(key, ())) - len(oracle.feedback(key)) for key in oracle.shown),
     }  # fmt: skip
     assert learning.restarts() == 0
     assert_covers(oracle)
@@ -88,6 +89,8 @@ def assert_covers(oracle: Oracle) -> None:
     assert sum({"cart", "uncart"} <= actions and "purchase" not in actions for actions in acted.values()) > 50
     assert sum({"cart", "uncart", "purchase"} <= actions for actions in acted.values()) > 50
     assert sum({"like", "dislike"} <= actions for actions in acted.values()) > 100
+    by_broker = [key for key in oracle.shown for event in oracle.feedback(key) if event.t < oracle.shown[key].t]
+    assert len(by_broker) > 30  # a clock that is slow
     rewards = Counter(oracle.reward(key) for key in oracle.shown)
     assert len(rewards) > 15
     assert min(rewards) < 0 < max(rewards)
@@ -119,7 +122,7 @@ def visible(learning: Learning, stream: list[Sent], condition: Any) -> float:
     learning.send_all(stream)
 
     def holds() -> bool:
-        packed: Any = client.hget(redis_keys.bandit("linucb"), "i1")
+        packed: Any = client.hget(redis_keys.bandit("linucb", version(learning.settings)), "i1")
         return packed is not None and condition(bandit.unpack(packed))
 
     wait(holds, 60, lambda: "nothing was learnt")
@@ -170,7 +173,7 @@ def test_kills_change_no_byte(learning: Learning, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("HEADRACE_FLINK__CHECKPOINT_INTERVAL_S", "4")
     monkeypatch.setenv("HEADRACE_BANDIT__HALF_LIFE_MS", f"{seed % 2 * 120_000}")
     learning = Learning(learning.home, load())
-    plan, stream = schedule(seed), shopper(seed=3).slates(2_500, FIRST_MS)
+    plan, stream = schedule(seed, ("taskmanager", WORKER)), shopper(seed=3).slates(2_500, FIRST_MS)
     for _ in range(TRIES):
         learning.reset()
         learning.submit("--parallelism", f"{plan.parallelism}", "--state-backend", plan.state_backend)

@@ -14,6 +14,7 @@ from headrace.infra.demo.scene import ITEMS
 from headrace.infra.versions import store
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import IMPRESSIONS
+from headrace.udfs.bandit import sums_version
 from tests import topic
 from tests.stack.running import Stack, wait
 
@@ -66,7 +67,7 @@ def pulls(stack: Stack) -> Counter[str]:
     """Returns the impressions that each policy's arms have; a value is decoded as docs/redis.md says."""
     found: Counter[str] = Counter()
     for policy in POLICIES:
-        arms: Any = stack.settings.redis.client().hgetall(redis_keys.bandit(policy))
+        arms: Any = stack.settings.redis.client().hgetall(redis_keys.bandit(policy, sums_version.DEFAULT))
         for blob in arms.values():
             v = struct.unpack(f"<{len(blob) // 8}d", blob)
             d = (math.isqrt(8 * len(v) + 1) - 3) // 2

@@ -9,6 +9,7 @@ import pytest
 from headrace.infra.versions import store
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import STATISTICS
+from headrace.udfs.bandit import sums_version
 from tests import topic
 from tests.infra.versions.test_store import keep
 from tests.stack.running import Stack
@@ -30,7 +31,7 @@ def test_who_rested_outside_the_catalogue_goes(stack: Stack) -> None:
     now_ms = time.time_ns() // 1_000_000
     topic.send(stack.settings.kafka, STATISTICS, [known("item-1é", 0), known("gone", 0), known("new", now_ms)])
     stack.run("restore", "bandit")
-    client, key = stack.settings.redis.client(), redis_keys.bandit(POLICY)
+    client, key = stack.settings.redis.client(), redis_keys.bandit(POLICY, sums_version.DEFAULT)
     before = client.hgetall(key)
     assert stack.run("retire", "--dry-run") == f"{POLICY}  gone\n1 arms would be retired\n"
     assert stack.run("retire") == f"{POLICY}  gone\n1 arms retired\n"

@@ -39,12 +39,14 @@ public class ArmSums extends ProcessTableFunction<Row> {
   private transient Counter inexact;
   private transient Faults faults;
   private transient long periods;
+  private transient int d;
   private transient byte[] version;
 
-  /** The job parameters `periods` and `version` say how many periods count, and of what the sums are. */
+  /** The job parameters `periods`, `version` and `d` say how many periods count, and of what the sums are. */
   @Override
   public void open(FunctionContext context) {
     periods = UserHistory.setting(context, "periods");
+    d = (int) UserHistory.setting(context, "d");
     version = context.getJobParameter("headrace.version", "").getBytes(StandardCharsets.UTF_8);
     var metrics = context.getMetricGroup().addGroup("headrace");
     faults = new Faults(ArmSums.class, metrics);
@@ -96,7 +98,8 @@ public class ArmSums extends ProcessTableFunction<Row> {
   private void boot(Arm arm, MapView<Long, byte[]> older, MapView<String, byte[]> origin, long period, String packed)
       throws Exception {
     var sums = Base64.getDecoder().decode(packed);
-    if (arm.sums.length > 0) Sums.plus(arm.sums, sums, 1); // a length that is wrong ends here
+    if (sums.length != 8 * Sums.length(d))
+      throw new IllegalArgumentException("sums must be of contexts of " + d + " values, got " + sums.length + " bytes");
     var before = origin.get(BOOTED);
     if (before != null) add(arm, older, Sums.period(before), Arrays.copyOfRange(before, 8, before.length), -1);
     origin.put(BOOTED, Sums.ofPeriod(period, sums));

@@ -20,7 +20,7 @@ class ArmSumsTest {
   }
 
   private static Harness harness(String version, int periods) throws Exception {
-    return new Harness(new ArmSums(), Map.of("periods", periods, "version", version),
+    return new Harness(new ArmSums(), Map.of("periods", periods, "version", version, "d", 1),
         "policy item_id period as_of_ms sums packed", "policy item_id");
   }
 
