@@ -73,25 +73,30 @@ final class Connection implements Closeable {
     }
   }
 
-  /** Without a user: sentinels have none of ours. */
+  /** Without a user or a greeting. */
   static Connection bare(Address address, ServerOptions options) throws IOException {
     return new Connection(address, options);
   }
 
   private void greet(ServerOptions options) throws IOException {
-    var secret = options.secret();
-    if (secret != null) {
-      if (options.username() == null) call("AUTH", secret);
-      else call("AUTH", options.username(), secret);
-    }
+    boolean known = authenticate(options);
     try {
       call("PING");
     } catch (RefusedException error) {
-      if (secret != null || options.passwordVariable() == null) throw error;
+      if (known || options.passwordVariable() == null) throw error;
       throw new RefusedException(
           error.getMessage() + " (variable " + options.passwordVariable() + " is not set where the job runs)");
     }
     if (options.db() > 0) call("SELECT", Integer.toString(options.db()));
+  }
+
+  /** Whether there is a password. */
+  boolean authenticate(ServerOptions options) throws IOException {
+    var secret = options.secret();
+    if (secret == null) return false;
+    if (options.username() == null) call("AUTH", secret);
+    else call("AUTH", options.username(), secret);
+    return true;
   }
 
   /** Asks and waits for the reply. An error that may pass is an IOException, any other a RefusedException. */

@@ -7,9 +7,9 @@ import java.util.regex.Pattern;
 /**
  * Keeps a writer that has been replaced from writing (docs/flink-redis.md, "The fence").
  *
- * <p>A writer takes a number, greater than all before it. Each of its connections first carries that number in its name,
- * then looks whether a greater one was taken, then ends the connections of lower numbers. In this order a writer that is
- * replaced in between either sees the greater number, or its connection is seen and ended.
+ * <p>A writer takes a number, greater than all before it. Each of its connections first carries that number in its
+ * name, then looks whether a greater one was taken, then ends the connections of lower numbers. In this order a writer
+ * that is replaced in between either sees the greater number, or its connection is seen and ended.
  */
 final class Fence {
   /** The clock makes the number greater than those that a Redis which lost its keys has given. */

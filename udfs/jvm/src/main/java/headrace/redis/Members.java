@@ -5,8 +5,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * Members for a sorted set, each with a time as its score. A member's highest score counts, the `most` highest stay, and
- * the key expires at the highest: the same for any order and any repeats.
+ * Members for a sorted set, each with a time as its score. A member's highest score counts, the `most` highest stay,
+ * and the key expires at the highest: the same for any order and any repeats.
  */
 final class Members implements Change {
   private static final byte[] EVAL = RespBuffer.utf8("EVAL"), ONE = RespBuffer.utf8("1");

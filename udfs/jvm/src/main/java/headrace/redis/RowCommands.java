@@ -66,7 +66,8 @@ final class RowCommands implements Serializable {
     if (options.command() == WriteOptions.Kind.ZADD) return members(key, row, asOfMs);
     var value = row.getRowKind() == RowKind.DELETE ? null : columns.bytes(row, Role.VALUE);
     if (value != null && value.length > LONGEST_VALUE) throw tooLong(Role.VALUE, value);
-    if (value == null && options.ifAbsent()) throw new Refused("null", "column 'value' must not be NULL with 'if-absent'");
+    if (value == null && options.ifAbsent())
+      throw new Refused("null", "column 'value' must not be NULL with 'if-absent'");
     return new Change.Absolute(
         options.command() == WriteOptions.Kind.SET ? string(key, value, row) : field(key, value, row), asOfMs);
   }

@@ -4,7 +4,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 
-/** The master that sentinels name. */
+/** The master that sentinels name. They are given the user and password if they ask for one. */
 final class Sentinel implements Topology {
   private final ServerOptions options;
   private Address master; // null: ask
@@ -33,6 +33,7 @@ final class Sentinel implements Topology {
     var errors = new IOException("no sentinel of " + options.nodes() + " knows master '" + options.master() + "'");
     for (var sentinel : options.nodes()) {
       try (var connection = Connection.bare(sentinel, options)) {
+        if (connection.ask("PING") instanceof RedisError error && error.refused()) connection.authenticate(options);
         if (connection.call("SENTINEL", "get-master-addr-by-name", options.master()) instanceof List<?> found)
           return new Address(text(found.get(0)), Integer.parseInt(text(found.get(1))));
       } catch (IOException error) {

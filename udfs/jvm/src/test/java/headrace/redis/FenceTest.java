@@ -39,13 +39,13 @@ class FenceTest {
     redis.call("FLUSHALL");
   }
 
-  private static TestWriter writer(int subtask, int subtasks, String... more) throws Exception {
-    var options = TestWriter.with(redis, more);
+  private static RowWriter writer(int subtask, int subtasks, String... more) throws Exception {
+    var options = RowWriter.with(redis, more);
     options.put("owner", "job");
-    return new TestWriter(STRINGS, subtask, subtasks, options);
+    return new RowWriter(STRINGS, subtask, subtasks, options);
   }
 
-  private static void write(TestWriter writer, String key, String value) throws Exception {
+  private static void write(RowWriter writer, String key, String value) throws Exception {
     writer.write(key, value);
     writer.flush();
   }
@@ -115,8 +115,8 @@ class FenceTest {
   void subtasksAndOwnersDoNotEndEachOther() throws Exception {
     try (var first = writer(0, 2);
         var second = writer(1, 2);
-        var other = new TestWriter(redis, STRINGS, "owner=job:1")) {
-      for (var each : new TestWriter[] {first, second, other, first}) write(each, "k", "v");
+        var other = new RowWriter(redis, STRINGS, "owner=job:1")) {
+      for (var each : new RowWriter[] {first, second, other, first}) write(each, "k", "v");
       assertEquals(1, named("writer:job:0#"));
       assertEquals(1, named("writer:job:1#"));
     }
@@ -138,7 +138,7 @@ class FenceTest {
     try (var writer = writer(0, 1)) {
       var name = redis.text("CLIENT", "LIST").replaceAll("(?s).* name=(writer:job:0#\\d+) .*", "$1");
       redis.call("CLIENT", "KILL", "TYPE", "normal");
-      try (var hung = Connection.open(redis.address(), new RedisOptions(TestWriter.with(redis)).server())) {
+      try (var hung = Connection.open(redis.address(), new RedisOptions(RowWriter.with(redis)).server())) {
         hung.call("CLIENT", "SETNAME", name);
         write(writer, "k", "v");
         assertThrows(IOException.class, () -> hung.call("SET", "k", "stale"));
@@ -182,13 +182,13 @@ class FenceTest {
     redis.call("ACL", "SETUSER", "fenced", "on", ">word", "~*", "+ping", "+set", "+unlink", "+eval", "+get",
         "+client|setname", "+client|id", "+client|list", "+client|kill");
     long score = System.currentTimeMillis() + 10_000;
-    try (var strings = new TestWriter(redis, STRINGS, "username=strings", "password=word");
-        var hashes = new TestWriter(redis, "key STRING, field STRING, value STRING", "username=hashes",
+    try (var strings = new RowWriter(redis, STRINGS, "username=strings", "password=word");
+        var hashes = new RowWriter(redis, "key STRING, field STRING, value STRING", "username=hashes",
             "password=word", "command=HSET");
-        var sets = new TestWriter(redis, "key STRING, member STRING, score BIGINT", "username=sets", "password=word",
+        var sets = new RowWriter(redis, "key STRING, member STRING, score BIGINT", "username=sets", "password=word",
             "command=ZADD", "max-members=1");
-        var old = new TestWriter(redis, STRINGS, "username=fenced", "password=word", "owner=acl");
-        var fenced = new TestWriter(redis, STRINGS, "username=fenced", "password=word", "owner=acl")) {
+        var old = new RowWriter(redis, STRINGS, "username=fenced", "password=word", "owner=acl");
+        var fenced = new RowWriter(redis, STRINGS, "username=fenced", "password=word", "owner=acl")) {
       for (var value : new String[] {"v", null}) {
         write(strings, "string", value);
         write(fenced, "string", value);
@@ -197,11 +197,11 @@ class FenceTest {
       }
       sets.write("set", "member", score);
       sets.flush();
-      for (var each : new TestWriter[] {strings, hashes, sets, fenced}) assertEquals(0, each.metrics.count("set_aside"));
+      for (var each : new RowWriter[] {strings, hashes, sets, fenced}) assertEquals(0, each.metrics.count("set_aside"));
     }
     var error = assertThrows(
         RefusedException.class,
-        () -> new TestWriter(redis, STRINGS, "username=strings", "password=word", "owner=acl"));
+        () -> new RowWriter(redis, STRINGS, "username=strings", "password=word", "owner=acl"));
     assertTrue(error.getMessage().contains("NOPERM"), error.getMessage());
     assertFalse(error.getMessage().contains("word"), error.getMessage());
   }

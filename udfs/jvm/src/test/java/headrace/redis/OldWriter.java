@@ -24,7 +24,7 @@ final class OldWriter {
             java.util.Map.of("host", "127.0.0.1", "port", port, "timeout-ms", "1000", "linger-ms", "0"));
     if (!owner.equals("-")) options.put("owner", owner);
     var value = "x".repeat(bytes);
-    try (var writer = new TestWriter(COLUMNS, 0, 1, options)) {
+    try (var writer = new RowWriter(COLUMNS, 0, 1, options)) {
       System.out.println("writing");
       long end = System.currentTimeMillis() + 20_000;
       for (int i = 0; System.currentTimeMillis() < end; i++) writer.write("k" + i % keys, "OLD" + value);

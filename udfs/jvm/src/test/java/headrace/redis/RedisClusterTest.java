@@ -17,11 +17,11 @@ import org.junit.jupiter.api.io.TempDir;
 class RedisClusterTest {
   private static final String STRINGS = "key STRING, value STRING";
   @TempDir static Path folder;
-  private static TestCluster cluster;
+  private static RedisCluster cluster;
 
   @BeforeAll
   static void start() throws Exception {
-    cluster = new TestCluster(folder);
+    cluster = new RedisCluster(folder);
   }
 
   @AfterAll
@@ -29,8 +29,8 @@ class RedisClusterTest {
     cluster.close();
   }
 
-  private static TestWriter writer(String columns, String... options) throws Exception {
-    return new TestWriter(columns, 0, 1, cluster.reached(options));
+  private static RowWriter writer(String columns, String... options) throws Exception {
+    return new RowWriter(columns, 0, 1, cluster.reached(options));
   }
 
   @Test
@@ -92,7 +92,7 @@ class RedisClusterTest {
     for (int i = 0; i < 100; i++) assertEquals("after " + i, to.text("GET", "{slot}" + i));
   }
 
-  private static void writeSlot(TestWriter writer, String value) throws Exception {
+  private static void writeSlot(RowWriter writer, String value) throws Exception {
     for (int i = 0; i < 100; i++) writer.write("{slot}" + i, value + i);
     writer.flush();
   }

@@ -173,43 +173,6 @@ class RedisCommandsTest {
   }
 
   @Test
-  void aKeyThatCannotBeWrittenCostsThatKey() throws Exception {
-    redis.call("LPUSH", "foreign", "theirs");
-    try (var writer = new RowWriter(redis, MEMBERS, "command=ZADD", "max-members=3")) {
-      writer.write("foreign", "item", FAR_MS);
-      writer.write(null, "item", FAR_MS);
-      writer.write("ours", null, FAR_MS);
-      writer.write("ours", "item", null);
-      writer.write("ours", "item", Long.MAX_VALUE);
-      writer.write("ours", "item", FAR_MS);
-      writer.flush();
-      assertEquals(1, writer.metrics.count("WRONGTYPE set_aside_of_kind"));
-      assertEquals(3, writer.metrics.count("null set_aside_of_kind"));
-      assertEquals(1, writer.metrics.count("score set_aside_of_kind"));
-      assertEquals(5, writer.metrics.count("set_aside"));
-      assertEquals(1, writer.metrics.count("written"));
-    }
-    assertEquals("list", redis.call("TYPE", "foreign"));
-    assertEquals(1, redis.number("ZCARD", "ours"));
-  }
-
-  @Test
-  void errorsOfSomeKeysKeepRepliesInStep() throws Exception {
-    for (int i = 0; i < 100; i += 7) redis.call("SET", "k" + i, "foreign");
-    try (var writer = new RowWriter(redis, FIELDS, "command=HSET")) {
-      for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < 100; i++) writer.write("k" + i, "field", ("" + round).getBytes());
-        writer.flush();
-      }
-      assertEquals(45, writer.metrics.count("WRONGTYPE set_aside_of_kind"));
-      assertEquals(255, writer.metrics.count("written"));
-      assertEquals(0, writer.metrics.gauge("waiting"));
-    }
-    assertEquals("foreign", redis.text("GET", "k7"));
-    assertEquals("2", redis.text("HGET", "k8", "field"));
-  }
-
-  @Test
   void theLingerSendsWithoutAFlush() throws Exception {
     try (var writer = new RowWriter(redis, STRINGS, "linger-ms=1")) {
       writer.write("a", "1", null);

@@ -43,7 +43,7 @@ class RedisOutagesTest {
         });
   }
 
-  private static void writeAll(TestWriter writer, String value) throws Exception {
+  private static void writeAll(RowWriter writer, String value) throws Exception {
     for (int i = 0; i < 500; i++) writer.write("k" + i, value + i);
   }
 
@@ -53,7 +53,7 @@ class RedisOutagesTest {
 
   @Test
   void whatWasNotAnsweredIsSentAgainAfterARestart() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, NO_LINGER, "buffer=200")) {
+    try (var writer = new RowWriter(redis, STRINGS, NO_LINGER, "buffer=200")) {
       redis.signal("STOP");
       writeAll(writer, "old ");
       for (int i = 0; i < 50; i++) writer.write("k" + i, "new " + i);
@@ -71,7 +71,7 @@ class RedisOutagesTest {
 
   @Test
   void connectionsThatAreCutLoseNothingAndKeepTheOrderOfAKey() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, NO_LINGER, "buffer=20")) {
+    try (var writer = new RowWriter(redis, STRINGS, NO_LINGER, "buffer=20")) {
       var random = new Random(7);
       long seen = 0;
       for (int i = 1; i <= 5_000; i++) {
@@ -92,7 +92,7 @@ class RedisOutagesTest {
 
   @Test
   void aRedisThatHangsIsConnectedToAgain() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, NO_LINGER, "timeout-ms=100")) {
+    try (var writer = new RowWriter(redis, STRINGS, NO_LINGER, "timeout-ms=100")) {
       redis.call("CLIENT", "PAUSE", "600");
       writeAll(writer, "a");
       writer.flush();
@@ -107,7 +107,7 @@ class RedisOutagesTest {
   @Test
   void aRedisThatHangsWhileALotIsOnItsWayHoldsNothingUpForEver() throws Exception {
     var large = "x".repeat(1_000_000);
-    try (var writer = new TestWriter(redis, STRINGS, NO_LINGER, "timeout-ms=300", "buffer-bytes=100000000")) {
+    try (var writer = new RowWriter(redis, STRINGS, NO_LINGER, "timeout-ms=300", "buffer-bytes=100000000")) {
       redis.signal("STOP");
       var goesOn =
           later(800, () -> {
@@ -123,7 +123,7 @@ class RedisOutagesTest {
 
   @Test
   void whileRedisIsSlowTheNewestValueReplacesWhatWaits() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, NO_LINGER, "timeout-ms=10000")) {
+    try (var writer = new RowWriter(redis, STRINGS, NO_LINGER, "timeout-ms=10000")) {
       writer.write("k", "0");
       writer.flush();
       redis.signal("STOP");
@@ -137,28 +137,28 @@ class RedisOutagesTest {
 
   @Test
   void aRedisThatStaysAwayFailsTheJobWithItsName() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, "retry-ms=300")) {
+    try (var writer = new RowWriter(redis, STRINGS, "retry-ms=300")) {
       redis.kill();
       writer.write("k", "v");
       var error = assertThrows(IOException.class, writer::flush);
       assertTrue(error.getMessage().contains("127.0.0.1:" + redis.port), error.getMessage());
       assertTrue(error.getMessage().contains("away"), error.getMessage());
     }
-    assertThrows(IOException.class, () -> new TestWriter(redis, STRINGS, "retry-ms=300"));
+    assertThrows(IOException.class, () -> new RowWriter(redis, STRINGS, "retry-ms=300"));
   }
 
   @Test
   void passwordsAreAskedForAndAWrongOneFailsAtOnce() throws Exception {
     redis.call("CONFIG", "SET", "requirepass", "of Redis");
-    var none = assertThrows(RefusedException.class, () -> new TestWriter(redis, STRINGS));
+    var none = assertThrows(RefusedException.class, () -> new RowWriter(redis, STRINGS));
     assertTrue(none.getMessage().contains("NOAUTH"), none.getMessage());
-    var wrong = assertThrows(RefusedException.class, () -> new TestWriter(redis, STRINGS, "password=wrong"));
+    var wrong = assertThrows(RefusedException.class, () -> new RowWriter(redis, STRINGS, "password=wrong"));
     assertTrue(wrong.getMessage().contains("WRONGPASS"), wrong.getMessage());
     var unset =
-        assertThrows(RefusedException.class, () -> new TestWriter(redis, STRINGS, "password-variable=NOT_SET_HERE"));
+        assertThrows(RefusedException.class, () -> new RowWriter(redis, STRINGS, "password-variable=NOT_SET_HERE"));
     assertTrue(unset.getMessage().contains("NOT_SET_HERE is not set"), unset.getMessage());
     var file = java.nio.file.Files.writeString(folder.resolve("password"), "of Redis\n");
-    try (var writer = new TestWriter(redis, STRINGS, "password-file=" + file)) {
+    try (var writer = new RowWriter(redis, STRINGS, "password-file=" + file)) {
       writer.write("k", "v");
       writer.flush();
       assertEquals(1, writer.metrics.count("written"));
@@ -167,7 +167,7 @@ class RedisOutagesTest {
 
   @Test
   void aFullRedisIsTriedAgain() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS)) {
+    try (var writer = new RowWriter(redis, STRINGS)) {
       redis.call("CONFIG", "SET", "maxmemory", "1");
       writeAll(writer, "v");
       var freed = later(300, () -> redis.call("CONFIG", "SET", "maxmemory", "0"));
@@ -181,7 +181,7 @@ class RedisOutagesTest {
 
   @Test
   void aRedisThatStaysFullCostsTheValuesAlone() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS, "retry-ms=200")) {
+    try (var writer = new RowWriter(redis, STRINGS, "retry-ms=200")) {
       redis.call("CONFIG", "SET", "maxmemory", "1");
       writeAll(writer, "lost ");
       writer.flush();
@@ -195,7 +195,7 @@ class RedisOutagesTest {
 
   @Test
   void aReplicaIsTriedUntilItIsTheMaster() throws Exception {
-    try (var writer = new TestWriter(redis, STRINGS)) {
+    try (var writer = new RowWriter(redis, STRINGS)) {
       redis.call("REPLICAOF", "127.0.0.1", "1");
       writeAll(writer, "v");
       var promoted = later(300, () -> redis.call("REPLICAOF", "NO", "ONE"));
@@ -209,7 +209,7 @@ class RedisOutagesTest {
   @Test
   void aRedisBusyWithAScriptIsTriedAgain() throws Exception {
     redis.call("CONFIG", "SET", "busy-reply-threshold", "20");
-    try (var writer = new TestWriter(redis, STRINGS)) {
+    try (var writer = new RowWriter(redis, STRINGS)) {
       var script = later(0, () -> redis.call("EVAL", "while true do end", "0"));
       Thread.sleep(100);
       writeAll(writer, "v");
@@ -224,7 +224,7 @@ class RedisOutagesTest {
   @Test
   void aPermissionThatIsMissingForAKeyCostsThatKey() throws Exception {
     redis.call("ACL", "SETUSER", "shop", "on", ">word", "~ours:*", "+ping", "+set", "+unlink");
-    try (var writer = new TestWriter(redis, STRINGS, "username=shop", "password=word")) {
+    try (var writer = new RowWriter(redis, STRINGS, "username=shop", "password=word")) {
       writer.write("ours:1", "v");
       writer.write("theirs:1", "v");
       writer.flush();

@@ -21,7 +21,7 @@ class RedisSentinelTest {
       while (!((String) sentinel.text("INFO", "sentinel")).contains("slaves=1")) Thread.sleep(20);
       while (!replica.text("INFO", "replication").contains("master_link_status:up")) Thread.sleep(20);
       var options = new String[] {"mode=sentinel", "master=shop", "nodes=127.0.0.1:1, 127.0.0.1:" + sentinel.port};
-      try (var writer = new TestWriter("key STRING, value STRING", 0, 1, TestWriter.with(master, options))) {
+      try (var writer = new RowWriter("key STRING, value STRING", 0, 1, RowWriter.with(master, options))) {
         writer.write("k", "before");
         writer.flush();
         master.kill();
@@ -35,13 +35,29 @@ class RedisSentinelTest {
   }
 
   @Test
+  void aSentinelThatAsksForThePasswordGetsIt() throws Exception {
+    try (var master = new RedisServer(folder.resolve("master"));
+        var sentinel = RedisServer.sentinel(folder.resolve("sentinel"), master)) {
+      master.call("CONFIG", "SET", "requirepass", "word");
+      sentinel.call("ACL", "SETUSER", "default", "resetpass", ">word");
+      var options =
+          RowWriter.with(master, "mode=sentinel", "master=shop", "password=word", "nodes=127.0.0.1:" + sentinel.port);
+      try (var writer = new RowWriter("key STRING, value STRING", 0, 1, options)) {
+        writer.write("k", "v");
+        writer.flush();
+        assertEquals(1, writer.metrics.count("written"));
+      }
+    }
+  }
+
+  @Test
   void aMasterThatNoSentinelKnowsIsNamed() throws Exception {
     try (var master = new RedisServer(folder.resolve("master"));
         var sentinel = RedisServer.sentinel(folder.resolve("sentinel"), master)) {
       var options =
-          TestWriter.with(master, "mode=sentinel", "master=other", "retry-ms=100", "nodes=127.0.0.1:" + sentinel.port);
+          RowWriter.with(master, "mode=sentinel", "master=other", "retry-ms=100", "nodes=127.0.0.1:" + sentinel.port);
       var error =
-          assertThrows(java.io.IOException.class, () -> new TestWriter("key STRING, value STRING", 0, 1, options));
+          assertThrows(java.io.IOException.class, () -> new RowWriter("key STRING, value STRING", 0, 1, options));
       assertTrue(error.getCause().getMessage().contains("'other'"), error.getCause().getMessage());
     }
   }

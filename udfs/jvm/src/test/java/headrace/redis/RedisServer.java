@@ -49,7 +49,8 @@ final class RedisServer implements AutoCloseable {
   static RedisServer sentinel(Path folder, RedisServer master) throws Exception {
     int port = freePort();
     var lines = List.of(
-        "port " + port, "dir " + Files.createDirectories(folder), "sentinel monitor shop 127.0.0.1 " + master.port + " 1",
+        "port " + port, "dir " + Files.createDirectories(folder),
+        "sentinel monitor shop 127.0.0.1 " + master.port + " 1",
         "sentinel down-after-milliseconds shop 300", "sentinel failover-timeout shop 2000");
     var file = Files.write(folder.resolve("sentinel.conf"), lines);
     return new RedisServer(port, Map.of(), List.of("redis-server", file.toString(), "--sentinel"));

@@ -136,7 +136,8 @@ class RedisTableFactoryTest {
     var mode = table("key STRING NOT NULL, value STRING", List.of("key"), "host=h").getChangelogMode(null);
     assertTrue(mode.contains(RowKind.UPDATE_AFTER) && mode.contains(RowKind.DELETE));
     assertFalse(mode.contains(RowKind.UPDATE_BEFORE));
-    var message = error("key STRING NOT NULL, field STRING NOT NULL, value STRING", List.of("key"), "host=h", "command=HSET");
+    var fields = "key STRING NOT NULL, field STRING NOT NULL, value STRING";
+    var message = error(fields, List.of("key"), "host=h", "command=HSET");
     assertTrue(message.contains("the primary key for 'command' = 'HSET' must be field, key, got key"), message);
   }
 

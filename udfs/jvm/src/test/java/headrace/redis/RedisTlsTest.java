@@ -41,7 +41,7 @@ class RedisTlsTest {
     var certificate = certificate("ca", "IP:127.0.0.1");
     var large = "x".repeat(2_000_000);
     try (var redis = server(certificate);
-        var writer = new TestWriter(redis, STRINGS, "tls=true", "ca-file=" + certificate, "timeout-ms=300")) {
+        var writer = new RowWriter(redis, STRINGS, "tls=true", "ca-file=" + certificate, "timeout-ms=300")) {
       writer.write("k", large);
       writer.flush();
       redis.signal("STOP");
@@ -59,7 +59,7 @@ class RedisTlsTest {
     var other = certificate("other", "IP:127.0.0.1");
     try (var redis = server(certificate)) {
       for (var options : new String[][] {{"tls=true"}, {"tls=true", "ca-file=" + other}}) {
-        var error = assertThrows(RefusedException.class, () -> new TestWriter(redis, STRINGS, options));
+        var error = assertThrows(RefusedException.class, () -> new RowWriter(redis, STRINGS, options));
         assertTrue(error.getMessage().contains("certificate"), error.getMessage());
       }
     }
@@ -78,7 +78,7 @@ class RedisTlsTest {
     try {
       var options =
           Map.of("host", "127.0.0.1", "port", "" + port, "tls", "true", "ca-file", certificate.toString());
-      var error = assertThrows(RefusedException.class, () -> new TestWriter(STRINGS, 0, 1, options));
+      var error = assertThrows(RefusedException.class, () -> new RowWriter(STRINGS, 0, 1, options));
       assertTrue(error.getMessage().contains("127.0.0.1"), error.getMessage());
     } finally {
       process.destroyForcibly().waitFor();

@@ -14,7 +14,7 @@ final class WriteRate {
   public static void main(String[] none) throws Exception {
     try (var redis = new RedisServer(Files.createTempDirectory("write-rate"));
         var writer =
-            new TestWriter(redis, "key STRING, value BYTES, expire_at_ms BIGINT, as_of_ms BIGINT", "owner=rate")) {
+            new RowWriter(redis, "key STRING, value BYTES, expire_at_ms BIGINT, as_of_ms BIGINT", "owner=rate")) {
       var value = new byte[VALUE_BYTES];
       new Random(1).nextBytes(value);
       for (int round = 0; round < ROUNDS; round++) {

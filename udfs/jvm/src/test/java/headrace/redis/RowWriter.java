@@ -8,17 +8,17 @@ import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.table.api.DataTypes;
 
 /** A writer as a task has it: options and columns as in SQL, rows of Java's values. */
-final class TestWriter implements AutoCloseable {
+final class RowWriter implements AutoCloseable {
   final Readings metrics = new Readings();
   private final Timers timers = new Timers();
   private final RedisWriter writer;
 
   /** @param options `name=value`, beside host, port and short times */
-  TestWriter(RedisServer server, String columns, String... options) throws Exception {
+  RowWriter(RedisServer server, String columns, String... options) throws Exception {
     this(columns, 0, 1, with(server, options));
   }
 
-  TestWriter(String columns, int subtask, int subtasks, Map<String, String> options) throws Exception {
+  RowWriter(String columns, int subtask, int subtasks, Map<String, String> options) throws Exception {
     var checked = new RedisOptions(options);
     var writing = checked.writing();
     var rows = new RowCommands(Columns.of(row(columns), writing.command()), writing);

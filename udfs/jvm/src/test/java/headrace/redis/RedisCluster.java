@@ -8,11 +8,11 @@ import java.util.List;
 import java.util.Map;
 
 /** Three nodes, a third of the slots each. */
-final class TestCluster implements AutoCloseable {
+final class RedisCluster implements AutoCloseable {
   private static final int[] FIRST = {0, 5_461, 10_923, Slots.COUNT};
   final List<RedisServer> nodes = new ArrayList<>();
 
-  TestCluster(Path folder) throws Exception {
+  RedisCluster(Path folder) throws Exception {
     for (int i = 0; i < 3; i++) nodes.add(new RedisServer(
         folder.resolve("node-" + i), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000"));
     for (int i = 0; i < 3; i++) {
@@ -33,11 +33,11 @@ final class TestCluster implements AutoCloseable {
     throw new IOException("the cluster is not whole");
   }
 
-  /** @param options as TestWriter's; one node is named */
+  /** @param options as RowWriter's; one node is named */
   Map<String, String> reached(String... options) {
     var all = new ArrayList<>(List.of(options));
     all.add("mode=cluster");
-    return TestWriter.with(nodes.get(0), all.toArray(String[]::new));
+    return RowWriter.with(nodes.get(0), all.toArray(String[]::new));
   }
 
   /** Asks the node that has the key. */
