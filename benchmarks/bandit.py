@@ -19,6 +19,7 @@ from benchmarks import stack
 from benchmarks.harness import Result, console, show_round, table
 from headrace.edge.shoppers.replay import bulk_producer
 from headrace.infra import paths
+from headrace.infra.clients import kafka_topics
 from headrace.infra.settings import Settings
 from headrace.schemas import redis_keys, topics
 from headrace.udfs.bandit import sums_version
@@ -52,7 +53,7 @@ def main(rounds: int) -> Result:
     settings = stack.up()
     cases = {f"{arms:,} arms, {d}": (arms, encoder) for (d, encoder), arms in product(ENCODERS.items(), ARMS)}
     rates: dict[str, dict[str, list[Any]]] = {
-        case: {"headrace": [], "loop": [], "furthest theta": []} for case in cases
+        case: {"headrace": [], "loop": [], "furthest theta": [], "Kafka bytes": []} for case in cases
     }
     for number in range(1, rounds + 1):
         for case, (arms, (place, encoder)) in cases.items():
@@ -64,11 +65,12 @@ def main(rounds: int) -> Result:
             expected = loop(messages)
             figures["loop"].append(round(IMPRESSIONS / (time.perf_counter() - begin_s)))
             figures["headrace"].append(round(measure(settings, messages, key)))
+            figures["Kafka bytes"].append(round(written(settings) / IMPRESSIONS))
             figures["furthest theta"].append(furthest(settings, expected, key))
             show_round(number, rounds, figures, f"with {case}")
     medians = {case: {name: median(each) for name, each in figures.items()} for case, figures in rates.items()}
     ratios = {name: round(each["headrace"] / each["loop"], 3) for name, each in medians.items()}
-    columns = ("", "headrace", "loop", "furthest theta", "ratio")
+    columns = ("", "headrace", "loop", "furthest theta", "Kafka bytes", "ratio")
     table("impressions/s", columns, [(n, *f.values(), ratios[n]) for n, f in medians.items()])
     conditions = {"impressions": IMPRESSIONS, "clicked": CLICKED, "slots": 1, "ratios": ratios, "target": TARGET}
     ours = {name: each["headrace"] for name, each in medians.items()}
@@ -78,11 +80,13 @@ def main(rounds: int) -> Result:
 
 
 def stream(arms: int, seed: int, encoder: Encoder) -> Iterator[Message]:
-    """Impressions of random arms and contexts; a fifth of them is clicked a second later, 100 impressions on."""
+    """Impressions of arms by Zipf's law and of random contexts; a fifth is clicked a second later, 100 on."""
     rng = np.random.default_rng(seed)
     contexts = rng.uniform(-1, 1, (IMPRESSIONS, encoder.d)).round(3).tolist()
     clicked = rng.random(IMPRESSIONS) < CLICKED
-    chosen, users = rng.integers(arms, size=IMPRESSIONS), rng.integers(USERS, size=IMPRESSIONS)
+    shares = 1 / np.arange(1, arms + 1)
+    chosen = rng.choice(arms, IMPRESSIONS, p=shares / shares.sum())
+    users = rng.integers(USERS, size=IMPRESSIONS)
     now_ms, pending = time.time_ns() // 1_000_000 - 60_000, []
     for n in range(IMPRESSIONS):
         is_mark = n % (IMPRESSIONS // MARKS) == IMPRESSIONS // MARKS - 1
@@ -145,6 +149,14 @@ def measure(settings: Settings, messages: list[Message], key: str) -> float:
         took_s = time.monotonic() - begin_s
         stack.wait(lambda: _idle(client), "nothing is written any more")
     return IMPRESSIONS * (1 - begin) / took_s
+
+
+def written(settings: Settings) -> int:
+    """Bytes that the job has written to Kafka, as they lie on its disk."""
+    with kafka_topics.admin(settings.kafka) as client:
+        logs = [log for broker in client.describe_log_dirs() for log in broker["log_dirs"]]
+    own = [topic for log in logs for topic in log["topics"] if topic["name"] in (topics.REWARDS, topics.STATISTICS)]
+    return sum(part["partition_size"] for topic in own for part in topic["partitions"])
 
 
 def _idle(client: Any) -> bool:

@@ -18,7 +18,7 @@ from headrace.infra import paths
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.settings import Settings, load
 from headrace.infra.stack import supervision
-from headrace.schemas.topics import CLICKS, IMPRESSIONS
+from headrace.schemas.topics import CLICKS, IMPRESSIONS, REWARDS, STATISTICS
 
 HOME = paths.PACKAGE / ".headrace" / "bench"
 PARTITIONS = 2  # of topic clicks: one for each slot of the largest measurement
@@ -59,7 +59,8 @@ def up() -> Settings:
 def job(settings: Settings, store: str, slots: int, *options: str, name: str = JOB) -> Iterator[flink.Job]:
     """A job of ours, with its state on "heap" or "rocksdb", cancelled in the end."""
     backend, expected = STORES[store]
-    headrace("submit", name, "--state-backend", backend, "--parallelism", str(slots), *options)
+    anew = ("--from-scratch", "--yes")
+    headrace("submit", name, "--state-backend", backend, "--parallelism", str(slots), *anew, *options)
     running = flink.named(settings.flink, name)
     try:
         used = flink.get(settings.flink, f"/jobs/{running.id}/checkpoints/config")["state_backend"]
@@ -97,7 +98,7 @@ def redis(settings: Settings) -> Any:
 
 
 def empty(settings: Settings) -> None:
-    """No clicks and impressions in Kafka, no topics of peers, nothing in Redis; no job may run."""
+    """No clicks and impressions in Kafka, nothing that a bandit has learnt, nothing in Redis; no job may run."""
     from kafka import TopicPartition
     from kafka.admin import OffsetSpec
 
@@ -105,11 +106,12 @@ def empty(settings: Settings) -> None:
         parts = [TopicPartition(name, index) for name in (CLICKS, IMPRESSIONS) for index in range(PARTITIONS)]
         ends = client.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST))
         client.delete_records({part: end.offset for part, end in ends.items()})
-        of_peers = [
-            name for name in client.list_topics() if not name.startswith("__") and name not in kafka_topics.names()
-        ]
-        if of_peers:
-            client.delete_topics(of_peers)
+        kept = {*kafka_topics.names()} - {STATISTICS, REWARDS}
+        others = [name for name in client.list_topics() if not name.startswith("__") and name not in kept]
+        if others:
+            client.delete_topics(others)
+            wait(lambda: not {*others} & {*client.list_topics()}, "the topics are gone")
+    kafka_topics.create(settings.kafka)
     empty_redis(settings)
 
 

@@ -29,13 +29,15 @@ from redis.exceptions import RedisError
 
 from headrace.edge import policies
 from headrace.edge.answers import FRESH_S as FRESH_S
-from headrace.edge.answers import SOURCES, Answer, Answers
+from headrace.edge.answers import SOURCES as SOURCES
+from headrace.edge.answers import Answer, Answers
 from headrace.edge.policies import Posteriors, name_of
 from headrace.edge.policies import RecommendationError as RecommendationError
 from headrace.edge.policies import policy as policy
 from headrace.edge.tracker import Tracker
 from headrace.edge.tracker_values import SpoolFull
 from headrace.schemas.lists import Entry as Entry
+from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.arms import Floats, Posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Fields
 from headrace.udfs.bandit.slate import Chooser
@@ -102,6 +104,7 @@ class Recommendations:
         sources: Sequence[str] = SOURCES,
         candidates: int = 50,  # of the list, for the chooser
         stale_after_ms: int = 172_800_000,
+        learnt: str | None = None,  # version of the arms (docs/bandit.md); None: of the encoder and the default rule
         strict: bool = False,  # a source that fails is an error, not a degraded answer
     ):
         if redis.get_encoder().decode_responses:
@@ -112,8 +115,11 @@ class Recommendations:
         self._candidates, self._stale_after_ms = candidates, stale_after_ms
         self._answers = Answers(redis, sources, strict)
         self._policy = name or (name_of(chooser.policy) if chooser else RANKED)
-        self._posteriors = Posteriors(redis, chooser, self._policy, encoder.d, FRESH_S) if chooser else None
-        self._rng = np.random.default_rng()
+        self._posteriors: Posteriors | None = None
+        if chooser:
+            learnt = learnt or sums_version.of_encoder(encoder)
+            self._posteriors = Posteriors(redis, chooser, self._policy, learnt, encoder.d, FRESH_S)
+        self._dice = policies.Dice()
 
     @classmethod
     def connect(cls, tracker: Tracker | None = None, *, bandit: bool = False, **options: Any) -> Self:
@@ -126,7 +132,7 @@ class Recommendations:
 
         settings = load()
         own: dict[str, Any] = {"stale_after_ms": settings.collaborative.stale_after_ms}
-        own["encoder"] = policies.encoder(settings.bandit)
+        own |= {"encoder": policies.encoder(settings.bandit), "learnt": policies.learnt(settings.bandit)}
         if bandit:
             own |= {"chooser": policies.chooser(settings.bandit), "name": policies.short_name(settings.bandit.policy)}
         patience_s = min(settings.redis.timeout_s, PATIENCE_S)
@@ -157,7 +163,7 @@ class Recommendations:
         if isinstance(without, str):
             raise ValueError(f"without must be a collection of item ids, got the text {without!r}")
         now_ms = time.time_ns() // 1_000_000
-        asked = _Asked(user_id, n, surface, environment, frozenset(without), now_ms, rng or self._rng)
+        asked = _Asked(user_id, n, surface, environment, frozenset(without), now_ms, rng or self._dice.rng())
         failed: set[str] = set()
         version = self._answers.version(failed)
         answer = self._answers.of(version, user_id, environment, asked.without, now_ms, failed) if version else Answer()
@@ -180,7 +186,7 @@ class Recommendations:
         arms = self._arms(items, failed)
         if arms is None:  # without a chooser, or without what it chooses by, the list as it is
             shown = tuple(entries[: asked.n])
-            return _Ranked(RANKED, shown, (1.0,) * len(shown), contexts[: asked.n])
+            return _Ranked(RANKED if self._chooser else self._policy, shown, (1.0,) * len(shown), contexts[: asked.n])
         chooser, posteriors = arms
         slate = chooser.choose(items, contexts, posteriors, asked.rng, asked.n)
         of_item = {entry.item: entry for entry in entries}

@@ -16,6 +16,7 @@ from headrace.infra.settings import Settings
 from headrace.infra.stack import jars, programs, rendering
 
 JOBS = ("session_features", "collaborative", "covisitation", "bandit", "federated")  # files of jobs/streaming
+LEFT = {"bandit": b"Deduplicate["}  # by job: an operator of releases up to 0.2.0 alone, in their savepoints
 RUNNING_WAIT_S = 60
 JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
 ERROR = re.compile(r"(Caused by: )?([\w.$]+\.)?\w*(Error|Exception|Exit)\b")
@@ -97,12 +98,19 @@ def _savepoint(path: str) -> str:
     return str(Path(path).absolute())
 
 
+def _has_left(job: str, savepoint: str) -> bool:
+    """Whether the savepoint has state of an operator that the job no longer has, and can do without."""
+    metadata = Path(savepoint.removeprefix("file:")) / "_metadata"
+    return job in LEFT and metadata.is_file() and LEFT[job] in metadata.read_bytes()
+
+
 def _command(settings: Settings, submission: Submission, file: Path) -> list[str]:
     options = ["--detached", "--parallelism", str(submission.parallelism or settings.flink.parallelism)]
     options.append(f"-Dstate.backend.type={submission.state_backend or settings.flink.state_backend}")
     if submission.from_savepoint:
         options += ["--fromSavepoint", _savepoint(submission.from_savepoint)]
-        options += ["--allowNonRestoredState"] if submission.some_state else []
+        some = submission.some_state or _has_left(submission.job, submission.from_savepoint)
+        options += ["--allowNonRestoredState"] if some else []
     client = programs.flink_home() / "bin" / "flink"
     return [str(client), "run", *options, "--jarfile", str(paths.job_jar()), "-py", str(file), *submission.arguments]
 

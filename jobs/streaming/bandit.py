@@ -167,10 +167,8 @@ def tables(table_env: StreamTableEnvironment, settings: Settings, version: str) 
     flink_tables.functions(table_env, FUNCTIONS)
     posterior = udf(Posterior(settings.bandit.ridge), result_type="BYTES", func_type="pandas")
     table_env.create_temporary_system_function("posterior", posterior)
-    source, of_group = (
-        flink_tables.contract_source,
-        {"start": "group-offsets", "properties.auto.offset.reset": "earliest"},
-    )
+    source = flink_tables.contract_source
+    of_group: dict[str, Any] = {"start": "group-offsets", "properties.auto.offset.reset": "earliest"}
     table_env.execute_sql(source(topics.IMPRESSIONS, "impression", IMPRESSION, kafka, group, None, **of_group))
     table_env.execute_sql(source(topics.CLICKS, "click", CLICK, kafka, group, None, **of_group))
     committed: dict[str, Any] = {"properties.isolation.level": "read_committed"}

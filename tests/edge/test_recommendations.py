@@ -14,12 +14,12 @@ from headrace.edge.recommendations import FRESH_S, RecommendationError, Recommen
 from headrace.edge.tracker import Tracker
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, IMPRESSIONS
-from headrace.udfs.bandit import arms
+from headrace.udfs.bandit import arms, sums_version
 from headrace.udfs.bandit.context import SHOPPER
 from headrace.udfs.bandit.slate import Chooser
 from tests import topic
 from tests.edge.broker import Broker, free_port
-from tests.edge.redis_lists import ITEMS, NOW_MS, POPULARITY, items_of, publish, put, teach
+from tests.edge.redis_lists import ITEMS, LEARNT, NOW_MS, POPULARITY, items_of, publish, put, teach
 from tests.infra.cli.test_main import headrace
 
 # Which list.
@@ -110,7 +110,7 @@ def test_wrong_json_is_one_error_that_names_its_key(redis: Redis, key: str, valu
     publish(redis)
     redis.set(key, value)
     with pytest.raises(RecommendationError) as caught:
-        Recommendations(redis).for_user("ann", 5)
+        Recommendations(redis, strict=True).for_user("ann", 5)
     said = str(caught.value)
     assert said.startswith(f"Redis key {key}: ")
     assert said.endswith(f", got {value!r}")
@@ -120,18 +120,18 @@ def test_wrong_json_is_one_error_that_names_its_key(redis: Redis, key: str, valu
 def test_a_wrong_session_names_its_key(redis: Redis) -> None:
     publish(redis)
     redis.set(redis_keys.session("ann"), "[1]")
-    with pytest.raises(RecommendationError, match=f"^Redis key {redis_keys.session('ann')}: .*got '\\[1\\]'"):
-        Recommendations(redis, None, Chooser(policy("linucb")), encoder=POPULARITY).for_user("ann", 5)
+    with pytest.raises(RecommendationError, match=f"^Redis key {redis_keys.session('ann')}: .*got b'\\[1\\]'"):
+        Recommendations(redis, strict=True).for_user("ann", 5)
 
 
 def test_arms_that_cannot_be_read_or_are_of_another_context_name_their_key(redis: Redis) -> None:
     publish(redis)
-    key = redis_keys.bandit("linucb")
+    key = redis_keys.bandit("linucb", LEARNT)
     wide = arms.pack_posterior(arms.Posterior(np.zeros((1, 3)), np.eye(3)[None], np.ones(1)))[0]
     for value, said in {b"short": "a packed arm must have", wide: "contexts must have 2 values, got arms of 3"}.items():
         teach(redis, key, "a", value)
         with pytest.raises(RecommendationError, match=f"^Redis key {key}: {said}"):
-            Recommendations(redis, None, Chooser(policy("linucb")), encoder=POPULARITY).for_user("ann", 5)
+            Recommendations(redis, None, Chooser(policy("linucb")), encoder=POPULARITY, strict=True).for_user("ann", 5)
 
 
 def test_a_client_that_decodes_is_refused(redis_port: int) -> None:
@@ -183,7 +183,7 @@ def test_lists_are_one_round_trip_and_posteriors_another(redis: Redis, name: str
 
 def test_what_was_shown_is_sent(redis: Redis, broker: Broker, tmp_path: Path) -> None:
     publish(redis)
-    teach(redis, redis_keys.bandit("linucb"), "b", arms.pack_posterior(certain())[0])
+    teach(redis, redis_keys.bandit("linucb", sums_version.DEFAULT), "b", arms.pack_posterior(certain())[0])
     with Tracker(broker.kafka.client(), tmp_path) as tracker:
         recommendations = Recommendations(redis, tracker, Chooser(policy("linucb"), exploration=0.05))
         shown = recommendations.for_user("ann", 3, surface="cart", environment={"device": "phone"})

@@ -92,7 +92,8 @@ def newest(settings: Settings, name: str, key: tuple[str, ...]) -> dict[tuple[st
 
 def statistics(settings: Settings) -> dict[tuple[str, ...], dict[str, Any]]:
     last = newest(settings, STATISTICS, ("policy", "arm", "version"))
-    return {key[:2]: value | {"packed": base64.b64decode(value["packed"])} for key, value in last.items()}
+    ours = {key[:2]: value for key, value in last.items() if key[2] == version(settings)}
+    return {key: value | {"packed": base64.b64decode(value["packed"])} for key, value in ours.items()}
 
 
 def version(settings: Settings) -> str:
@@ -100,10 +101,11 @@ def version(settings: Settings) -> str:
 
 
 def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:
-    """Returns all posteriors in Redis, by policy and arm."""
+    """Returns all posteriors in Redis of the settings' version, by policy and arm."""
     client, parts = settings.redis.client(), redis_keys.bandit("POLICY", version(settings)).split("POLICY")
     keys: Any = sorted(key for key in client.scan_iter() if b":writer:" not in key)
-    assert all(key.decode().startswith(parts[0]) and key.decode().endswith(parts[1]) for key in keys)
+    assert all(key.decode().startswith(parts[0]) for key in keys)
+    keys = [key for key in keys if key.decode().endswith(parts[1])]  # others are of other versions
     return {
         (key.decode().removeprefix(parts[0]).removesuffix(parts[1]), arm.decode()): packed
         for key in keys

@@ -16,7 +16,17 @@ from headrace.udfs.bandit.context import SHOPPER
 from tests.oracles import bandit
 from tests.oracles.bandit import Oracle
 from tests.stack.crashes import CHUNK, WORKER, Bite, Kill, Sender, bite, schedule
-from tests.stack.learning import JOB, Learning, assert_equal, counters, version
+from tests.stack.learning import (
+    JOB,
+    Learning,
+    assert_equal,
+    counters,
+    oracle_of,
+    posterior_of,
+    posteriors,
+    statistics,
+    version,
+)  # fmt: skip
 from tests.stack.running import Stack, wait
 from tests.streams.bandit import Sent, Shopper, ahead, sent
 
@@ -127,6 +137,50 @@ def visible(learning: Learning, stream: list[Sent], condition: Any) -> float:
 
     wait(holds, 60, lambda: "nothing was learnt")
     return time.monotonic() - began_s
+
+
+def test_a_start_without_state_goes_on_from_what_was_learnt(learning: Learning) -> None:
+    """Nothing that was learnt is lost, counts twice or stays out of Redis; slates of before are over."""
+    learning.submit()
+    learning.send_all(shopper(seed=4).slates(300, FIRST_MS))
+    learning.settle()
+    before = posteriors(learning.settings)
+    learning.run("stop", JOB)
+    learning.settings.redis.client().flushall()
+    learning.submit("--from-scratch", "--yes")
+    wait(lambda: posteriors(learning.settings) == before, 60, lambda: "the arms are not in Redis again")
+    later = [
+        Sent(each.moment_ms, each.topic, each.record._replace(value=renamed(each.record.value)))
+        for each in shopper(seed=5).slates(300, FIRST_MS + 1_000_000)
+    ]
+    learning.send_all(later)
+    learning.settle()
+    assert_equal(learning)
+
+
+def renamed(value: bytes | None) -> bytes | None:
+    return value and value.replace(b'"slate-', b'"later-').replace(b'"bad-', b'"later-bad-')
+
+
+def test_another_rule_is_learnt_beside_the_old_one(learning: Learning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From all that the log still has. Who reads the old arms finds them as they were."""
+    learning.submit()
+    learning.send_all(shopper(seed=6).slates(300, FIRST_MS))
+    learning.settle()
+    old = posteriors(learning.settings), statistics(learning.settings)
+    learning.run("stop", JOB)
+    monkeypatch.setenv("HEADRACE_BANDIT__FAST_MS", "5000")
+    changed = Learning(learning.home, load())
+    changed.submit("--from-scratch", "--yes")
+    changed.settle()
+    expected = oracle_of(changed.settings).statistics()
+    assert {key: arm.packed() for key, arm in expected.items()} == {
+        key: arm["packed"] for key, arm in statistics(changed.settings).items()
+    }
+    found = posteriors(changed.settings)
+    assert {key: posterior_of(arm.packed(), changed.settings) for key, arm in expected.items()} == found
+    assert found != old[0]
+    assert (posteriors(learning.settings), statistics(learning.settings)) == old
 
 
 class Both(Sender):

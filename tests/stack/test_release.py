@@ -12,10 +12,13 @@ from kafka import KafkaProducer
 
 from headrace.infra import paths
 from headrace.infra.clients import flink
+from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, IMPRESSIONS
+from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.arms import unpack_posterior
+from headrace.udfs.bandit.context import SHOPPER
 from tests import releases
 from tests.stack.compare import session_of
 from tests.stack.running import Stack, wait
@@ -56,6 +59,7 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
     send(stack, CLICKS, in_cart, click("new-2", "bob", "lamp-0", now_ms))
     send(stack, CLICKS, click("new-3", "bob", "lamp-1", now_ms + 1))
     send(stack, IMPRESSIONS, slates[-1] | {"impression_id": "new", "user_id": "bob", "ts_ms": now_ms})
+    learnt = sums_version.of_rules(SHOPPER, load().bandit)
     client: Any = stack.settings.redis.client()
 
     def recent() -> list[str]:
@@ -66,7 +70,7 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
         return {entry["item"] for entry in json.loads(value or b'{"items": []}')["items"]}
 
     def impressions() -> float:
-        value = client.hget(redis_keys.bandit("linucb"), arm)
+        value = client.hget(redis_keys.bandit("linucb", learnt), arm)
         return float(unpack_posterior([value]).n[0]) if value else 0.0
 
     wait(lambda: "lamp-new" in recent(), 60, lambda: f"recent items: {recent()}")
