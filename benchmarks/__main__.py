@@ -10,7 +10,7 @@ from benchmarks import stack
 from benchmarks.harness import console
 
 NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
-NAMES += ("lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
+NAMES += ("whole", "lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
 NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale")
@@ -27,6 +27,7 @@ def main(
     events: Annotated[int, typer.Option(min=10_000, help="clicks to read")] = 1_000_000,
     rounds: Annotated[int, typer.Option(min=1, help="times each is measured, in turn; medians count")] = 3,
     rate: Annotated[float, typer.Option(help="clicks/s in the background; 0: the default of the benchmark")] = 0,
+    probes: Annotated[int, typer.Option(min=100, help="freshness, lists: clicks whose latency is taken")] = 4000,
     only: Annotated[str, typer.Option(help="session_features, als, growth, night: only what matches this regex")] = "",
 ) -> None:
     if name not in NAMES:
@@ -34,7 +35,7 @@ def main(
         raise typer.Exit(bool(name))
     stack.use()
     benchmark = importlib.import_module(f"benchmarks.{name}")
-    options: dict[str, Any] = {"events": events, "rounds": rounds, "rate": rate, "only": only}
+    options: dict[str, Any] = {"events": events, "rounds": rounds, "rate": rate, "probes": probes, "only": only}
     wanted = inspect.signature(benchmark.main).parameters
     result = benchmark.main(**{option: value for option, value in options.items() if option in wanted})
     console.print(f"written to {result.write()}")

@@ -5,6 +5,7 @@ in the same way for every system and from outside.
 """
 
 import os
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -90,12 +91,12 @@ def load(events: int) -> None:
 
 
 @contextmanager
-def sending(events: int, clicks_per_s: float) -> Iterator[None]:
-    """Clicks at a steady rate in the background; they must last as long as they are needed."""
+def sending(events: int, clicks_per_s: float) -> Iterator["subprocess.Popen[bytes]"]:
+    """Clicks at a steady rate by a process of its own; they must last as long as they are needed."""
     file = path(events)
     process = environment.start("load", file, clicks_per_s)
     try:
-        yield
+        yield process
         if process.poll() is not None:
             raise RuntimeError(f"the load ended early, with {process.returncode}: see {paths.logs()}/load.log")
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
@@ -84,6 +85,11 @@ def show_round(number: int, rounds: int, figures: dict[str, list[Any]], unit: st
     console.print(
         f"round {number}/{rounds}", *(f"{name} {_text(each[-1])} {unit}" for name, each in figures.items()), sep="  "
     )
+
+
+def medians(rates: dict[str, list[int]], unit: str) -> dict[str, dict[str, Any]]:
+    """What each has reached: the median, and every round."""
+    return {name: {unit: round(median(each)), "each_round": each} for name, each in rates.items()}
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

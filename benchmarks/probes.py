@@ -8,7 +8,7 @@ from redis import RedisError
 
 from benchmarks import stack
 from headrace.infra.settings import Settings
-from headrace.schemas import redis_keys, topics
+from headrace.schemas import live_session, redis_keys, topics
 
 USER = "~probe"
 KEY = redis_keys.session(USER)
@@ -34,10 +34,10 @@ class Probes:
     def visible(self) -> int:
         """Number of the newest probe in Redis, -1 if none."""
         try:
-            items = self.client.hget(KEY, "recent_items")
+            session = live_session.decode(self.client.get(KEY))
         except RedisError:
             return -1
-        return int(msgspec.json.decode(items)[0]) if items else -1
+        return int(session["recent_items"][0]) if session else -1
 
     def delay_s(self, poll_s: float, timeout_s: float) -> float:
         """Send one and wait until it is visible."""

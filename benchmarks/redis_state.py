@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from headrace.schemas import redis_keys
+from headrace.schemas import live_session, redis_keys
 
 BATCH = 2000
-State = dict[bytes, bytes]  # key -> its fields and expiry, marshalled to keep many of them small
+State = dict[bytes, bytes]  # key -> its features and expiry, marshalled to keep many of them small
 
 
 class Comparison(NamedTuple):
@@ -18,19 +18,19 @@ class Comparison(NamedTuple):
 
 
 def dump(client: Any) -> State:
-    return {key: marshal.dumps(fields) for key, fields in _hashes(client)}
+    return {key: marshal.dumps(fields) for key, fields in _sessions(client)}
 
 
-def _hashes(client: Any) -> Iterator[tuple[bytes, dict[bytes, Any]]]:
+def _sessions(client: Any) -> Iterator[tuple[bytes, dict[str, Any]]]:
     keys = client.scan_iter(redis_keys.session("*"), BATCH)
     while part := list(islice(keys, BATCH)):
         pipeline = client.pipeline(transaction=False)
         for key in part:
-            pipeline.hgetall(key)
+            pipeline.get(key)
             pipeline.pexpiretime(key)
         replies = pipeline.execute()
-        for key, fields, expires_ms in zip(part, replies[::2], replies[1::2], strict=True):
-            yield key, fields | {b"(expires at, ms)": expires_ms}
+        for key, value, expires_ms in zip(part, replies[::2], replies[1::2], strict=True):
+            yield key, live_session.decode(value) | {"(expires at, ms)": expires_ms}
 
 
 def compare(expected: State, found: State) -> Comparison:
@@ -39,7 +39,7 @@ def compare(expected: State, found: State) -> Comparison:
     return Comparison(len(users), len(different), _example(expected, found, min(different)) if different else "")
 
 
-def _fields(state: State, key: bytes) -> dict[bytes, Any]:
+def _fields(state: State, key: bytes) -> dict[str, Any]:
     return marshal.loads(state[key]) if key in state else {}
 
 

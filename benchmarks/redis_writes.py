@@ -1,109 +1,109 @@
-"""Hashes per second by the projection's writer, against redis-benchmark sending the same commands of the same size.
+"""SETs per second by the Redis connector's writer in Java, against redis-benchmark sending the same command.
 
-redis-benchmark sends one kind of command at a time, so its seconds for HSET and for PEXPIREAT are added.
+Each writes values as long as a live session to a redis-server of its own, with an expiry, by one connection and with as
+many on their way. The writer is what a task of a job runs, without a cluster: headrace.redis.WriteRate.
 """
 
-import random
 import re
+import shutil
+import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
 
-import msgspec
+import psutil
 
 from benchmarks import stack
-from benchmarks.harness import Result, show_round, table
-from headrace.infra.clients.redis_writer import RedisWriter
-from headrace.infra.settings import Settings
+from benchmarks.harness import Result, console, medians, show_round, table
+from headrace.infra import paths
 from headrace.schemas import redis_keys
-from headrace.udfs import session
-from headrace.udfs.resp import HashWriter
 
-HASHES = 200_000
-BATCH = 10_000  # of one Arrow batch
-PIPELINE = 1000  # hashes on their way, in both
-START_MS = 1_700_000_000_000
-WEEK_MS = 604_800_000
-RECENT = 4  # clicks of a user
-COMMANDS_PER_S = re.compile(r"([\d.]+) requests per second")
-
-
-class Batch(NamedTuple):
-    keys: list[str]
-    columns: list[list[Any]]
-    expire_at_ms: list[int]
+SETS = 200_000
+VALUE_BYTES = 900  # of a session of some clicks
+PIPELINE = 1000
+POM = paths.PACKAGE / "udfs" / "jvm" / "pom.xml"
+RATE = re.compile(r"([\d,]+) SETs/s, CPU us a SET: ([\d.]+) Java, ([\d.]+) Redis")
+THEIRS = re.compile(r"([\d.]+) requests per second")
+WARM = 2  # rounds of the writer that warm the JVM
 
 
 def main(rounds: int) -> Result:
-    settings = stack.up()
-    batches = [_batch(first) for first in range(0, HASHES, BATCH)]
+    classpath = _classpath()
     rates: dict[str, list[int]] = {"ours": [], "redis-benchmark": []}
+    cpu_us: list[dict[str, float]] = []
     for number in range(1, rounds + 1):
-        stack.empty_redis(settings)
-        rates["ours"].append(round(_written_per_s(settings, batches)))
-        rates["redis-benchmark"].append(round(_benchmark_per_s(settings, batches[0])))
-        show_round(number, rounds, rates, "hashes/s")
-    figures = {name: {"hashes_per_s": round(median(each)), "each_round": each} for name, each in rates.items()}
+        rate, cpu = _writer(classpath)
+        cpu_us.append(cpu)
+        rates["ours"].append(rate)
+        rates["redis-benchmark"].append(_benchmark())
+        show_round(number, rounds, rates, "SETs/s")
+    figures = medians(rates, "sets_per_s")
     rows = [(name, *each.values()) for name, each in figures.items()]
-    table("Redis writes", ("writer", "hashes/s", "each round"), rows)
+    table("Redis writes", ("writer", "SETs/s", "each round"), rows)
+    figures["ours"]["cpu_us"] = {name: round(median(each[name] for each in cpu_us), 2) for name in cpu_us[0]}
+    console.print(f"CPU us a SET: {figures['ours']['cpu_us']}")
     ratio = median(mine / theirs for mine, theirs in zip(*rates.values(), strict=True))
-    conditions = {"fields": len(session.FIELDS), "pipeline": PIPELINE, "hashes": HASHES, "commands": "HSET, PEXPIREAT"}
+    conditions = {"value bytes": VALUE_BYTES, "pipeline": PIPELINE, "SETs": SETS, "command": "SET key value PXAT ms"}
     peers = {"redis-benchmark": figures["redis-benchmark"]}
-    against = "redis-benchmark, same commands and size"
-    return Result("redis_writes", figures["ours"], peers, round(ratio, 3), against, "hashes/s", conditions)
+    against = "redis-benchmark, same command and size"
+    return Result("redis_writes", figures["ours"], peers, round(ratio, 3), against, "SETs/s", conditions)
 
 
-def _batch(first: int) -> Batch:
-    users = range(first, first + BATCH)
+def _classpath() -> str:
+    """Of the connector and its tests, built in a folder of its own."""
+    build, listed = stack.HOME / "jvm", stack.HOME / "jvm" / "classpath"
+    build.mkdir(parents=True, exist_ok=True)
+    maven = ["mvn", "--batch-mode", "--quiet", "--file", str(POM), f"-Dheadrace.build={build}"]
+    with console.status("building the connector"):
+        subprocess.run([*maven, "test-compile"], check=True)
+        subprocess.run([*maven, "dependency:build-classpath", f"-Dmdep.outputFile={listed}"], check=True)
+    return f"{build / 'test-classes'}:{build / 'classes'}:{listed.read_text().strip()}"
+
+
+def _writer(classpath: str) -> tuple[int, dict[str, float]]:
+    """SETs/s, and the CPU of each of the two programs."""
+    command = ["java", "-Xmx512m", "-classpath", classpath, "headrace.redis.WriteRate"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = RATE.findall(done.stdout)[WARM:]
+    rate, java, redis = (median(float(each[n].replace(",", "")) for each in found) for n in range(3))
+    return round(rate), {"Java": java, "redis-server": redis}
+
+
+def _benchmark() -> int:
     expire_at_ms = round(time.time() * 1000) + redis_keys.SESSION_TTL_MS
-    columns = [[_value(field, random.Random(f"{field}{user}")) for user in users] for field in session.FIELDS]
-    return Batch([redis_keys.session(f"session-{user}") for user in users], columns, [expire_at_ms] * BATCH)
+    command = ["SET", redis_keys.session("__rand_int__"), "x" * VALUE_BYTES, "PXAT", str(expire_at_ms)]
+    with _server() as port:
+        size = ["-n", str(SETS), "-r", str(SETS), "-P", str(PIPELINE), "-c", "1", "-q"]
+        every = []
+        for _ in range(3):
+            done = subprocess.run(["redis-benchmark", "-p", str(port), *size, *command], capture_output=True, text=True)
+            every.append(float(THEIRS.findall(done.stdout)[-1]))
+    return round(median(every))
 
 
-def _value(field: str, rng: random.Random) -> Any:
-    """Something as long as what the field holds for a user of a few clicks."""
-    match field.split("_"):
-        case ["session", "id"]:
-            return ""
-        case ["recent", "items"]:
-            return _json([str(rng.randrange(50_000)) for _ in range(RECENT)])
-        case ["recent", "actions"]:
-            return _json(["click"] * RECENT)
-        case ["recent", "ts", "ms"]:
-            return _json([START_MS + rng.randrange(WEEK_MS) for _ in range(RECENT)])
-        case [*_, "ms"]:
-            return START_MS + rng.randrange(WEEK_MS)
-        case ["rate", _] | ["spend"]:
-            return rng.choice((0.0, 0.25, 0.5, 1.0))
-        case ["duration", _] | ["mean", *_]:
-            return rng.randrange(10**7) / 3.6e6
-    return rng.randrange(RECENT)
+@contextmanager
+def _server() -> Iterator[int]:
+    """The port of a redis-server as WriteRate starts one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    folder = Path(tempfile.mkdtemp(prefix="redis-writes-"))
+    options = ["--port", str(port), "--dir", str(folder), "--save", ""]
+    with psutil.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as server:
+        try:
+            stack.wait(lambda: _listens(port), "redis-server listens")
+            yield port
+        finally:
+            server.kill()
+            shutil.rmtree(folder)
 
 
-def _json(values: list[Any]) -> str:
-    return msgspec.json.encode(values).decode()
-
-
-def _written_per_s(settings: Settings, batches: list[Batch]) -> float:
-    writer, hashes = RedisWriter(settings.redis), HashWriter(session.FIELDS)
-    begin_s = time.perf_counter()
-    for batch in batches:
-        writer.write(hashes.commands(*batch), HashWriter.REPLIES)
-    return HASHES / (time.perf_counter() - begin_s)
-
-
-def _benchmark_per_s(settings: Settings, batch: Batch) -> float:
-    named = zip(session.FIELDS, batch.columns, strict=True)
-    fields = [str(part) for name, column in named for part in (name, column[0])]
-    key = redis_keys.session("session-__rand_int__")
-    hset_s = _command_s(settings, "HSET", key, *fields)
-    return 1 / (hset_s + _command_s(settings, "PEXPIREAT", key, str(batch.expire_at_ms[0])))
-
-
-def _command_s(settings: Settings, *command: str) -> float:
-    """Seconds per command."""
-    connection = ["-h", settings.redis.host, "-p", str(settings.redis.port), "-c", "1"]
-    size = ["-n", str(HASHES), "-r", str(HASHES), "-P", str(PIPELINE), "-q"]
-    done = subprocess.run(["redis-benchmark", *connection, *size, *command], capture_output=True, text=True, check=True)
-    return 1 / float(COMMANDS_PER_S.findall(done.stdout)[-1])
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

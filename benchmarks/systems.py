@@ -32,7 +32,7 @@ def ours(store: str, slots: int) -> System:
 
 
 def blackhole(store: str) -> System:
-    """Our SQL without the Python projection: what the JVM alone does."""
+    """Our job without Redis: what Kafka, the checks and the state alone cost."""
 
     @contextmanager
     def run(settings: Settings) -> Iterator[list[Process]]:

@@ -2,21 +2,29 @@
 
 import importlib
 import json
+from typing import Any
 from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
 
+import msgspec
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import bandit_sums, federated_bytes, fold_in, plot, prequential, regret, shoppers
+from benchmarks import bandit_sums, federated_bytes, fold_in, open_loop, plot, prequential, regret, shoppers
+from benchmarks.open_loop import Measured, Probe, Span
+from benchmarks.peers import features, live_sessions
+from benchmarks.peers.features import User
 from benchmarks.regret import Learner, Run
 from benchmarks.shoppers import ITEMS, World
 from headrace.infra.settings import Bandit, load
 from headrace.jobs.batch.training.local import Training
+from headrace.schemas import live_session, redis_keys
 from headrace.udfs import history
 from headrace.udfs.bandit import arms, reward
 from headrace.udfs.bandit.context import SHOPPER
 from headrace.udfs.factors import als
+from tests.oracles import live as oracle
 from tests.oracles.collaborative import Acted
 
 CHOICES = 400
@@ -168,3 +176,47 @@ def test_a_federated_round_costs_its_chunks() -> None:
     found = federated_bytes.case(10_000, 50, 8.0, federated_bytes.Seconds(1.0, 2.0, 3.0))
     assert found["bytes"] * 10_000 == 65_536 + 41 + len("node-000001") + 32
     assert (found["encrypt s"], found["sum s"], found["open s"]) == (1.0, 100.0, 3.0)
+
+
+def test_an_open_loop_counts_a_stall_by_all_that_it_held_up() -> None:
+    """100 probes, 10 ms apart, each seen after 2 ms; but nothing is seen while a checkpoint runs, from 500 to 700."""
+    times = [10.0 * n for n in range(100)]
+    probes = [Probe(at, at + 1, 700.0 if 498 < at < 700 else at + 2) for at in times]
+    found = open_loop.figures(Measured([*probes, Probe(1000, 1001, None)], [Span(500, 700)], {"redis": 0.1}))
+    assert (found["probes"], found["lost"], found["highest"]) == (100, 1, 200.0)
+    assert (found["p50"], found["p90"]) == (2.0, 101.0)
+    assert (found["with a checkpoint"]["probes"], found["without"]["probes"]) == (21, 79)
+    assert found["without"]["highest"] == 2.0
+    assert (found["checkpoints_ms"], found["sent late, p99"], found["cores"]) == ([200], 1.0, {"redis": 0.1})
+
+
+def test_a_probe_meets_a_checkpoint_that_was_under_way() -> None:
+    every = {(0, 99): False, (0, 100): True, (150, 160): True, (200, 300): True, (201, 300): False, (0, None): True}
+    for (intended_ms, seen_ms), expected in every.items():
+        assert open_loop.meets(Probe(intended_ms, intended_ms, seen_ms), [Span(100, 200)]) == expected
+
+
+def test_peers_write_what_the_job_writes() -> None:
+    """Values by the oracle of docs/semantics.md."""
+    rules, user = load().session, User()
+    acts = [("view", "a", None), ("purchase", "a", 2.5), ("search", "b", None), ("view", "\u00e9", 1.0)]
+    begun_ms = 1_767_268_800_000
+    clicks: list[dict[str, Any]] = [
+        {"event_id": f"{n}", "user_id": "ann", "item_id": item, "action": action, "price": price}
+        | {"category": "lamps", "ts_ms": begun_ms + 7_000 * n}
+        for n, (action, item, price) in enumerate(acts)
+    ]
+    live = oracle.Live("", begun_ms, begun_ms)
+    events = [oracle.event_of(click, int(click["ts_ms"])) for click in clicks]
+    for click, event in zip(clicks, events, strict=True):
+        assert features.count(user, features.decode(msgspec.json.encode(click)), event.t + 1, rules)
+        live.apply(event)
+    expected = oracle.fields(live, features.ACTIONS, ZoneInfo("UTC")) | {"as_of_ms": events[-1].t + 1}
+    expected |= {
+        name: json.loads(value) if isinstance(value, str) else value
+        for name, value in oracle.recent(events, 4, rules.recent).items()
+    }
+    assert live_session.decode(live_sessions.value(user)) == expected
+    command = live_sessions.command("ann", user)
+    assert command.startswith(b"*5\r\n$3\r\nSET\r\n$11\r\nsession:ann\r\n")
+    assert command.endswith(b"$4\r\nPXAT\r\n$13\r\n%d\r\n" % (events[-1].t + 1 + redis_keys.SESSION_TTL_MS))

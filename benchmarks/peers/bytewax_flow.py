@@ -15,7 +15,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
 from benchmarks.peers.features import User, count, decode
-from benchmarks.peers.hashes import Hashes
+from benchmarks.peers.live_sessions import LiveSessions
 from headrace.infra.settings import Session, Settings, load
 from headrace.schemas import topics
 
@@ -40,10 +40,10 @@ class History(StatefulBatchLogic[Any, User, bytes]):  # type: ignore[misc]
 
 class Writer(StatelessSinkPartition[tuple[str, User]]):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
-        self.hashes = Hashes(settings.redis.client())
+        self.sessions = LiveSessions(settings.redis.client())
 
     def write_batch(self, items: list[tuple[str, User]]) -> None:
-        self.hashes.write(dict(items).items())
+        self.sessions.write(dict(items).items())
 
 
 class Redis(DynamicSink[tuple[str, User]]):  # type: ignore[misc]

@@ -71,7 +71,9 @@ def count(user: User, click: Any, append_ms: int, rules: Any) -> bool:
 
 
 def _accept(user: User, click: Any, t: int, rules: Any) -> bool:
-    gap_ms, other = rules.gap_ms, bool(click.session_id and user.session_id and click.session_id != user.session_id)
+    gap_ms, other = rules.gap_ms, False
+    if rules.boundary == "client":
+        other = bool(click.session_id and user.session_id and click.session_id != user.session_id)
     if t + gap_ms + rules.lateness_ms < user.clock and not user.start - gap_ms <= t <= user.end + gap_ms:
         return False
     if user.events and (t < user.start - gap_ms or (other and t < user.start)):

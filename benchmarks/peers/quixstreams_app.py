@@ -11,7 +11,7 @@ from quixstreams.state.memory import MemoryStore
 from quixstreams.state.rocksdb import RocksDBStore
 
 from benchmarks.peers.features import User, count, decode
-from benchmarks.peers.hashes import Hashes
+from benchmarks.peers.live_sessions import LiveSessions
 from headrace.infra.settings import Settings, load
 from headrace.schemas import topics
 
@@ -23,10 +23,10 @@ STORES = {"heap": MemoryStore, "rocksdb": RocksDBStore}
 class Redis(BatchingSink):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.hashes = Hashes(settings.redis.client())
+        self.sessions = LiveSessions(settings.redis.client())
 
     def write(self, batch: SinkBatch) -> None:
-        self.hashes.write({item.value[0]: item.value[1] for item in batch}.items())
+        self.sessions.write({item.value[0]: item.value[1] for item in batch}.items())
 
 
 def main(settings: Settings, directory: str, store: str) -> None:

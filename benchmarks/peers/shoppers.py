@@ -5,14 +5,14 @@ import gc
 import msgspec
 
 from benchmarks.peers.features import User, count, decode
-from benchmarks.peers.hashes import Hashes
+from benchmarks.peers.live_sessions import LiveSessions
 from headrace.infra.settings import Settings
 
 
 class Shoppers:
     def __init__(self, settings: Settings) -> None:
         gc.disable()  # the state holds no cycles, and walking it again and again costs half of the time
-        self.rules, self.hashes = settings.session, Hashes(settings.redis.client())
+        self.rules, self.sessions = settings.session, LiveSessions(settings.redis.client())
         self.users: dict[str, User] = {}
         self.changed: dict[str, User] = {}
         self.dead_letters = 0
@@ -31,5 +31,5 @@ class Shoppers:
 
     def write(self) -> None:
         if self.changed:
-            self.hashes.write(self.changed.items())
+            self.sessions.write(self.changed.items())
             self.changed = {}

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from headrace.edge import segment
-from headrace.edge.journal_lock import Lock
+from headrace.edge.journal_lock import Lock, alone
 from headrace.edge.spool import Journal, Waiting, waiting
 from tests.edge.test_spool import killed, read
 
@@ -223,6 +224,20 @@ def test_a_forked_child_has_no_lock(tmp_path: Path) -> None:
         os._exit(bool(lock))
     assert os.waitpid(child, 0)[1] == 0
     assert lock
+
+
+def test_a_child_that_was_forked_during_a_look_keeps_nobody_out(tmp_path: Path) -> None:
+    with alone(tmp_path):
+        if not (child := os.fork()):
+            time.sleep(60)
+            os._exit(0)
+    waiter = threading.Thread(target=Journal.orphans, args=(tmp_path,), daemon=True)
+    waiter.start()
+    waiter.join(20)
+    waits = waiter.is_alive()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not waits
 
 
 # Taking over, and looking.
