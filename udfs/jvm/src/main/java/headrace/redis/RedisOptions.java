@@ -92,8 +92,6 @@ final class RedisOptions {
     var prefix = given.getOrDefault(KEY_PREFIX, "");
     if (given.containsKey(OWNER) && !some(OWNER).matches("[!-~]{1,200}"))
       throw bad(OWNER, "must be 1 to 200 printable ASCII characters without a space");
-    if (given.containsKey(OWNER) && !prefix.matches("[!-~]*"))
-      throw bad(KEY_PREFIX, "must be printable ASCII without a space where 'owner' is set");
     return new WriteOptions(
         command, number(MAX_MEMBERS, 1, 1L << 32, 0), ifAbsent, number(LINGER_MS, 0, LONGEST_MS, 5),
         (int) number(BUFFER, 1, MOST_KEYS, 2_000), number(BUFFER_BYTES, 1, MOST_BYTES, 16 << 20), prefix, some(OWNER));

@@ -50,8 +50,7 @@ final class RedisWriter implements SinkWriter<RowData> {
     patienceMs = server.retryMs();
     topology = Topology.of(server);
     var owner = options.owner();
-    var fence =
-        owner == null ? null : new Fence(topology, server, owner, subtask, subtasks);
+    var fence = owner == null ? null : new Fence(topology, server, owner, subtask, subtasks);
     connections = new Connections(server, topology, fence, signal);
     setAside = new SetAside(metrics, System::currentTimeMillis);
     written = metrics.counter("written");

@@ -13,24 +13,39 @@ final class RedisCluster implements AutoCloseable {
   final List<RedisServer> nodes = new ArrayList<>();
 
   RedisCluster(Path folder) throws Exception {
-    for (int i = 0; i < 3; i++) nodes.add(new RedisServer(
-        folder.resolve("node-" + i), "--cluster-enabled", "yes", "--cluster-node-timeout", "1000"));
+    for (int i = 0; i < 3; i++) nodes.add(node(folder.resolve("node-" + i)));
     for (int i = 0; i < 3; i++) {
       nodes.get(i).call("CLUSTER", "ADDSLOTSRANGE", "" + FIRST[i], "" + (FIRST[i + 1] - 1));
       nodes.get(i).call("CLUSTER", "SET-CONFIG-EPOCH", "" + (i + 1));
     }
     for (int i = 1; i < 3; i++) nodes.get(0).call("CLUSTER", "MEET", "127.0.0.1", "" + nodes.get(i).port);
-    for (var node : nodes) awaitWhole(node);
+    for (var node : nodes) await(node, "CLUSTER", "INFO", "cluster_state:ok");
   }
 
-  void awaitWhole(RedisServer node) throws Exception {
+  private static RedisServer node(Path folder) throws Exception {
+    return new RedisServer(folder, "--cluster-enabled", "yes", "--cluster-node-timeout", "500");
+  }
+
+  private static void await(RedisServer node, String command, String about, String wanted) throws Exception {
     for (int i = 0; i < 1_000; i++) {
-      var info = node.text("CLUSTER", "INFO");
-      if (info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
-          && ((List<?>) node.call("CLUSTER", "SLOTS")).size() >= 3) return;
+      if (node.text(command, about).contains(wanted)) return;
       Thread.sleep(10);
     }
-    throw new IOException("the cluster is not whole");
+    throw new IOException(wanted + " did not come");
+  }
+
+  /** A new node that follows the first one. */
+  RedisServer replica(Path folder) throws Exception {
+    var replica = node(folder);
+    var master = nodes.get(0);
+    replica.call("CLUSTER", "MEET", "127.0.0.1", "" + master.port);
+    var id = master.text("CLUSTER", "MYID");
+    await(replica, "CLUSTER", "NODES", id);
+    await(replica, "CLUSTER", "INFO", "cluster_state:ok");
+    replica.call("CLUSTER", "REPLICATE", id);
+    await(replica, "INFO", "replication", "master_link_status:up");
+    for (var node : nodes) await(node, "CLUSTER", "NODES", "slave " + id);
+    return replica;
   }
 
   /** @param options as RowWriter's; one node is named */

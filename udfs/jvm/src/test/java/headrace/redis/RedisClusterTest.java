@@ -135,4 +135,21 @@ class RedisClusterTest {
     }
     for (int i = 0; i < 100; i++) assertEquals("new", cluster.get("fence:" + i));
   }
+
+  @Test
+  void aReplicaThatTakesOverGetsWhatItsMasterDidNotAnswer(@TempDir Path other) throws Exception {
+    try (var failing = new RedisCluster(other);
+        var replica = failing.replica(other.resolve("replica"));
+        var writer = new RowWriter(STRINGS, 0, 1, failing.reached("linger-ms=0", "owner=failing"))) {
+      var master = failing.nodes.get(0);
+      for (int i = 0; i < 300; i++) writer.write("" + i, "before");
+      writer.flush();
+      master.kill();
+      for (int i = 0; i < 300; i++) writer.write("" + i, "after");
+      writer.flush();
+      assertEquals(600, writer.metrics.count("written"));
+      failing.nodes.set(0, replica);
+      for (int i = 0; i < 300; i++) assertEquals("after", failing.get("" + i));
+    }
+  }
 }

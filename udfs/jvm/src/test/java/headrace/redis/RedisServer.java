@@ -40,7 +40,7 @@ final class RedisServer implements AutoCloseable {
   private static List<String> command(Path folder, int port, String... options) throws IOException {
     Files.createDirectories(folder);
     var command = new ArrayList<>(List.of("redis-server", "--port", "" + port));
-    command.addAll(List.of("--dir", folder.toString(), "--save", ""));
+    command.addAll(List.of("--dir", folder.toString(), "--save", "", "--repl-diskless-sync-delay", "0"));
     command.addAll(List.of(options));
     return command;
   }

@@ -98,7 +98,6 @@ class RedisTableFactoryTest {
     assertTrue(error(STRINGS, List.of(), "mode=cluster", "nodes=h:1,,i:1").contains("must be host:port"));
     assertTrue(error(STRINGS, List.of(), "mode=cluster", "nodes=h").contains("must be host:port"));
     assertTrue(error(STRINGS, List.of(), "host=h", "mode=cluster", "db=1").contains("'db' must be 0"));
-    assertTrue(error(STRINGS, List.of(), "host=h", "owner=o", "key-prefix=a b").contains("'key-prefix' must be"));
     var absent = error("key STRING, member STRING, score BIGINT", List.of(), "host=h", "command=ZADD", "max-members=1",
         "if-absent=true");
     assertTrue(absent.contains("'if-absent' goes with 'command' = 'SET' and 'HSET', got 'true'"), absent);
