@@ -70,10 +70,10 @@ class FieldRule:
         if not any(mark in text for mark in b".eE"):
             number = int(text) if len(text) <= _LONG_DIGITS else 1 << 64
             return msgspec.convert(-number if number > _MOST and text[:1] == b"-" else number, self.type)
-        number = float(text)
-        if isinf(number) or not number.is_integer():
+        real = float(text)
+        if isinf(real) or not real.is_integer():
             return self._decode(text)
-        return msgspec.convert(int(number), self.type)
+        return msgspec.convert(int(real), self.type)
 
     def _fault(self, text: bytes, error: Exception) -> Fault:
         """Puts the decoder's error into our words."""

@@ -1,17 +1,20 @@
 """The rules of schemas/*.avsc, judged one record at a time: the independent half of the oracle that reads bytes.
 
 JSON is RFC 8259 in UTF-8: NaN, Infinity, a byte order mark and lone surrogates are no JSON. An integer field takes 1.0
-as 1 and no 1.5, a real field takes integers, and neither takes true. An integer beyond 64 bits breaks a bound, and a
-real beyond float64 is no JSON.
+as 1 and no 1.5, a real field takes integers, and neither takes true. A number beyond float64 is no JSON in a field of
+the schema; but an integer in an integer field breaks a bound. Nothing is nested more than 500 deep.
 """
 
 import json
+import re
+from itertools import accumulate
 from math import isinf
 from pathlib import Path
 from typing import Any
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 VALUE_MAX_BYTES = 1024 * 1024
+DEPTH = 500  # arrays and objects around a value
 HUGE = 10**400  # stands for any integer of absurd length: outside every bound
 
 
@@ -49,10 +52,21 @@ def parse(raw: bytes | None) -> Any:
     if raw is None:
         message = "a tombstone is no JSON"
         raise ValueError(message)
+    if depth(raw) > DEPTH:
+        message = "nested too deeply"
+        raise ValueError(message)
     record = json.loads(raw.decode("utf-8"), parse_constant=refuse_constant, parse_int=parse_int)
     if b"\\u" in raw:
         json.dumps(record, ensure_ascii=False).encode("utf-8")  # an escaped lone surrogate is no UTF-8
     return record
+
+
+def depth(raw: bytes) -> int:
+    """How deeply JSON is nested; anything of what is no JSON."""
+    if raw.count(b"[") + raw.count(b"{") <= DEPTH:
+        return 0
+    without_strings = re.sub(rb'"(?:[^"\\]|\\.)*"', b"", raw, flags=re.DOTALL)
+    return max(accumulate(1 if c in b"[{" else -1 if c in b"]}" else 0 for c in without_strings))
 
 
 def refuse_constant(name: str) -> None:
@@ -64,6 +78,14 @@ def parse_int(digits: str) -> int:
     return int(digits) if len(digits) < 400 else HUGE * (-1 if digits[0] == "-" else 1)
 
 
+def is_beyond(value: Any) -> bool:
+    """Whether a number is beyond float64."""
+    try:
+        return isinstance(value, int | float) and isinf(float(value))
+    except OverflowError:
+        return True
+
+
 def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
     kind: Any = rule["type"]
     value: Any = record.get(rule["name"])
@@ -73,7 +95,7 @@ def broken_rule(rule: dict[str, Any], record: dict[str, Any]) -> str:
         kind = kind[1]
     elif rule["name"] not in record:
         return "missing"
-    if isinstance(value, float) and isinf(value):
+    if is_beyond(value) and (kind != "long" or isinstance(value, float)):
         return "json"
     if isinstance(kind, dict):
         return "type" if type(value) is not str else "" if value in kind["symbols"] else "value"

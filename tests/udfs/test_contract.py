@@ -35,17 +35,17 @@ def test_good_and_bad_records_keep_their_places() -> None:
     ("change", "reason", "detail"),
     [
         ({"ts_ms": T0 + 0.5}, "type", f"ts_ms: Expected `int`, got {T0}.5"),
-        ({"ts_ms": [1.0]}, "type", "ts_ms: Expected `int`, got [1.0]"),
+        ({"ts_ms": [1.0]}, "type", "ts_ms: Expected `int`, got an array of 5 bytes"),
         ({"quantity": 6.5}, "type", "quantity: Expected `int | null`, got 6.5"),
         ({"quantity": "6.0"}, "type", "quantity: Expected `int | null`, got '6.0'"),
-        ({"quantity": 1e300}, "value", "quantity: Expected `int` <= 1000000, got 1000000000000000052504760255204420"),
+        ({"quantity": 1e300}, "value", "quantity: Expected `int` <= 1000000, got 1e+300"),
         ({"ts_ms": "5"}, "type", "ts_ms: Expected `int`, got '5'"),
         ({"ts_ms": True}, "type", "ts_ms: Expected `int`, got True"),
         ({"ts_ms": -1}, "value", "ts_ms: Expected `int` >= 100000000000, got -1"),
         ({"ts_ms": 2**80}, "value", f"ts_ms: Expected `int` <= 253402300799999, got {2**80}"),
         ({"user_id": ""}, "value", "user_id: Expected `str` of length >= 1, got ''"),
         ({"user_id": None}, "type", "user_id: Expected `str`, got None"),
-        ({"action": "zap"}, "value", "action: Invalid enum value 'zap', got 'zap'"),
+        ({"action": "zap"}, "value", "action: Invalid enum value 'zap'"),
         ({"price": -0.5}, "value", "price: Expected `float` >= 0.0, got -0.5"),
         ({"price": True}, "type", "price: Expected `float | null`, got True"),
         ({"session_id": "x" * 129}, "value", "session_id: Expected `str` of length <= 128, got 'xxx"),
@@ -60,7 +60,7 @@ def test_a_fault_names_field_rule_and_value(change: dict[str, Any], reason: str,
 
 @pytest.mark.parametrize("seconds", [0, T0 // 1000, T0 / 1000, 99_999_999_999])
 def test_a_time_in_seconds_is_refused_and_told_to_be_one(seconds: float) -> None:
-    expected = f"ts_ms: Expected `int` >= 100000000000, got {seconds:.0f}{SECONDS}"
+    expected = f"ts_ms: Expected `int` >= 100000000000, got {seconds}{SECONDS}"
     assert fault(ts_ms=seconds) == Fault("value", expected)
     assert fault(ts_ms=100_000_000_000) is None
     found = fault(ts_ms=-1)
@@ -126,6 +126,15 @@ def test_json_that_is_no_record(value: bytes) -> None:
     found = raw_fault(value)
     assert found is not None
     assert found.reason == "type"
+
+
+def test_a_refusal_names_the_first_field_of_the_schema_that_is_wrong() -> None:
+    assert raw_fault(b'{"price": -1, "ts_ms": 1, "event_id": "e", "item_id": ""}') == Fault(
+        "missing", "user_id: required, absent"
+    )
+    assert raw_fault(b'{"price": -1, "item_id": "", "user_id": "u", "event_id": "e"}') == Fault(
+        "value", "item_id: Expected `str` of length >= 1, got ''"
+    )
 
 
 def test_a_long_value_is_cut_in_the_message() -> None:

@@ -26,7 +26,11 @@ def classpath(tmp_path_factory: pytest.TempPathFactory) -> str:
     assert spec.origin is not None
     jars = f"{Path(spec.origin).parent / 'lib'}/*"
     classes = tmp_path_factory.mktemp("classes")
-    sources = [str(file) for part in ("main", "test") for file in (JAVA / part / "java/headrace/contract").glob("Contract*.java")]
+    sources = [
+        str(file)
+        for part in ("main", "test")
+        for file in (JAVA / part / "java/headrace/contract").glob("Contract*.java")
+    ]
     paths = ["-classpath", jars, "-sourcepath", str(JAVA / "main" / "java")]
     sources = [file for file in sources if not file.endswith("Test.java")]
     subprocess.run(["javac", "-nowarn", "-proc:none", *paths, "-d", str(classes), *sources], check=True)
@@ -106,7 +110,7 @@ def explained(differing: dict[int, tuple[bytes, bytes]], count: int, seed: int) 
     if not differing:
         return []
     of = (
-        f"{SCHEMAS[i]['name']} {value and value[:400]!r}: Python {differing[n][0][:300]!r}, Java {differing[n][1][:300]!r}"
+        f"{SCHEMAS[i]['name']} {value and value[:400]!r}: {[verdict[:300] for verdict in differing[n]]}"
         for n, (i, value) in enumerate(records(count, seed))
         if n in differing
     )
