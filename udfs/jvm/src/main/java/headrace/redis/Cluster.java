@@ -39,8 +39,9 @@ final class Cluster implements Topology {
   }
 
   @Override
-  public void moved(int slot, Address to) {
-    nodes[slot] = to;
+  public void moved(RedisError error, Address said) {
+    if (error.ask()) return; // for one command alone
+    nodes[error.slot()] = error.node(said);
     doubt();
   }
 

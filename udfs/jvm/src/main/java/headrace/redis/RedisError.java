@@ -29,6 +29,11 @@ record RedisError(String kind, String message) {
     return kind.equals("MOVED");
   }
 
+  /** Whether another node of the cluster has to be asked. */
+  boolean redirects() {
+    return moved() || ask();
+  }
+
   boolean ask() {
     return kind.equals("ASK");
   }

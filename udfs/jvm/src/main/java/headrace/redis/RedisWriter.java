@@ -143,13 +143,13 @@ final class RedisWriter implements SinkWriter<RowData> {
     for (var connection : connections.listed()) connection.flush();
   }
 
-  private void answered(Connection connection, Entry entry, RedisError error, long atMs) {
+  private void answered(Connection connection, Entry entry, RedisError error, long atMs) throws IOException {
     connections.isThere(connection);
     if (error == null) {
       written.inc();
       if (entry.sent.asOfMs() != Change.NEVER) latencies.update(atMs - entry.sent.asOfMs());
       done(entry);
-    } else if (error.moved() || error.ask() || error.passes() || error.refused()) {
+    } else if (error.redirects() || error.passes() || error.refused()) {
       retry(connection, entry, error);
     } else {
       setAside.add(entry.key, error.kind(), error.message());
@@ -165,15 +165,15 @@ final class RedisWriter implements SinkWriter<RowData> {
     else entries.remove(entry.key);
   }
 
-  private void retry(Connection connection, Entry entry, RedisError error) {
+  private void retry(Connection connection, Entry entry, RedisError error) throws IOException {
     long nowMs = System.currentTimeMillis();
     if (entry.failingSinceMs == 0) entry.failingSinceMs = nowMs;
     if (error.elsewhere()) topology.doubt();
-    if (error.moved()) topology.moved(error.slot(), error.node(connection.address));
+    if (error.redirects()) topology.moved(error, connection.address);
     if (nowMs - entry.failingSinceMs > patienceMs) {
       setAside.add(entry.key, error.kind(), error.message());
       done(entry);
-    } else if (error.moved() || error.ask()) {
+    } else if (error.redirects()) {
       if (error.ask()) entry.asked = error.node(connection.address);
       again(entry);
     } else {

@@ -14,9 +14,10 @@ interface Topology {
   /** Something changed: ask again before the next answer. */
   void doubt();
 
-  /** A node said that the keys of a slot have moved for good. */
-  default void moved(int slot, Address to) {
-    doubt();
+  /** A node said that the keys of a slot are elsewhere. */
+  default void moved(RedisError error, Address said) throws IOException {
+    throw new RefusedException(
+        "redis " + said + " is a node of a cluster: 'mode' must be 'cluster'; it said " + error.message());
   }
 
   static Topology of(ServerOptions options) {

@@ -2,6 +2,7 @@ package headrace.redis;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -51,6 +52,17 @@ class RedisClusterTest {
       var key = new byte[random.nextInt(12)];
       for (int at = 0; at < key.length; at++) key[at] = (byte) "{}ab\u0000é".charAt(random.nextInt(6));
       assertEquals(cluster.nodes.get(0).number("CLUSTER", "KEYSLOT", key), Slots.of(key));
+    }
+  }
+
+  @Test
+  void aNodeThatIsWrittenToAsAServerOfItsOwnIsNamed() throws Exception {
+    var options = cluster.reached("linger-ms=0");
+    options.remove("mode");
+    try (var writer = new RowWriter(STRINGS, 0, 1, options)) {
+      for (int i = 0; i < 10; i++) writer.write("" + i, "v");
+      var error = assertThrows(RefusedException.class, writer::flush);
+      assertTrue(error.getMessage().contains("'mode' must be 'cluster'"), error.getMessage());
     }
   }
 

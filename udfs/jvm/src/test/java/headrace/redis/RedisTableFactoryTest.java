@@ -5,6 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -22,13 +25,16 @@ import org.apache.flink.table.factories.FactoryUtil;
 import org.apache.flink.table.types.logical.utils.LogicalTypeParser;
 import org.apache.flink.table.types.utils.TypeConversions;
 import org.apache.flink.types.RowKind;
+import org.apache.flink.util.InstantiationUtil;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** What Flink asks when a statement is planned: every mistake is told before anything starts. */
 class RedisTableFactoryTest {
   private static final String STRINGS = "key STRING, value STRING";
+  @TempDir static Path folder;
 
   private static RedisTable table(String columns, List<String> primaryKey, String... options) {
     var resolved = new ArrayList<Column>();
@@ -150,6 +156,18 @@ class RedisTableFactoryTest {
     assertEquals("redis SET to standalone [h:6379]", table.asSummaryString());
     assertFalse((table.server() + table.asSummaryString() + table).contains("secret word"));
     assertEquals("secret word", table.server().secret());
+  }
+
+  @Test
+  void theSinkTravelsWithoutTheSecret() throws Exception {
+    var file = Files.writeString(folder.resolve("secret"), "secret word");
+    var table = table(STRINGS, List.of(), "host=h", "password-file=" + file);
+    assertEquals("secret word", table.server().secret());
+    var bytes = InstantiationUtil.serializeObject(new RedisSink(table.columns(), table.server(), table.options()));
+    assertFalse(new String(bytes, StandardCharsets.ISO_8859_1).contains("secret word"));
+    var sink = (RedisSink) InstantiationUtil.deserializeObject(bytes, getClass().getClassLoader());
+    assertEquals(table.server(), sink.server());
+    assertEquals(table.options(), sink.options());
   }
 
   @Test
