@@ -115,14 +115,18 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
 
 def committed(kafka: Kafka, group: str) -> dict[Any, int]:
     """Returns the offset after the last record that a consumer group has committed, by partition; empty without one."""
-    from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError
+    from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
     with admin(kafka) as client:
         for left in reversed(range(COORDINATOR_TRIES)):
             try:
                 found = client.list_group_offsets([group]).get(group, {})
                 return {part: each.offset for part, each in found.items() if each.offset >= 0}
-            except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError):  # the first group of a new broker
+            except (
+                CoordinatorNotAvailableError,
+                CoordinatorLoadInProgressError,
+                NotCoordinatorError,
+            ):  # the first group of a new broker
                 if not left:
                     raise
                 time.sleep(COORDINATOR_PAUSE_S)

@@ -165,7 +165,7 @@ def tables(table_env: StreamTableEnvironment, settings: Settings, version: str) 
     kafka = settings.kafka
     group = JOB if version == sums_version.DEFAULT else f"{JOB}-{version}"
     flink_tables.functions(table_env, FUNCTIONS)
-    posterior = udf(Posterior(settings.bandit.ridge), result_type="BYTES", func_type="pandas")
+    posterior = udf(SolvedArms(settings.bandit.ridge), result_type="BYTES", func_type="pandas")
     table_env.create_temporary_system_function("posterior", posterior)
     source = flink_tables.contract_source
     of_group: dict[str, Any] = {"start": "group-offsets", "properties.auto.offset.reset": "earliest"}
@@ -173,13 +173,13 @@ def tables(table_env: StreamTableEnvironment, settings: Settings, version: str) 
     table_env.execute_sql(source(topics.CLICKS, "click", CLICK, kafka, group, None, **of_group))
     committed: dict[str, Any] = {"properties.isolation.level": "read_committed"}
     table_env.execute_sql(
-        source(topics.STATISTICS, "statistics", KNOWN, kafka, group, None, table=KEPT, bounded=True, **committed)
+        source(topics.STATISTICS, topics.STATISTICS, KNOWN, kafka, group, None, table=KEPT, bounded=True, **committed)
     )
     table_env.execute_sql(
         flink_tables.upsert_sink(topics.REWARDS, ddl("reward"), "user_id, impression_id, item_id", kafka, JOB)
     )
     key = "policy, arm, version"
-    table_env.execute_sql(flink_tables.upsert_sink(topics.STATISTICS, ddl("statistics"), key, kafka, JOB))
+    table_env.execute_sql(flink_tables.upsert_sink(topics.STATISTICS, ddl(topics.STATISTICS), key, kafka, JOB))
     table_env.execute_sql(flink_tables.dead_letter_sink(kafka, JOB))
     columns = "`key` STRING, field STRING, `value` BYTES, as_of_ms BIGINT"
     run = flink_tables.Run(JOB, restores=False)
@@ -213,7 +213,7 @@ def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encode
     return planned
 
 
-class Posterior(ScalarFunction):  # type: ignore[misc]
+class SolvedArms(ScalarFunction):  # type: ignore[misc]
     """(sums) -> the packed posterior of each arm."""
 
     def __init__(self, ridge: float) -> None:

@@ -12,7 +12,7 @@ from headrace.udfs.bandit.context import SHOPPER, Encoder
 from headrace.udfs.bandit.reward import RewardRule
 
 
-class Rules(Protocol):
+class BanditRules(Protocol):
     """Section [bandit] of the settings."""
 
     rewards: dict[str, float]
@@ -24,12 +24,12 @@ class Rules(Protocol):
     periods_kept: int
 
 
-def rule(rules: Rules) -> RewardRule:
+def rule(rules: BanditRules) -> RewardRule:
     """The rule of rewards of the settings. Raises ValueError if it breaks a rule of its own."""
     return RewardRule(rules.rewards, rules.fast_ms, rules.fast_factor, rules.first_factor, rules.reward_delay_ms)
 
 
-def of_rules(encoder: Encoder, rules: Rules) -> str:
+def of_rules(encoder: Encoder, rules: BanditRules) -> str:
     """The version of what the settings teach."""
     return sums_version(encoder, rule(rules), rules.half_life_ms, rules.periods_kept)
 
