@@ -27,7 +27,8 @@ CROWD = 2_000
 def damaged(count: int, random: Random) -> Iterator[Record]:
     for schema, value in records(count, seed=random.randrange(1 << 30)):
         if schema == 0:
-            yield Record(random.choice([None, b"", b"user", random.randbytes(9)]), value)
+            keys = [b"", b"user", random.randbytes(9)] + [None] * (value is not None)
+            yield Record(random.choice(keys), value)
 
 
 def crowded(now_ms: int) -> Iterator[Record]:
