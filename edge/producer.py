@@ -6,7 +6,23 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.net.compat import KafkaNetClient
 
+BATCH_BYTES = 1 << 20  # holds a whole window of the sender with its keys
+PRODUCER: dict[str, Any] = {
+    "enable_idempotence": True,
+    "acks": "all",
+    "batch_size": BATCH_BYTES,
+    "max_request_size": BATCH_BYTES,
+    "linger_ms": 10_000,  # longer than filling a window takes: only flush() sends
+    "request_timeout_ms": 5_000,
+    "delivery_timeout_ms": 20_000,
+    "bootstrap_timeout_ms": 3_000,
+    "max_block_ms": 3_000,
+    "reconnect_backoff_max_ms": 500,
+    "allow_auto_create_topics": False,
+    "metrics_enabled": False,
+}
 KNOCK_S = 2.0
+INHERITED: list[KafkaProducer] = []
 
 
 def connect(config: dict[str, Any]) -> KafkaProducer:
@@ -28,6 +44,12 @@ def connect(config: dict[str, Any]) -> KafkaProducer:
         for failed in clients:
             failed.close()
         raise
+
+
+def leave(producer: KafkaProducer) -> None:
+    """In a forked child, where a producer is the parent's: to close its connections here could end them there."""
+    producer._closed = True
+    INHERITED.append(producer)  # kept, since collecting it would close them
 
 
 def _knock(servers: str | list[str]) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
-from headrace.edge.producer import connect
+from headrace.edge.producer import PRODUCER, connect, leave
 from headrace.edge.spool import Journal
 from headrace.edge.spool_line import Message, message
 from headrace.edge.troubles import RETRY_S, Troubles
@@ -27,27 +27,11 @@ from headrace.edge.troubles import RETRY_S, Troubles
 log = logging.getLogger(__name__)
 
 WINDOW_BYTES = 256 << 10
-BATCH_BYTES = 1 << 20  # holds a whole window with its keys
-PRODUCER: dict[str, Any] = {
-    "enable_idempotence": True,
-    "acks": "all",
-    "batch_size": BATCH_BYTES,
-    "max_request_size": BATCH_BYTES,
-    "linger_ms": 10_000,  # longer than filling a window takes: only flush() sends
-    "request_timeout_ms": 5_000,
-    "delivery_timeout_ms": 20_000,
-    "bootstrap_timeout_ms": 3_000,
-    "max_block_ms": 3_000,
-    "reconnect_backoff_max_ms": 500,
-    "allow_auto_create_topics": False,
-    "metrics_enabled": False,
-}
 PATIENCE_S = 30  # for one window; the client gives up after delivery_timeout_ms, unless it is stuck
 ANSWER_S = 1.0  # without an answer for this long the broker counts as away
 CLOSE_S = 5
 TEND_S = 30  # how often the thread looks for the spools of processes that have died
 KAFKA = "Kafka"
-INHERITED: list[KafkaProducer] = []  # those of a parent; kept, since collecting them would close what they hold
 
 
 class Shipper:
@@ -61,7 +45,8 @@ class Shipper:
         self.recovered = 0  # events of other processes that are in Kafka now
         self.orphans = Journal.orphans(own.folder.parent)
         self.troubles = Troubles()
-        self._own, self._answers = own, True  # until an attempt fails
+        self._own, self._answers = own, True  # until Kafka is silent
+        self.failed = False  # the last attempt, which was not only slow
         self._config, self._linger_s, self._on_exit = PRODUCER | client, linger_s, on_exit
         self._progress, self._work, self._stopping = threading.Condition(), threading.Event(), threading.Event()
         self._producer: KafkaProducer | None = None
@@ -104,10 +89,9 @@ class Shipper:
         self._thread.join()
 
     def abandon(self) -> None:
-        """In a forked child: the connections are the parent's. To close them here could end them there."""
+        """In a forked child: the connections are the parent's."""
         if self._producer is not None:
-            self._producer._closed = True
-            INHERITED.append(self._producer)
+            leave(self._producer)
 
     def _started(self) -> threading.Thread:
         (thread := threading.Thread(target=self._run, name="headrace-shipper", daemon=True)).start()
@@ -118,6 +102,7 @@ class Shipper:
             if self._thread.is_alive() or self._stopping.is_set():
                 return
             log.error("the thread that sends events to Kafka has ended; it is started again")
+            self.failed = False
             try:
                 self._thread = self._started()
             except RuntimeError as error:  # no more threads: the event that was just taken waits for the next one
@@ -138,7 +123,7 @@ class Shipper:
         finally:
             self._disconnect()
             with self._progress:
-                self._answers = False  # whoever waits for room must not wait for a thread that is about to end
+                self._answers, self.failed = False, True
                 self._progress.notify_all()
 
     def _tend(self) -> None:
@@ -202,6 +187,7 @@ class Shipper:
             cause = error
         if cause is None:
             return []
+        self.failed = True
         self._report(cause)
         self._disconnect()
         return [m for m, f in zip(messages, futures, strict=False) if not f.succeeded()] + messages[len(futures) :]
@@ -243,6 +229,7 @@ class Shipper:
             self.sync()  # now the spool is the only copy
         with self._progress:
             self._answers = trouble is None
+            self.failed = self.failed and not self._answers
             self._progress.notify_all()
 
 

@@ -156,7 +156,7 @@ class Tracker:
         if not self._begun:
             return
         self._shipper.wake()
-        self._shipper.wait(lambda: not self._journal.unsent_bytes or not self._shipper.reachable, self._limits.close_s)
+        self._shipper.wait(lambda: not self._journal.unsent_bytes or self._shipper.failed, self._limits.close_s)
         self._shipper.stop()
         for journal in (*self._shipper.orphans, self._journal):
             journal.close()

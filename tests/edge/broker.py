@@ -58,6 +58,12 @@ class Broker:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
     def _listens(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True

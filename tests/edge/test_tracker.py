@@ -273,3 +273,19 @@ def test_a_short_script_needs_no_close(broker: Broker, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", script, broker.kafka.bootstrap, str(tmp_path)], check=True, timeout=60)
     assert sum(map(len, arrived(broker).values())) == 100
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.stack
+def test_a_broker_that_pauses_gets_the_rest_at_the_end(broker: Broker, tmp_path: Path) -> None:
+    tracker = Tracker(broker.kafka.client(), tmp_path)
+    tracker.track("ann", "lamp", "view")
+    assert tracker.flush(30)
+    broker.pause()
+    tracker.track("ann", "lamp", "purchase")
+    ending = threading.Thread(target=tracker.close)
+    ending.start()
+    time.sleep(2)  # longer than a broker may be silent before it counts as away
+    broker.go_on()
+    ending.join()
+    assert sum(map(len, arrived(broker).values())) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]

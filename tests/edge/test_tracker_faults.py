@@ -203,7 +203,9 @@ def test_a_child_that_was_forked_while_the_lock_was_held_is_free(tmp_path: Path)
 
 @pytest.mark.stack
 @pytest.mark.usefixtures("small")
-def test_whatever_happens_to_the_spool_events_arrive(broker: Broker, tmp_path: Path) -> None:
+def test_whatever_happens_to_the_spool_events_arrive(
+    broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ids: list[str] = []
     with Tracker(broker.kafka.client(), tmp_path) as tracker:
         ids += view(tracker, 100)
@@ -217,6 +219,8 @@ def test_whatever_happens_to_the_spool_events_arrive(broker: Broker, tmp_path: P
         second.unlink()
         broker.start()
         assert tracker.flush(60)
+        assert "Is a directory" in caplog.text
+        assert "has ended" not in caplog.text  # the thread lives on
         shutil.rmtree(tracker._journal.folder)
         ids += view(tracker, 2000)
         kill(sending_thread())
