@@ -140,6 +140,16 @@ def test_impressions_that_the_tracker_refuses(redis: Redis, tmp_path: Path) -> N
     assert (items_of(shown), shown.impression_id, shown.degraded) == (["a", "b"], None, ("impressions",))
 
 
+def test_a_popular_list_that_breaks_is_shown_as_it_was(redis: Redis) -> None:
+    publish(redis)
+    recommendations = Recommendations(redis)
+    assert recommendations.for_user("ann", 2).source == "popular"
+    redis.set(LISTS["popular"], "{")
+    shown = recommendations.for_user("bob", 2, without=["a"])
+    assert (shown.source, items_of(shown), shown.degraded) == ("popular", ["b", "c"], ("popular",))
+    assert Recommendations(redis, sources=("live",)).for_user("bob", 2).source == "none"
+
+
 # Redis as a whole.
 
 

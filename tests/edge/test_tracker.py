@@ -284,7 +284,7 @@ def test_a_broker_that_pauses_gets_the_rest_at_the_end(broker: Broker, tmp_path:
     tracker.track("ann", "lamp", "purchase")
     ending = threading.Thread(target=tracker.close)
     ending.start()
-    time.sleep(2)  # longer than a broker may be silent before it counts as away
+    time.sleep(4)  # longer than a broker may be silent before it counts as away
     broker.go_on()
     ending.join()
     assert sum(map(len, arrived(broker).values())) == 2
