@@ -66,8 +66,12 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run, ite
         _declare_history(table_env, settings, run, item, uid="user_history")
         table_env.execute_sql("CREATE TEMPORARY VIEW states AS SELECT * FROM history")
         return
-    _declare_history(table_env, settings, run, item, uid="replayed")
-    _declare_history(table_env, settings, run, item, uid="user_history", suffix="_since", start="latest-offset")
+    # Tables of other names: that of the running job would go on from the savepoint's offsets, and never end.
+    _declare_history(table_env, settings, run, item, uid="replayed", table=f"{topics.CLICKS}_again")
+    since = f"{topics.CLICKS}_since"
+    _declare_history(
+        table_env, settings, run, item, uid="user_history", table=since, suffix="_since", start="latest-offset"
+    )
     table_env.execute_sql("CREATE TEMPORARY VIEW states AS SELECT * FROM history_since")
 
 
@@ -77,10 +81,11 @@ def _declare_history(
     run: Run,
     item: str,
     uid: str,
+    table: str = topics.CLICKS,
     suffix: str = "",
     start: str = "earliest-offset",
 ) -> None:
-    future_ms, table = settings.session.future_ms, f"{topics.CLICKS}{suffix}"
+    future_ms = settings.session.future_ms
     source = flink_tables.contract_source(
         topics.CLICKS, "click", FIELDS, settings.kafka, run.name, future_ms, table, start, bounded=run.restores
     )
