@@ -34,10 +34,11 @@ def measure(settings: Settings, store: str) -> dict[str, Any]:
         # Of the two the second began after the last click.
         stack.wait(lambda: flink.checkpoints_completed(settings.flink, job) >= done + 2, "two more checkpoints")
         latest = flink.get(settings.flink, f"/jobs/{job.id}/checkpoints")["latest"]["completed"]
+        users = stack.sessions(client)
         return {
-            "users": client.dbsize(),
+            "users": users,
             "checkpoint_mb": round(latest["state_size"] / MB, 1),
-            "bytes_per_user": round(latest["state_size"] / client.dbsize()),
+            "bytes_per_user": round(latest["state_size"] / users),
             "rss_mb": {name: round(size / MB) for name, size in _resident().items()},
         }
 

@@ -24,21 +24,14 @@ LATE_S = 1.0
 CALM_S = 20  # without a late probe: caught up; longer than Flink takes to miss a process
 GIVEN_UP_S = 180
 TARGET_S = 60.0
-PYTHON_WORKER = "pyflink.fn_execution"
 
 
 def _program(name: str) -> Callable[[], psutil.Process]:
     return lambda: stack.processes()[name]
 
 
-def _python_worker() -> psutil.Process:
-    family = stack.tree(stack.processes()["taskmanager"])
-    workers = [each for each in family if PYTHON_WORKER in " ".join(each.cmdline())]
-    return max(workers, key=lambda worker: worker.memory_info().rss)
-
-
 PROGRAMS = ("taskmanager", "jobmanager", "kafka", "redis")
-VICTIMS = {"python worker": _python_worker} | {name: _program(name) for name in PROGRAMS}
+VICTIMS = {name: _program(name) for name in PROGRAMS}
 
 
 def main(rate: float) -> Result:

@@ -32,7 +32,7 @@ class World(NamedTuple):
 
 @dataclass
 class Visit:
-    """What the hash session:{user} says of a shopper's session, as far as SHOPPER reads it."""
+    """What session:{user} says of a shopper's session, as far as SHOPPER reads it."""
 
     session_id: str
     start_ms: int

@@ -16,8 +16,10 @@ import psutil
 
 from headrace.infra import paths
 from headrace.infra.clients import flink, kafka_topics
+from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings, load
 from headrace.infra.stack import supervision
+from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, IMPRESSIONS, REWARDS, STATISTICS
 
 HOME = paths.PACKAGE / ".headrace" / "bench"
@@ -27,6 +29,7 @@ CANCEL_S = 60
 WAIT_S = 600
 POLL_S = 0.02
 SAID_CHARACTERS = 2000
+SCAN = 1000
 # Store -> the setting, and what Flink then says it runs on.
 STORES = {"heap": ("hashmap", "HashMapStateBackend"), "rocksdb": ("rocksdb", "EmbeddedRocksDBStateBackend")}
 
@@ -49,10 +52,18 @@ def up() -> Settings:
     """The settings of the running stack, on which no job runs."""
     headrace("up")
     settings = load()
+    wait(lambda: _answers(settings), "Flink answers")
     for job in flink.jobs(settings.flink):
         if job.state in flink.ALIVE:
             flink.cancel(settings.flink, job, CANCEL_S)
     return settings
+
+
+def _answers(settings: Settings) -> bool:
+    try:
+        return flink.jobs(settings.flink) is not None
+    except HeadraceError:  # a busy machine
+        return False
 
 
 @contextmanager
@@ -95,6 +106,11 @@ def metric(settings: Settings, pattern: str) -> float:
 
 def redis(settings: Settings) -> Any:
     return settings.redis.client()
+
+
+def sessions(client: Any) -> int:
+    """How many users have a session in Redis."""
+    return sum(1 for _ in client.scan_iter(redis_keys.session("*"), SCAN))
 
 
 def empty(settings: Settings) -> None:
