@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from headrace.infra.settings import load
 from tests.oracles.sessions import Oracle
 from tests.stack.compare import differences, oracle_of, session_of
 from tests.stack.running import Stack
@@ -62,6 +63,7 @@ def test_all_streams_at_once_equal_the_oracle(stack: Stack, stream: Stream, para
 
 def test_each_of_20000_dirty_records_takes_exactly_one_path(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_SESSION__BOUNDARY", "client")  # half of the late events are so by their session_id
+    stack = Stack(stack.home, load())
     now_ms = int(time.time() * 1000)
     mix = planted(now_ms - 2 * HOUR_MS)
     sweep = sweepers(now_ms + 2 * MINUTE_MS, stack.settings.kafka.partitions)  # ahead: their t is their append time
