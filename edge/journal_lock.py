@@ -61,11 +61,14 @@ def new_folder(folder: Path) -> Lock:
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Lets one process at a time look for folders or make one: so nobody takes a folder before its maker locks it."""
+def alone(root: Path, wait: bool = True) -> Iterator[None]:
+    """Lets one process at a time look for folders or make one: so nobody takes a folder before its maker locks it.
+
+    Raises BlockingIOError without `wait`, if another one is at it.
+    """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / "lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -133,8 +134,8 @@ class Shipper:
         self._tended_s = time.monotonic()
         with self.troubles.of("the spool"):
             self._own.touch()
-        with self.troubles.of("the spools of dead processes"):
-            self.orphans += Journal.orphans(self._own.folder.parent)
+        with self.troubles.of("the spools of dead processes"), suppress(BlockingIOError):  # next time
+            self.orphans += Journal.orphans(self._own.folder.parent, wait=False)
 
     def _attend(self, journal: Journal, windows: float = math.inf) -> None:
         what = _named(journal)

@@ -47,9 +47,12 @@ class Journal:
         return cls(folder, new_folder(folder), writable=True)
 
     @classmethod
-    def orphans(cls, root: Path) -> list["Journal"]:
-        """The journals of dead processes, oldest first. Each belongs to the caller from now on."""
-        with alone(root):
+    def orphans(cls, root: Path, wait: bool = True) -> list["Journal"]:
+        """The journals of dead processes, oldest first. Each belongs to the caller from now on.
+
+        Raises OSError; without `wait`, BlockingIOError if another process looks for them.
+        """
+        with alone(root, wait):
             found = [cls._orphan(folder) for folder in sorted(root.glob(JOURNALS))]
         return [journal for journal in found if journal is not None]
 
@@ -109,7 +112,7 @@ class Journal:
     def touch(self) -> None:
         """Keeps the files young, for those who remove old ones. Raises OSError; FileNotFoundError if one is gone."""
         self.renew()
-        for path in (self.folder / "lock", *(each.path for each in list(self._segments)[-2:])):
+        for path in (self.folder / "lock", *(each.path for each in list(self._segments))):
             os.utime(path)
 
     def sync(self) -> None:

@@ -17,6 +17,7 @@ from headrace.edge import segment
 from headrace.edge.journal_lock import Lock, alone
 from headrace.edge.spool import Journal, Waiting, waiting
 from tests.edge.test_spool import killed, read
+from tests.stack.running import wait
 
 SMALL_BYTES = 4096
 
@@ -210,8 +211,9 @@ def test_a_child_does_not_keep_the_lock_of_a_killed_parent(tmp_path: Path) -> No
     parent.kill()
     parent.wait()
     try:
-        (orphan,) = Journal.orphans(tmp_path)
-        assert read(orphan) == [b"of the parent"]
+        found: list[Journal] = []
+        wait(lambda: found.extend(Journal.orphans(tmp_path)) or found != [], 20, lambda: "the child keeps the lock")
+        assert [read(orphan) for orphan in found] == [[b"of the parent"]]
         os.kill(child, 0)
     finally:
         os.kill(child, signal.SIGKILL)
@@ -238,6 +240,13 @@ def test_a_child_that_was_forked_during_a_look_keeps_nobody_out(tmp_path: Path) 
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert not waits
+
+
+def test_who_need_not_wait_does_not(tmp_path: Path) -> None:
+    Journal.create(tmp_path)._lock.drop()
+    with alone(tmp_path), pytest.raises(BlockingIOError):
+        Journal.orphans(tmp_path, wait=False)
+    assert len(Journal.orphans(tmp_path, wait=False)) == 1
 
 
 # Taking over, and looking.

@@ -73,7 +73,9 @@ def until(tracker: Tracker, error: str) -> Health:
 def test_a_tracker_without_a_broker_says_so(tracker: Tracker) -> None:
     assert tracker.health() == Health(True, True, 0, 0, "")
     view(tracker, 3)
-    health = until(tracker, "Kafka: ConnectionRefusedError")
+    until(tracker, "Kafka: ConnectionRefusedError")
+    wait(lambda: not tracker.health().reachable, 30, lambda: f"{tracker.health()}")
+    health = tracker.health()
     assert (health.reachable, health.alive, health.unreadable) == (False, True, 0)
     assert health.waiting_bytes > 3 * 50
 
