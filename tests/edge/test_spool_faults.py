@@ -211,9 +211,9 @@ def test_a_child_does_not_keep_the_lock_of_a_killed_parent(tmp_path: Path) -> No
     parent.kill()
     parent.wait()
     try:
-        found: list[Journal] = []
-        wait(lambda: found.extend(Journal.orphans(tmp_path)) or found != [], 20, lambda: "the child keeps the lock")
-        assert [read(orphan) for orphan in found] == [[b"of the parent"]]
+        wait(lambda: waiting(tmp_path)[0].orphaned, 20, lambda: "the child keeps the lock")
+        (orphan,) = Journal.orphans(tmp_path)
+        assert read(orphan) == [b"of the parent"]
         os.kill(child, 0)
     finally:
         os.kill(child, signal.SIGKILL)
