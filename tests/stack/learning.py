@@ -103,7 +103,7 @@ def version(settings: Settings) -> str:
 def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:
     """Returns all posteriors in Redis of the settings' version, by policy and arm."""
     client, parts = settings.redis.client(), redis_keys.bandit("POLICY", version(settings)).split("POLICY")
-    keys: Any = sorted(key for key in client.scan_iter() if b":writer:" not in key)
+    keys: Any = sorted(key for key in client.scan_iter() if not key.startswith(b"writer:"))  # the fence
     assert all(key.decode().startswith(parts[0]) for key in keys)
     keys = [key for key in keys if key.decode().endswith(parts[1])]  # others are of other versions
     return {
