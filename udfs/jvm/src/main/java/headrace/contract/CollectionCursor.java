@@ -10,7 +10,9 @@ import org.apache.flink.table.data.StringData;
 /** Reads arrays and maps of scalars. Each item is judged, and the first one at fault is remembered. */
 class CollectionCursor extends JsonCursor {
   /** What became of a value. Each after GOOD is a fault. */
-  static final byte MALFORMED = -1, ABSENT = 0, NULL = 1, GOOD = 2, TYPE = 3, BEYOND = 4, SHORT = 5, LONG = 6, LOW = 7, HIGH = 8, SYMBOL = 9;
+  static final byte MALFORMED = -1, ABSENT = 0, NULL = 1, GOOD = 2;
+
+  static final byte TYPE = 3, BEYOND = 4, SHORT = 5, LONG = 6, LOW = 7, HIGH = 8, SYMBOL = 9;
 
   /** Of the last array or map: double[], long[], boolean[] or StringData[], or a map with StringData as keys. */
   protected Object collection;

@@ -28,7 +28,11 @@ final class ContractDecoder implements DeserializationSchema<RowData> {
   private transient Counter refused;
 
   ContractDecoder(
-      ContractSchema schema, int[] fields, boolean[] coded, List<ContractMetadata> metadata, TypeInformation<RowData> produced) {
+      ContractSchema schema,
+      int[] fields,
+      boolean[] coded,
+      List<ContractMetadata> metadata,
+      TypeInformation<RowData> produced) {
     this.schema = schema;
     this.fields = fields;
     this.coded = coded;
@@ -61,10 +65,14 @@ final class ContractDecoder implements DeserializationSchema<RowData> {
       case LONG -> record.longs[f];
       case DOUBLE -> record.doubles[f];
       case BOOLEAN -> record.longs[f] == 1;
-      case ENUM -> isCoded ? (Object) (byte) record.longs[f] : StringData.fromString(schema.fields[f].symbolName((int) record.longs[f]));
+      case ENUM -> isCoded ? (Object) (byte) record.longs[f] : symbol(f, (int) record.longs[f]);
       case ARRAY -> isCoded ? packed((double[]) record.values[f]) : array(schema.fields[f].items, record.values[f]);
       case MAP -> new GenericMapData((java.util.Map<?, ?>) record.values[f]);
     };
+  }
+
+  private StringData symbol(int f, int place) {
+    return StringData.fromBytes(schema.fields[f].symbols[place]);
   }
 
   private static GenericArrayData array(Kind items, Object values) {

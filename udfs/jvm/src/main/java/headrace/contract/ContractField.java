@@ -2,6 +2,7 @@ package headrace.contract;
 
 import java.io.Serializable;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 
 /** One field of a schema with its limits. Bounds that the schema leaves out are those of the type. */
 final class ContractField implements Serializable {
@@ -44,12 +45,8 @@ final class ContractField implements Serializable {
   int symbol(byte[] text, int start, int length) {
     for (int place = 0; place < symbols.length; place++) {
       byte[] symbol = symbols[place];
-      if (symbol.length == length && java.util.Arrays.equals(text, start, start + length, symbol, 0, length)) return place;
+      if (Arrays.equals(text, start, start + length, symbol, 0, symbol.length)) return place;
     }
     return -1;
-  }
-
-  String symbolName(int place) {
-    return new String(symbols[place], StandardCharsets.UTF_8);
   }
 }

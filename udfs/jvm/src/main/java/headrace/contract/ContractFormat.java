@@ -2,9 +2,9 @@ package headrace.contract;
 
 import static headrace.contract.ContractField.Kind;
 
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import org.apache.flink.api.common.serialization.DeserializationSchema;
 import org.apache.flink.table.api.DataTypes;
@@ -36,7 +36,9 @@ final class ContractFormat implements DecodingFormat<DeserializationSchema<RowDa
     List<DataTypes.Field> columns = DataType.getFields(physical).stream().toList();
     int[] fields = columns.stream().mapToInt(column -> find(column.getName())).toArray();
     var coded = new boolean[fields.length];
-    for (int i = 0; i < fields.length; i++) coded[i] = isCoded(schema.fields[fields[i]], columns.get(i).getDataType().getLogicalType());
+    for (int i = 0; i < fields.length; i++) {
+      coded[i] = isCoded(schema.fields[fields[i]], columns.get(i).getDataType().getLogicalType());
+    }
     List<DataTypes.Field> more = metadata.stream().map(each -> DataTypes.FIELD(each.key, each.type)).toList();
     DataType produced = DataTypeUtils.appendRowFields(physical, more);
     return new ContractDecoder(schema, fields, coded, metadata, context.createTypeInformation(produced));
@@ -44,8 +46,8 @@ final class ContractFormat implements DecodingFormat<DeserializationSchema<RowDa
 
   private int find(String column) {
     int f = schema.find(column);
-    if (f < 0) throw new ValidationException("column '" + column + "' must be a field of the contract's schema: " + schema.names());
-    return f;
+    if (f >= 0) return f;
+    throw new ValidationException("column '" + column + "' must be a field of the contract's schema: " + schema.names());
   }
 
   /** Whether the column is an enum's place or an array's bytes. Refuses a type that its field cannot have. */
@@ -64,7 +66,7 @@ final class ContractFormat implements DecodingFormat<DeserializationSchema<RowDa
   private static String expected(ContractField field) {
     return switch (field.kind) {
       case ENUM -> "STRING, or TINYINT for a symbol's place";
-      case ARRAY -> "ARRAY<" + sql(field.items) + ">" + (field.items == Kind.DOUBLE ? ", or BYTES for packed float64" : "");
+      case ARRAY -> "ARRAY<" + sql(field.items) + ">" + (packs(field) ? ", or BYTES for packed float64" : "");
       case MAP -> "MAP<STRING, " + sql(field.items) + ">";
       default -> sql(field.kind);
     };
@@ -77,10 +79,22 @@ final class ContractFormat implements DecodingFormat<DeserializationSchema<RowDa
   private static boolean fits(ContractField field, LogicalType type) {
     return switch (field.kind) {
       case ENUM -> fits(Kind.STRING, type) || type.is(LogicalTypeRoot.TINYINT);
-      case ARRAY -> type instanceof ArrayType array ? fits(field.items, array.getElementType()) : field.items == Kind.DOUBLE && isBytes(type);
-      case MAP -> type instanceof MapType map && fits(Kind.STRING, map.getKeyType()) && fits(field.items, map.getValueType());
+      case ARRAY -> packs(field) && isBytes(type) || isArray(field.items, type);
+      case MAP -> type instanceof MapType map && fits(field, map);
       default -> fits(field.kind, type);
     };
+  }
+
+  private static boolean packs(ContractField field) {
+    return field.items == Kind.DOUBLE;
+  }
+
+  private static boolean fits(ContractField field, MapType type) {
+    return fits(Kind.STRING, type.getKeyType()) && fits(field.items, type.getValueType());
+  }
+
+  private static boolean isArray(Kind items, LogicalType type) {
+    return type instanceof ArrayType array && fits(items, array.getElementType());
   }
 
   private static boolean isBytes(LogicalType type) {
@@ -105,7 +119,7 @@ final class ContractFormat implements DecodingFormat<DeserializationSchema<RowDa
 
   @Override
   public void applyReadableMetadata(List<String> keys) {
-    metadata = keys.stream().map(key -> Arrays.stream(ContractMetadata.values()).filter(each -> each.key.equals(key)).findFirst().orElseThrow()).toList();
+    metadata = keys.stream().map(key -> ContractMetadata.valueOf(key.toUpperCase(Locale.ROOT))).toList();
   }
 
   @Override

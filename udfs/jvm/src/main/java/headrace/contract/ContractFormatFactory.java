@@ -17,9 +17,8 @@ import org.apache.flink.table.factories.FactoryUtil;
 
 /** The format `contract`: JSON that keeps the rules of an .avsc, or a reason why not (docs/flink-contract.md). */
 public final class ContractFormatFactory implements DeserializationFormatFactory {
-  static final ConfigOption<String> SCHEMA = ConfigOptions.key("schema").stringType().noDefaultValue().withDescription("The text of the .avsc.");
-  static final ConfigOption<String> SCHEMA_FILE =
-      ConfigOptions.key("schema-file").stringType().noDefaultValue().withDescription("The path of the .avsc where the job is planned.");
+  static final ConfigOption<String> SCHEMA = ConfigOptions.key("schema").stringType().noDefaultValue();
+  static final ConfigOption<String> SCHEMA_FILE = ConfigOptions.key("schema-file").stringType().noDefaultValue();
 
   @Override
   public String factoryIdentifier() {
@@ -37,7 +36,8 @@ public final class ContractFormatFactory implements DeserializationFormatFactory
   }
 
   @Override
-  public DecodingFormat<DeserializationSchema<RowData>> createDecodingFormat(DynamicTableFactory.Context context, ReadableConfig options) {
+  public DecodingFormat<DeserializationSchema<RowData>> createDecodingFormat(
+      DynamicTableFactory.Context context, ReadableConfig options) {
     FactoryUtil.validateFactoryOptions(this, options);
     return new ContractFormat(schema(options));
   }
@@ -45,7 +45,8 @@ public final class ContractFormatFactory implements DeserializationFormatFactory
   private static ContractSchema schema(ReadableConfig options) {
     boolean isText = options.getOptional(SCHEMA).isPresent();
     if (isText == options.getOptional(SCHEMA_FILE).isPresent()) {
-      throw new ValidationException("contract: exactly one of 'schema' and 'schema-file' must be given, got " + (isText ? "both" : "none"));
+      String got = isText ? "both" : "none";
+      throw new ValidationException("contract: exactly one of 'schema' and 'schema-file' must be given, got " + got);
     }
     ConfigOption<String> option = isText ? SCHEMA : SCHEMA_FILE;
     try {

@@ -18,6 +18,7 @@ final class ContractSchema implements Serializable {
   private static final long serialVersionUID = 1;
   private static final Map<String, Kind> SCALARS =
       Map.of("string", Kind.STRING, "long", Kind.LONG, "double", Kind.DOUBLE, "boolean", Kind.BOOLEAN);
+  private static final String TYPES = "string, long, double, boolean, an enum, or an array or map of the first four";
   private static final Map<String, List<Kind>> LIMITS =
       Map.of(
           "minimum", List.of(Kind.LONG, Kind.DOUBLE),
@@ -27,7 +28,7 @@ final class ContractSchema implements Serializable {
           "maxLength", List.of(Kind.STRING),
           "maxItems", List.of(Kind.ARRAY));
   private static final List<String> OTHER_LIMITS =
-      List.of("exclusiveMaximum", "multipleOf", "pattern", "format", "minItems", "uniqueItems", "minProperties", "maxProperties");
+      List.of("exclusiveMaximum", "multipleOf", "pattern", "minItems", "uniqueItems", "minProperties", "maxProperties");
 
   final ContractField[] fields;
   private final int[][] byLength; // the fields whose name has so many bytes
@@ -91,7 +92,9 @@ final class ContractSchema implements Serializable {
   }
 
   private static ContractField field(JsonNode json) {
-    if (!json.path("name").isTextual()) throw new IllegalArgumentException("each field must have a name, got " + cut(json.toString()));
+    if (!json.path("name").isTextual()) {
+      throw new IllegalArgumentException("each field must have a name, got " + cut(json.toString()));
+    }
     String name = json.path("name").asText();
     JsonNode type = json.path("type");
     boolean optional = type.isArray();
@@ -131,28 +134,28 @@ final class ContractSchema implements Serializable {
 
   private static Kind scalar(String name, JsonNode type) {
     Kind kind = SCALARS.get(type.asText());
-    if (kind == null) throw wrong(name, "the type must be string, long, double, boolean, an enum, or an array or map of the first four", type);
+    if (kind == null) throw wrong(name, "the type must be " + TYPES, type);
     return kind;
   }
 
   private static byte[][] symbols(String name, JsonNode symbols) {
-    if (symbols.isEmpty() || symbols.size() > Byte.MAX_VALUE) throw wrong(name, "an enum must have 1 to 127 symbols", symbols);
+    boolean fit = !symbols.isEmpty() && symbols.size() <= Byte.MAX_VALUE;
+    if (!fit) throw wrong(name, "an enum must have 1 to 127 symbols", symbols);
     var result = new byte[symbols.size()][];
     for (int i = 0; i < result.length; i++) result[i] = symbols.get(i).asText().getBytes(StandardCharsets.UTF_8);
     return result;
   }
 
   private static void limit(ContractField field, String key, JsonNode value) {
-    if (OTHER_LIMITS.contains(key)) throw wrong(field.name, key + " is no limit that the format knows", value);
+    String name = field.name;
+    if (OTHER_LIMITS.contains(key)) throw wrong(name, key + " is no limit that the format knows", value);
     if (!LIMITS.containsKey(key)) return;
-    if (!LIMITS.get(key).contains(field.kind)) throw wrong(field.name, key + " must be of a field of " + kinds(key), value);
-    if (field.kind == Kind.DOUBLE) {
-      if (!value.isNumber()) throw wrong(field.name, key + " must be a number", value);
-      real(field, key, value.doubleValue());
-      return;
-    }
-    if (!value.canConvertToLong() || !value.isIntegralNumber()) throw wrong(field.name, key + " must be a whole number", value);
-    if (field.kind == Kind.LONG) whole(field, key, value.longValue());
+    if (!LIMITS.get(key).contains(field.kind)) throw wrong(name, key + " must be of a field of " + kinds(key), value);
+    boolean isWhole = value.isIntegralNumber() && value.canConvertToLong();
+    if (field.kind == Kind.DOUBLE && !value.isNumber()) throw wrong(name, key + " must be a number", value);
+    if (field.kind != Kind.DOUBLE && !isWhole) throw wrong(name, key + " must be a whole number", value);
+    if (field.kind == Kind.DOUBLE) real(field, key, value.doubleValue());
+    else if (field.kind == Kind.LONG) whole(field, key, value.longValue());
     else length(field, key, value);
   }
 
@@ -171,7 +174,8 @@ final class ContractSchema implements Serializable {
   }
 
   private static void length(ContractField field, String key, JsonNode limit) {
-    if (!limit.canConvertToInt() || limit.intValue() < 0) throw wrong(field.name, key + " must be 0 to 2147483647", limit);
+    boolean fits = limit.canConvertToInt() && limit.intValue() >= 0;
+    if (!fits) throw wrong(field.name, key + " must be 0 to 2147483647", limit);
     if (key.equals("minLength")) field.shortest = limit.intValue();
     else field.longest = limit.intValue();
   }

@@ -5,7 +5,7 @@ import static headrace.contract.ContractField.Kind;
 import java.util.Arrays;
 
 /**
- * Judges a record in one pass over its bytes, by the rules of udfs/contract.py: the two give equal verdicts and reasons.
+ * Judges a record in one pass over its bytes, by the rules of udfs/contract.py: verdicts and reasons are equal.
  *
  * <p>One object serves all records of a task. What it holds is of the last one: `state` by field, and of a GOOD field
  * its value in `longs` (also the place of an enum's symbol, and 1 for true), `doubles`, `texts`, or `values` (double[],
@@ -61,7 +61,7 @@ final class RecordScanner extends CollectionCursor {
   boolean scan(byte[] value) {
     reason = detail = null;
     if (value == null) return refuse("json", "the record has no value");
-    if (value.length > MAX_BYTES) return refuse("size", "the record: must be <= " + MAX_BYTES + " bytes, got " + value.length);
+    if (value.length > MAX_BYTES) return refuse("size", Words.tooLarge(value));
     int ascii = Utf8.ascii(value);
     isAscii = ascii == value.length;
     begin(value);

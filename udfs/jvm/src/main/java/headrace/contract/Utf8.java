@@ -24,13 +24,20 @@ final class Utf8 {
     int i = from;
     while (i < bytes.length) {
       int first = bytes[i];
-      int more = first >= 0 ? 0 : first < (byte) 0xc2 ? -1 : first < (byte) 0xe0 ? 1 : first < (byte) 0xf0 ? 2 : first < (byte) 0xf5 ? 3 : -1;
+      int more = more(first & 0xff);
       if (more < 0 || i + more >= bytes.length) return i;
       if (more > 0 && !second(first & 0xff, bytes[i + 1] & 0xff)) return i;
       for (int k = 2; k <= more; k++) if ((bytes[i + k] & 0xc0) != 0x80) return i;
       i += more + 1;
     }
     return -1;
+  }
+
+  /** The bytes that follow the first one of a sequence, or -1. */
+  private static int more(int first) {
+    if (first < 0x80) return 0;
+    if (first < 0xc2 || first > 0xf4) return -1;
+    return first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
   }
 
   /** No longer a form than it needs to be, no surrogate, nothing beyond U+10FFFF. */

@@ -5,10 +5,12 @@ import static headrace.contract.ContractField.Kind;
 import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
 
-/** The words of a refusal: field, rule, value, as udfs/contract.py has them. Costs little, whatever the value's size. */
+/** The words of a refusal: field, rule, value, as udfs/field_rules.py has them. They cost little for any value. */
 final class Words {
   private static final int SHOWN = 80; // characters of a refused value
   private static final String SECONDS = ", which looks like seconds and should be milliseconds";
+
+  private static final String BEYOND = "must be within float64";
 
   private Words() {}
 
@@ -43,7 +45,8 @@ final class Words {
   }
 
   private static String limit(ContractField field, byte found) {
-    return found == RecordScanner.BEYOND ? "must be within float64" : "Expected `" + field.kind.word + "` " + bound(field, found);
+    if (found == RecordScanner.BEYOND) return BEYOND;
+    return "Expected `" + field.kind.word + "` " + bound(field, found);
   }
 
   private static String bound(ContractField field, byte found) {
@@ -62,7 +65,7 @@ final class Words {
     String rule =
         switch (record.state[f]) {
           case RecordScanner.TYPE -> "Expected `" + field.items.word + "`, got " + type(record.itemFirst[f]);
-          case RecordScanner.BEYOND -> "must be within float64";
+          case RecordScanner.BEYOND -> BEYOND;
           default -> "Expected `int` of 64 bits";
         };
     return field.name + "[" + place + "]: " + rule;
@@ -95,8 +98,13 @@ final class Words {
     int length = Utf8.codePoints(bytes, from, to - from);
     int shown = Utf8.prefix(bytes, from, to - from, SHOWN);
     String text = new String(bytes, from, shown, StandardCharsets.UTF_8);
-    if (bytes[from] == '"') text = "'" + (shown == to - from ? text.substring(1, text.length() - 1) + "'" : text.substring(1));
+    if (bytes[from] == '"') text = "'" + text.substring(1);
+    if (bytes[from] == '"' && shown == to - from) text = text.substring(0, text.length() - 1) + "'";
     return length <= SHOWN ? text : text + "... (" + length + " characters)";
+  }
+
+  static String tooLarge(byte[] bytes) {
+    return "the record: must be <= " + RecordScanner.MAX_BYTES + " bytes, got " + bytes.length;
   }
 
   static String noRecord(byte[] bytes, int from, int to) {
@@ -104,7 +112,8 @@ final class Words {
   }
 
   static String malformed(byte[] bytes, int at, boolean tooDeep) {
-    String what = tooDeep ? "nested more than " + JsonCursor.MAX_DEPTH + " deep" : at < bytes.length ? "malformed" : "truncated";
+    String what = at < bytes.length ? "malformed" : "truncated";
+    if (tooDeep) what = "nested more than " + JsonCursor.MAX_DEPTH + " deep";
     return "JSON is " + what + " (byte " + at + "), got " + bytesShown(bytes);
   }
 
