@@ -103,7 +103,7 @@ def impression(events: Iterable[Feedback], rule: RewardRule) -> float:
 
 
 def impressions(lowest: ArrayLike, kept: ArrayLike, highest: ArrayLike, returned: ArrayLike) -> Floats:
-    """The rewards of n impressions, (n,), from what a GROUP BY keeps of each one. The impression itself counts as 0.
+    """The rewards of n impressions, (n,), from what the job keeps of each one. The impression itself counts as 0.
 
     lowest, highest: of all feedback that counts; kept: the highest of what is not RETURNABLE; returned: whether there
     is a refund, or an uncart without a purchase. All (n,).
