@@ -73,7 +73,7 @@ class Rate(NamedTuple):
 def arms(shop: Shop, redis: "Redis", tracker: Tracker, chooser: Chooser, **options: Any) -> dict[str, Recommendations]:
     """Three ways to show items of one list, by name: a bandit, the popular list as it is, and chance."""
     options |= {"catalogue": {item.item_id: {"category": item.category} for item in shop.items}}
-    options |= {"sources": ("popular",), "candidates": len(shop.items)}
+    options |= {"sources": ("popular",), "candidates": len(shop.items), "strict": True}
     chance = Chooser(policy("uniform"), exploration=0.0, new_exposure=0.0)
     return {
         name_of(chooser.policy): Recommendations(redis, tracker, chooser, **options),

@@ -53,7 +53,7 @@ class Scene:
         self.rates: dict[str, list[Rate]] = {}  # by arm, a rate each BUCKET_S
         self.best = Rate()
         self._redis, self._over = settings.redis.client(), threading.Event()
-        self._tracker, self._live = Tracker.connect(), Recommendations(self._redis, sources=("live",))
+        self._tracker, self._live = Tracker.connect(), Recommendations(self._redis, sources=("live",), strict=True)
         work = (self._stream, self._probe, self._loop)
         self._threads = [threading.Thread(target=self._kept_safe, args=(each,), daemon=True) for each in work]
 
