@@ -102,8 +102,7 @@ class FenceTest {
     try (var old = writer(0, 1);
         var successor = writer(0, 1)) {
       write(successor, "k", "new");
-      old.write("k", "old");
-      var error = assertThrows(RefusedException.class, old::flush);
+      var error = assertThrows(RefusedException.class, () -> write(old, "k", "old"));
       assertTrue(error.getMessage().contains("writer:job:0"), error.getMessage());
       assertTrue(error.getMessage().contains("same 'owner'"), error.getMessage());
       write(successor, "more", "new");
@@ -127,8 +126,7 @@ class FenceTest {
     try (var gone = writer(2, 3);
         var successor = writer(0, 2)) {
       assertEquals(0, named("writer:job:2#"));
-      gone.write("k", "old");
-      assertThrows(RefusedException.class, gone::flush);
+      assertThrows(RefusedException.class, () -> write(gone, "k", "old"));
       write(successor, "k", "new");
     }
   }
@@ -153,8 +151,7 @@ class FenceTest {
     try (var old = writer(0, 1)) {
       redis.call("FLUSHALL");
       try (var successor = writer(0, 1)) {
-        old.write("k", "old");
-        assertThrows(RefusedException.class, old::flush);
+        assertThrows(RefusedException.class, () -> write(old, "k", "old"));
         write(successor, "k", "new");
       }
     }
@@ -166,8 +163,7 @@ class FenceTest {
         redis.call("FLUSHALL");
         redis.call("CLIENT", "KILL", "TYPE", "normal");
         write(successor, "k", "new");
-        old.write("k", "old");
-        assertThrows(RefusedException.class, old::flush);
+        assertThrows(RefusedException.class, () -> write(old, "k", "old"));
       }
     }
     assertEquals("new", redis.text("GET", "k"));

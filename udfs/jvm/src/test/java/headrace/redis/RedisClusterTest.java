@@ -60,8 +60,13 @@ class RedisClusterTest {
     var options = cluster.reached("linger-ms=0");
     options.remove("mode");
     try (var writer = new RowWriter(STRINGS, 0, 1, options)) {
-      for (int i = 0; i < 10; i++) writer.write("" + i, "v");
-      var error = assertThrows(RefusedException.class, writer::flush);
+      var error =
+          assertThrows(
+              RefusedException.class,
+              () -> {
+                for (int i = 0; i < 10; i++) writer.write("" + i, "v");
+                writer.flush();
+              });
       assertTrue(error.getMessage().contains("'mode' must be 'cluster'"), error.getMessage());
     }
   }
@@ -141,8 +146,12 @@ class RedisClusterTest {
       try (var successor = writer(STRINGS, "owner=fenced", "key-prefix=fence:")) {
         for (int i = 0; i < 100; i++) successor.write("" + i, "new");
         successor.flush();
-        for (int i = 0; i < 100; i++) old.write("" + i, "older");
-        assertThrows(RefusedException.class, old::flush);
+        assertThrows(
+            RefusedException.class,
+            () -> {
+              for (int i = 0; i < 100; i++) old.write("" + i, "older");
+              old.flush();
+            });
       }
     }
     for (int i = 0; i < 100; i++) assertEquals("new", cluster.get("fence:" + i));

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
 
 /** A redis-server of a test, on a port of its own, with its files in a folder of its own. */
 final class RedisServer implements AutoCloseable {
@@ -56,11 +57,19 @@ final class RedisServer implements AutoCloseable {
     return new RedisServer(port, Map.of(), List.of("redis-server", file.toString(), "--sentinel"));
   }
 
-  static int freePort() throws IOException {
+  /** One below those that outgoing connections take; a cluster's node also needs the one 10,000 above. */
+  static int freePort() {
     while (true) {
-      try (var socket = new ServerSocket(0)) {
-        if (socket.getLocalPort() < 50_000) return socket.getLocalPort(); // a cluster adds 10,000
-      }
+      int port = ThreadLocalRandom.current().nextInt(10_000, 22_000);
+      if (isFree(port) && isFree(port + 10_000)) return port;
+    }
+  }
+
+  private static boolean isFree(int port) {
+    try (var socket = new ServerSocket(port)) {
+      return true;
+    } catch (IOException taken) {
+      return false;
     }
   }
 
