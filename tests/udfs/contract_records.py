@@ -46,7 +46,7 @@ BYTES = [
     b"\xc3",
     b"\xc0\x80",
 ]
-BYTES += [b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x98", b"\xe2\x82"]
+BYTES += [b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x98", b"\xe2\x82", b"\xf5\x80\x80\x80"]
 NAMES = ["other", "", "ts_ms ", "\\u0061", "q\\u0000", "éé"]
 SPACES = ["", "", "", "", " ", "\n\t", "\r "]
 

@@ -90,7 +90,7 @@ class JsonCursor extends StringCursor {
   protected final boolean isLong() {
     if (isShort) return true;
     int count = at - numberStart - (isNegative() ? 1 : 0);
-    return count == 19 && (whole == Long.MIN_VALUE ? isNegative() : whole < 0 == isNegative());
+    return count == 19 && whole < 0 == isNegative();
   }
 
   protected final boolean isBeyond() {
