@@ -50,13 +50,13 @@ WINDOWS = """
     FROM TABLE(TUMBLE(TABLE changed_totals, DESCRIPTOR(arrival), INTERVAL '{refresh_s}' SECOND))
     GROUP BY window_start, window_end, item, kind"""
 SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_totals"
-# (item, kind, cells, as_of_ms).
+# (item, kind, cells, bucket, as_of_ms): the counts with the others that rank first.
 COUNTS = "SELECT * FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"
 ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
 # The newest list of each item of a batch: KEYS.
 LISTS = """
     SELECT l.`key`, l.`value`, l.expire_at_ms, l.as_of_ms
-    FROM (SELECT project(item, kind, cells, as_of_ms) AS l FROM counts) WHERE l.`key` IS NOT NULL"""
+    FROM (SELECT project(item, kind, cells, bucket, as_of_ms) AS l FROM counts) WHERE l.`key` IS NOT NULL"""
 KEYS = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"
 NAMES = ("key", "value", "expire_at_ms", "as_of_ms")
 
@@ -96,7 +96,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
 
 
 class ProjectLists(ListingFunction):
-    """(item, kind, cells, as_of_ms) -> the key and the list of each item's newest row; nothing for the other rows."""
+    """(item, kind, cells, bucket, as_of_ms) -> key and list of each item's newest row; nothing for the other rows."""
 
     def __init__(self, redis: Redis, rules: ListRules, follower: RulesFollower) -> None:
         super().__init__(redis, follower, redis_keys.together())
@@ -108,23 +108,25 @@ class ProjectLists(ListingFunction):
         self.made, self.failed = metrics.counter("lists"), metrics.counter("failed")
         self.took_ms = metrics.distribution("project_ms")
 
-    def eval(self, items: pd.Series, kinds: pd.Series, cells: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
+    def eval(
+        self, items: pd.Series, kinds: pd.Series, cells: pd.Series, buckets: pd.Series, as_of_ms: pd.Series
+    ) -> pd.DataFrame:
         newest = ~pd.DataFrame({"item": items, "kind": kinds}).duplicated(keep="last")
         began_s = monotonic()
-        columns = (items[newest], kinds[newest], cells[newest], as_of_ms[newest])
+        columns = tuple(column[newest] for column in (items, kinds, cells, buckets, as_of_ms))
         lists = isolated(partial(self.lists, self.obeyed.rules()), columns, self.failed)
         self.took_ms.update(int(1000 * (monotonic() - began_s)))
         return rows(lists, NAMES, items.index)
 
-    def lists(
-        self, obeyed: ItemRules, items: pd.Series, kinds: pd.Series, cells: pd.Series, as_of_ms: pd.Series
-    ) -> pd.DataFrame:
-        each = zip(kinds.tolist(), items.tolist(), cells.tolist(), as_of_ms.tolist(), strict=True)
+    def lists(self, obeyed: ItemRules, *columns: pd.Series) -> pd.DataFrame:
+        items, kinds, cells, buckets, as_of_ms = columns
+        each = zip(kinds, items, cells, buckets.tolist(), as_of_ms.tolist(), strict=True)
         values = [together_lists.listed(*one, self.rules, obeyed.forbids) for one in each]
         keys = list(map(key, kinds.tolist(), items.tolist()))
         self.made.inc(len(keys))
-        columns = {"key": keys, "value": values, "expire_at_ms": as_of_ms + redis_keys.TOGETHER_TTL_MS}
-        return pd.DataFrame(columns | {"as_of_ms": as_of_ms}, index=items.index)
+        expire_at_ms = as_of_ms + redis_keys.TOGETHER_TTL_MS
+        made = {"key": keys, "value": values, "expire_at_ms": expire_at_ms, "as_of_ms": as_of_ms}
+        return pd.DataFrame(made, index=items.index)
 
 
 def key(kind: int, item: str) -> str:

@@ -6,7 +6,7 @@ baskets again from all their events, and the differences move the counts.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from math import floor, frexp, fsum, ldexp, sqrt
+from math import floor, frexp, fsum, sqrt
 from typing import Any, NamedTuple, Protocol
 
 from headrace.schemas import redis_keys
@@ -129,20 +129,28 @@ class Covisitation:
 
     def lists(self, kind: str, n: int) -> dict[str, list[tuple[str, float]]]:
         alone, both = self.of(kind)
-        rounded = {item: (max(users), rounded_down(self.decayed(users, max(users)))) for item, users in alone.items()}
+        totals = {item: self.total(users) for item, users in alone.items()}
         lists = {}
         for a, others in both.items():
-            as_of = max(rounded[item][0] for item in (a, *others))
-            total = {}
-            for item in (a, *others):
-                newest, users = rounded[item]
-                total[item] = users * 2.0 ** -((as_of - newest) / self.rules.half_life_days)
+            as_of = max(alone[a])
+            total = {item: self.at(totals[item], as_of) for item in (a, *others)}
             s = self.rules.shrink
             scores = [
                 (b, self.decayed(users, as_of) / sqrt((total[a] + s) * (total[b] + s))) for b, users in others.items()
             ]
             lists[a] = best(scores, n)
         return lists
+
+    def total(self, users: dict[int, int]) -> tuple[int, float]:
+        """Returns (power of two, mantissa) of an item's total as of bucket 0, which itself can be beyond float64."""
+        half_lives = max(users) / self.rules.half_life_days
+        power = floor(half_lives)
+        fraction, exponent = frexp(self.decayed(users, max(users)) * 2.0 ** (half_lives - power))
+        return power + exponent - 1, floor(fraction * 8) / 4
+
+    def at(self, total: tuple[int, float], as_of: int) -> float:
+        power, mantissa = total
+        return mantissa * float(2.0 ** (power - as_of / self.rules.half_life_days))
 
     def trending(self, n: int) -> list[tuple[str, float]]:
         alone, _ = self.of("touched")
@@ -176,12 +184,6 @@ def purchases_that_stand(events: list[Acted]) -> list[Acted]:
         if refund.action == "refund" and theirs:
             left.remove(max(theirs))
     return left
-
-
-def rounded_down(value: float) -> float:
-    """Rounds down to three significant bits."""
-    fraction, exponent = frexp(value)  # fraction in [.5, 1)
-    return ldexp(floor(fraction * 8), exponent - 3)
 
 
 def best(scores: list[tuple[str, float]], n: int) -> list[tuple[str, float]]:

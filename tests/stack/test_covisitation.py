@@ -86,7 +86,8 @@ def recount(stack: Stack, without: str = "nobody") -> Covisitation:
 
 def in_redis(stack: Stack) -> Lists:
     client = stack.settings.redis.client(decode_responses=True)
-    keys = sorted(client.scan_iter(count=2_000))
+    begins = redis_keys.together()
+    keys = sorted(key for key in client.scan_iter(count=2_000) if key.startswith(begins))
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.get(key)

@@ -33,7 +33,7 @@ def release(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """Makes a home as 0.1.0 left it. Kafka has nothing at its log's offsets: only the savepoints know the log."""
     monkeypatch.setenv("HEADRACE_BANDIT__REWARD_DELAY_MS", "1000")  # as it was when the savepoint was taken
     monkeypatch.setenv("HEADRACE_BANDIT__FAST_MS", "500")
-    monkeypatch.setenv("HEADRACE_COVISITATION__HORIZON_DAYS", "36500")  # what it saw counts, however long ago it was
+    monkeypatch.setenv("HEADRACE_COVISITATION__HORIZON_DAYS", "8190")  # what it saw counts, however long ago it was
     monkeypatch.setenv("HEADRACE_COVISITATION__HALF_LIFE_DAYS", "36500")
     monkeypatch.setenv("HEADRACE_SESSION__FORGET_MS", f"{36_500 * 86_400_000}")
     folder = releases.unpack("0.1.0", tmp_path / "release")

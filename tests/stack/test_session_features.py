@@ -11,7 +11,7 @@ from headrace.infra.settings import load
 from tests.oracles.sessions import Oracle
 from tests.stack.compare import differences, oracle_of, session_of
 from tests.stack.running import Stack
-from tests.streams.boundaries import everything
+from tests.streams.boundaries import everything, large_spans
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Stream, records, sweepers
 from tests.streams.dirty import planted
 from tests.streams.scattered import KEYS, ORDERLESS, scattered
@@ -52,7 +52,7 @@ def counters(stack: Stack) -> dict[str, int]:
 )
 def test_all_streams_at_once_equal_the_oracle(stack: Stack, stream: Stream, parallelism: int, backend: str) -> None:
     stack.submit("--parallelism", f"{parallelism}", "--state-backend", backend)
-    stack.send(records(stream))
+    stack.send(records([*large_spans(stream[0][0]), *stream]))
     stack.send(sweepers(stream[-1][0] + DAY_MS, stack.settings.kafka.partitions))
     stack.settle()
     oracle = oracle_of(stack.settings)

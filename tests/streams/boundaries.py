@@ -43,6 +43,10 @@ CASES: dict[str, list[At]] = {
     "ties-by-code-point": [at(0, item_id="\U0001f600"), at(0, item_id="\uffee"), at(1, item_id="\u00e9"), at(1)],
     "ten-events-fill-recent": OTHERS[:10],
     "eleven-overflow-it": OTHERS[:11],
+}
+
+
+LARGE: dict[str, list[At]] = {
     "span-of-a-thousand-items": [at(0, n, item_id=f"i{n}") for n in range(1_000)],
     "span-of-one-more": [at(0, n, item_id=f"i{n}") for n in range(1_001)],
     "span-beyond-a-record": [at(0, n, item_id=wide_id()) for n in range(2_000)],
@@ -51,9 +55,17 @@ CASES: dict[str, list[At]] = {
 
 def boundaries(before_ms: int) -> Stream:
     """Returns the cases in the days before a moment, one per day."""
-    first_ms = before_ms // DAY_MS * DAY_MS - len(CASES) * DAY_MS
+    return one_a_day(CASES, before_ms)
+
+
+def large_spans(before_ms: int) -> Stream:
+    return one_a_day(LARGE, before_ms)
+
+
+def one_a_day(cases: dict[str, list[At]], before_ms: int) -> Stream:
+    first_ms = before_ms // DAY_MS * DAY_MS - len(cases) * DAY_MS
     stream: Stream = []
-    for n, (name, events) in enumerate(CASES.items()):
+    for n, (name, events) in enumerate(cases.items()):
         day_ms = first_ms + n * DAY_MS
         for m, (after_ms, fields) in enumerate(events):
             click = {

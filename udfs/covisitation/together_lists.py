@@ -1,9 +1,9 @@
-"""Lists of what goes together, from the counts that the JVM keeps of one item (udfs/jvm/Together.java).
+"""Lists of what goes together, from the counts of one item that the JVM sends (udfs/jvm, Together.java).
 
 docs/collaborative.md, "Together" and "Trending", defines them; udfs/covisitation/counts.py has the maths. The counts
 are packed little-endian, one other item after another: u16 lengths of its name and of the rest; its name in UTF-8; its
-total, as newest bucket i32 and users f64, rounded and decayed as of that bucket; then bucket i32 and users i32 for each
-bucket in which users hold both items.
+total, as the bucket i32 as of which it is and its value f64; then bucket i32 and users i32 for each bucket in which
+users hold both items. They are those of the 200 others that rank first, and of the item itself.
 """
 
 import struct
@@ -28,8 +28,8 @@ class ListRules(NamedTuple):
 
 class Other(NamedTuple):
     item: str
-    newest: int  # bucket
-    users: float  # who hold it, decayed as of `newest`
+    as_of: int  # bucket
+    users: float  # who hold it, decayed as of then
     both: ByBucket  # users who hold both items
 
 
@@ -38,28 +38,32 @@ def _nothing(_: str) -> bool:
 
 
 def listed(
-    kind: int, item: str, packed: bytes, as_of_ms: int, rules: ListRules, forbids: Callable[[str], bool] = _nothing
+    kind: int,
+    item: str,
+    packed: bytes,
+    bucket: int,
+    as_of_ms: int,
+    rules: ListRules,
+    forbids: Callable[[str], bool] = _nothing,
 ) -> bytes | None:
     """The list of one kind as JSON: of one item, or of everybody for `touched`. None if it is empty.
 
-    forbids: whether no list may hold an item. It still counts in `as_of`, and has a list of its own.
+    bucket: as of which it is; forbids: whether no list may hold an item. Such an item has a list of its own.
     """
-    others = decode(packed)
-    decay = Decay(max((_newest(other) for other in others), default=0), rules.half_life, rules.horizon)
+    decay, others = Decay(bucket, rules.half_life, rules.horizon), decode(packed)
+    allowed = {other.item: other.both for other in others if other.item != item and not forbids(other.item)}
     if kind == TOUCHED:
-        touched = {other.item: other.both for other in others if not forbids(other.item)}
-        entries = counts.trending(Table({}, touched), decay, rules.n)
+        entries = counts.trending(Table({}, allowed), decay, rules.n)
     else:
-        both = {other.item: other.both for other in others if other.item != item and not forbids(other.item)}
-        totals: dict[str, ByBucket] = {other.item: {other.newest: other.users} for other in others}
-        entries = counts.top(Table({item: both}, totals), item, decay, rules.n, rules.shrink)
+        totals: dict[str, ByBucket] = {other.item: {bucket: _total(other, decay)} for other in others}
+        entries = counts.top(Table({item: allowed}, totals), item, decay, rules.n, rules.shrink)
     reason = None if kind == TOUCHED else item
     items = [Entry(name, round(score, DECIMALS), reason) for name, score in entries]
     return encode(Listed("", as_of_ms, items)) if items else None
 
 
-def _newest(other: Other) -> int:
-    return max(other.newest, *other.both)
+def _total(other: Other, decay: Decay) -> float:
+    return other.users * float(2.0 ** -((decay.as_of - other.as_of) / decay.half_life))
 
 
 def decode(packed: bytes) -> list[Other]:
@@ -69,8 +73,8 @@ def decode(packed: bytes) -> list[Other]:
         name, rest = _LENGTHS.unpack_from(packed, at)
         at += _LENGTHS.size
         item = packed[at : at + name].decode()
-        newest, users = _TOTAL.unpack_from(packed, at + name)
+        as_of, users = _TOTAL.unpack_from(packed, at + name)
         cells = packed[at + name + _TOTAL.size : at + name + rest]
-        others.append(Other(item, newest, users, dict(_CELL.iter_unpack(cells))))
+        others.append(Other(item, as_of, users, dict(_CELL.iter_unpack(cells))))
         at += name + rest
     return others

@@ -43,6 +43,8 @@ public class Baskets extends ProcessTableFunction<Row> {
     public long timer = NONE; // time of the pending timer
   }
 
+  private transient Faults faults;
+  private transient List<Row> rows;
   private transient Counter counted, repeats, tooOld, beyond;
   private transient int cap, horizon, history, tradedMax, purchase, refund;
   private transient boolean[] viewed, touched; // by action
@@ -59,6 +61,8 @@ public class Baskets extends ProcessTableFunction<Row> {
     purchase = actions.indexOf("purchase");
     refund = actions.indexOf("refund");
     var metrics = context.getMetricGroup().addGroup("headrace");
+    rows = new ArrayList<>();
+    faults = new Faults(Baskets.class, metrics);
     counted = metrics.counter("counted");
     repeats = metrics.counter("repeats");
     tooOld = metrics.counter("too_old");
@@ -87,25 +91,37 @@ public class Baskets extends ProcessTableFunction<Row> {
       @StateHint(ttl = UserHistory.NO_TTL) MapView<String, byte[]> trades,
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
+    rows.clear();
+    try {
+      if (handle(user, days, trades, input)) setTimer(context.timeContext(Long.class), user);
+    } catch (RuntimeException fault) {
+      faults.of(fault, input.getField("event_id"));
+    }
+    rows.forEach(this::collect);
+  }
+
+  /** False for an event that does not count. */
+  private boolean handle(User user, MapView<Long, byte[]> days, MapView<String, byte[]> trades, Row input)
+      throws Exception {
     int action = (Byte) input.getField("action");
     boolean trade = action == purchase || action == refund;
-    if (!trade && !viewed[action] && !touched[action]) return;
+    if (!trade && !viewed[action] && !touched[action]) return false;
     long t = (Long) input.getField("ts_ms"), asOf = (Long) input.getField("append_ms");
     long bucket = Math.floorDiv(t, DAY_MS);
     if (user.newest != NONE && bucket <= user.newest - horizon) {
       tooOld.inc();
-      return;
+      return false;
     }
     if (trade && !remember(user, Event.hash((String) input.getField("event_id")))) {
       repeats.inc();
-      return;
+      return false;
     }
     counted.inc();
     var item = (String) input.getField("item_id");
     if (bucket > user.newest) advance(user, bucket, days, trades, asOf);
     if (trade) trade(days, trades, item, t, action == refund, asOf);
     else change(days, bucket, asOf, day -> day.act(item, t, viewed[action], touched[action], cap));
-    setTimer(context.timeContext(Long.class), user);
+    return true;
   }
 
   /** Forgets the user when the watermark has passed all of their days. */
@@ -213,9 +229,9 @@ public class Baskets extends ProcessTableFunction<Row> {
     moved.removeAll(other);
     if (moved.isEmpty()) return;
     var others = kind == TOUCHED ? WITH_EVERYBODY : basket.toArray(String[]::new);
-    for (var item : moved) collect(Row.of(item, kind, bucket, sign, others, asOf));
+    for (var item : moved) rows.add(Row.of(item, kind, bucket, sign, others, asOf));
     if (kind == TOUCHED) return;
     others = moved.toArray(String[]::new);
-    for (var item : basket) if (!moved.contains(item)) collect(Row.of(item, kind, bucket, sign, others, asOf));
+    for (var item : basket) if (!moved.contains(item)) rows.add(Row.of(item, kind, bucket, sign, others, asOf));
   }
 }

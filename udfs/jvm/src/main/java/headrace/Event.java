@@ -9,8 +9,8 @@ import org.apache.flink.types.Row;
 /**
  * One accepted event of a user.
  *
- * <p>Layout of write(), little-endian: body length u16, id i64, t i64, session i32, category i64, action u8, item UTF-8.
- * It is part of the savepoint's schema. The highest bit of `session` says that a closed session holds the event; 0.1.0
+ * <p>Layout of write(), little-endian: body length u16, id i64, t i64, session i32, category i64, action u8, item in
+ * UTF-8. It is part of the savepoint's schema. The highest bit of `session` says that a closed session holds the event; 0.1.0
  * never set it.
  */
 final class Event {

@@ -3,9 +3,9 @@ package headrace;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.flink.table.annotation.ArgumentHint;
@@ -19,12 +19,12 @@ import org.apache.flink.types.Row;
 
 /**
  * What an item is together with, by kind: for each other item how many users hold both in each bucket, and the other's
- * total.
+ * total. For EVERYBODY and the kind touched: how many users hold each item.
  *
- * <p>Changes come many at a time, and one row goes out for all of them. A run that restores Redis sends one row at its
- * end.
+ * <p>Changes come many at a time, and one row goes out for all of them, with the others that rank first (Ranking). A
+ * run that restores Redis sends one row at its end.
  */
-@DataTypeHint("ROW<cells BYTES, as_of_ms BIGINT>")
+@DataTypeHint("ROW<cells BYTES, bucket INT, as_of_ms BIGINT>")
 public class Together extends ProcessTableFunction<Row> {
   private static final long END = Long.MAX_VALUE - 1; // before the last watermark, after any other
 
@@ -33,73 +33,91 @@ public class Together extends ProcessTableFunction<Row> {
     public long asOf = Long.MIN_VALUE; // append_ms of the newest event that moved a count
   }
 
-  private transient int horizon;
+  private transient Ranking ranking;
+  private transient Faults faults;
   private transient boolean atEnd;
 
   @Override
   public void open(FunctionContext context) {
-    horizon = (int) UserHistory.setting(context, "horizon_days");
+    ranking = new Ranking(Totals.decay(context), Double.parseDouble(context.getJobParameter("headrace.shrink", "")));
     atEnd = Boolean.parseBoolean(context.getJobParameter("headrace.at_end", ""));
+    faults = new Faults(Together.class, context.getMetricGroup().addGroup("headrace"));
   }
 
   /**
    * @param others by item: Other, without items that no user holds together with this one
-   * @param input changes, as Totals sends them
+   * @param ranked the others that rank first; 0.1.0 and 0.2.0 did not keep it
+   * @param input item, kind, changes as Totals sends them
    */
   public void eval(
       Context context,
       @StateHint(ttl = UserHistory.NO_TTL) Item item,
       @StateHint(ttl = UserHistory.NO_TTL) MapView<String, byte[]> others,
+      @StateHint(ttl = UserHistory.NO_TTL) Ranking.Ranked ranked,
       @ArgumentHint(ArgumentTrait.SET_SEMANTIC_TABLE) Row input)
       throws Exception {
+    ranked.item = (String) input.getField("item");
+    ranked.kind = (Byte) input.getField("kind");
+    Row row = null;
+    try {
+      var changed = change(item, others, ranked, (byte[][]) input.getField("changes"));
+      if (!atEnd) row = row(item, ranking.rank(ranked, others, changed), ranked.bucket);
+    } catch (RuntimeException fault) {
+      faults.of(fault, ranked.item);
+      ranked.scanned = Ranking.NONE;
+    }
+    if (atEnd) context.timeContext(Long.class).registerOnTime(END);
+    else if (row != null) collect(row);
+  }
+
+  public void onTimer(OnTimerContext context, Item item, MapView<String, byte[]> others, Ranking.Ranked ranked)
+      throws Exception {
+    ranked.scanned = Ranking.NONE; // nothing was ranked on the way
+    collect(row(item, ranking.rank(ranked, others, Map.of()), ranked.bucket));
+  }
+
+  /** Applies the changes, and returns the others that they change. */
+  private Map<String, Other> change(Item item, MapView<String, byte[]> others, Ranking.Ranked ranked, byte[][] changes)
+      throws Exception {
     var changed = new HashMap<String, Other>();
-    for (byte[] bytes : (byte[][]) input.getField("changes")) {
+    for (byte[] bytes : changes) {
       var change = Totals.Change.read(bytes);
       item.asOf = Math.max(item.asOf, change.asOf());
       var other = changed.get(change.other());
       if (other == null) changed.put(change.other(), other = Other.read(others.get(change.other())));
-      other.apply(change, horizon);
+      other.apply(change, ranking.decay.horizon);
+      if (ranked.kind == Baskets.TOUCHED) ranked.count(change.bucket(), change.sign());
     }
     for (var entry : changed.entrySet()) {
       if (entry.getValue().users.isEmpty()) others.remove(entry.getKey());
       else others.put(entry.getKey(), entry.getValue().write());
     }
-    if (atEnd) context.timeContext(Long.class).registerOnTime(END);
-    else collect(Row.of(cells(others), item.asOf));
+    return changed;
   }
 
-  public void onTimer(OnTimerContext context, Item item, MapView<String, byte[]> others) throws Exception {
-    collect(Row.of(cells(others), item.asOf));
+  private static Row row(Item item, List<Ranking.Scored> ranked, int bucket) {
+    return Row.of(cells(ranked), bucket, item.asOf);
   }
 
-  /** Packs the other items as udfs/covisitation/together_lists.py reads them: u16 lengths of name and Other, then both. */
-  private byte[] cells(MapView<String, byte[]> others) throws Exception {
-    var all = new ArrayList<Map.Entry<String, byte[]>>();
-    int newest = Integer.MIN_VALUE, size = 0;
-    for (var entry : others.entries()) {
-      all.add(Map.entry(entry.getKey(), entry.getValue()));
-      newest = Math.max(newest, Math.max(Other.newest(entry.getValue()), Other.last(entry.getValue())));
-      size += 4 + 3 * entry.getKey().length() + entry.getValue().length;
-    }
+  /** Packs others as udfs/covisitation/together_lists.py reads them: u16 lengths of name and Other, then both. */
+  private static byte[] cells(List<Ranking.Scored> ranked) {
+    int size = 0;
+    for (var each : ranked) size += 4 + 3 * each.item().length() + each.other().size();
     var buffer = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
-    for (var entry : all) {
-      if (Other.last(entry.getValue()) <= newest - horizon) {
-        others.remove(entry.getKey());
-        continue;
-      }
-      var name = entry.getKey().getBytes(StandardCharsets.UTF_8);
-      buffer.putShort((short) name.length).putShort((short) entry.getValue().length).put(name).put(entry.getValue());
+    for (var each : ranked) {
+      byte[] name = each.item().getBytes(StandardCharsets.UTF_8), other = each.other().write();
+      buffer.putShort((short) name.length).putShort((short) other.length).put(name).put(other);
     }
     return Arrays.copyOf(buffer.array(), buffer.position());
   }
 
   /**
-   * Layout of write(), little-endian: newest i32, rounded f64 of the other's total, then bucket i32, users i32,
-   * ascending.
+   * Layout of write(), little-endian: the other's total, as the bucket i32 as of which it is and its value f64; then
+   * bucket i32, users i32, ascending.
    */
   static final class Other {
     private static final int HEAD = 12, CELL = 8;
-    int newest;
+    int newest; // the bucket as of which `rounded` is
     double rounded;
     final TreeMap<Integer, Integer> users = new TreeMap<>();
 
@@ -111,12 +129,8 @@ public class Together extends ProcessTableFunction<Row> {
       if (!users.isEmpty()) users.headMap(users.lastKey() - horizon, true).clear();
     }
 
-    static int newest(byte[] bytes) {
-      return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getInt();
-    }
-
-    static int last(byte[] bytes) {
-      return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getInt(bytes.length - CELL);
+    Decay.AsOf total() {
+      return new Decay.AsOf(newest, rounded);
     }
 
     static Other read(byte[] bytes) {
@@ -129,8 +143,17 @@ public class Together extends ProcessTableFunction<Row> {
       return other;
     }
 
+    /** The newest bucket with a count; Ranking.NONE if there is none. */
+    int last() {
+      return users.isEmpty() ? Ranking.NONE : users.lastKey();
+    }
+
+    int size() {
+      return HEAD + CELL * users.size();
+    }
+
     byte[] write() {
-      var buffer = ByteBuffer.allocate(HEAD + CELL * users.size()).order(ByteOrder.LITTLE_ENDIAN);
+      var buffer = ByteBuffer.allocate(size()).order(ByteOrder.LITTLE_ENDIAN);
       buffer.putInt(newest).putDouble(rounded);
       users.forEach((bucket, count) -> buffer.putInt(bucket).putInt(count));
       return buffer.array();

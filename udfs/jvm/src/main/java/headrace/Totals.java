@@ -5,6 +5,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
@@ -23,8 +24,8 @@ import org.apache.flink.types.Row;
  * How many users hold an item, by kind. The items that it is together with need this total to weigh their pairs.
  *
  * <p>Each change of a pair goes on to its other item, with the total of this one. A total that changes alone would have
- * to go to every item it is together with, at each event. So it is rounded down to three bits, and sent only when the
- * rounded value or its newest bucket changes.
+ * to go to every item it is together with, at each event. So it is rounded down to three bits, in a form that a new day
+ * does not change (Decay.rounded), and sent only when that changes.
  */
 @DataTypeHint("ROW<target STRING, change BYTES>")
 public class Totals extends ProcessTableFunction<Row> {
@@ -33,19 +34,27 @@ public class Totals extends ProcessTableFunction<Row> {
   /** The savepoint's schema (see UserHistory.User). */
   public static class Total {
     public long[] users = {}; // bucket, users, bucket, users, ...; ascending
-    public int newest = NONE; // bucket
-    public double rounded; // decayed as of newest
+    public int newest = NONE; // the bucket as of which `rounded` is
+    public double rounded; // what other items know
   }
 
   private transient Counter sent;
-  private transient int horizon;
-  private transient double halfLife; // in buckets
+  private transient Faults faults;
+  private transient Decay decay;
+  private transient List<Row> rows;
 
   @Override
   public void open(FunctionContext context) {
-    horizon = (int) UserHistory.setting(context, "horizon_days");
-    halfLife = Double.parseDouble(context.getJobParameter("headrace.half_life_days", ""));
-    sent = context.getMetricGroup().addGroup("headrace").counter("totals_told");
+    decay = decay(context);
+    rows = new ArrayList<>();
+    var metrics = context.getMetricGroup().addGroup("headrace");
+    sent = metrics.counter("totals_told");
+    faults = new Faults(Totals.class, metrics);
+  }
+
+  static Decay decay(FunctionContext context) {
+    double halfLife = Double.parseDouble(context.getJobParameter("headrace.half_life_days", ""));
+    return new Decay(halfLife, (int) UserHistory.setting(context, "horizon_days"));
   }
 
   /**
@@ -57,13 +66,23 @@ public class Totals extends ProcessTableFunction<Row> {
       @StateHint(ttl = UserHistory.NO_TTL) MapView<String, Long> together,
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
+    rows.clear();
+    try {
+      handle(total, together, input);
+    } catch (RuntimeException fault) {
+      faults.of(fault, input);
+    }
+    rows.forEach(this::collect);
+  }
+
+  private void handle(Total total, MapView<String, Long> together, Row input) throws Exception {
     var item = (String) input.getField("item");
     var others = Set.of((String[]) input.getField("others"));
     long bucket = (Long) input.getField("bucket");
     byte sign = (Byte) input.getField("sign");
     boolean moved = others.contains(item) && count(total, bucket, sign);
     for (var other : others) {
-      collect(Row.of(other, Change.write(sign, (int) bucket, total, (Long) input.getField("as_of_ms"), item)));
+      rows.add(Row.of(other, Change.write(sign, (int) bucket, total, (Long) input.getField("as_of_ms"), item)));
       Long newest = together.get(other);
       if (newest == null || newest < bucket) together.put(other, bucket);
     }
@@ -75,16 +94,20 @@ public class Totals extends ProcessTableFunction<Row> {
     var users = new TreeMap<Long, Long>();
     for (int i = 0; i < total.users.length; i += 2) users.put(total.users[i], total.users[i + 1]);
     users.merge(bucket, (long) sign, (a, b) -> a + b == 0 ? null : a + b);
-    if (!users.isEmpty()) users.headMap(users.lastKey() - horizon, true).clear();
-    int newest = users.isEmpty() ? NONE : (int) (long) users.lastKey();
-    double sum = 0;
-    for (var entry : users.entrySet()) sum += entry.getValue() * Math.pow(2, -(newest - entry.getKey()) / halfLife);
-    double rounded = roundedDown(sum);
-    boolean moved = newest != total.newest || rounded != total.rounded;
+    if (!users.isEmpty()) users.headMap(users.lastKey() - decay.horizon, true).clear();
     total.users = users.entrySet().stream().flatMapToLong(e -> LongStream.of(e.getKey(), e.getValue())).toArray();
-    total.newest = newest;
-    total.rounded = rounded;
+    var now = users.isEmpty() ? new Decay.AsOf(NONE, 0) : rounded(users);
+    boolean moved = now.bucket() != total.newest || now.value() != total.rounded;
+    total.newest = now.bucket();
+    total.rounded = now.value();
     return moved;
+  }
+
+  private Decay.AsOf rounded(TreeMap<Long, Long> users) {
+    int newest = (int) (long) users.lastKey();
+    double sum = 0;
+    for (var entry : users.entrySet()) sum += entry.getValue() * decay.weight((int) (long) entry.getKey(), newest);
+    return decay.rounded(sum, newest);
   }
 
   /** Rounds down to three significant bits: 1, 1.25, 1.5 or 1.75 times a power of 2. */
@@ -95,12 +118,13 @@ public class Totals extends ProcessTableFunction<Row> {
   /** Sends the total to the items that it is together with, except to those that know it already. */
   private void send(Total total, MapView<String, Long> together, String item, Set<String> knowing) throws Exception {
     var expired = new ArrayList<String>();
+    long newest = total.users.length == 0 ? Long.MIN_VALUE + decay.horizon : total.users[total.users.length - 2];
     for (Map.Entry<String, Long> entry : together.entries()) {
-      if (entry.getValue() <= (long) total.newest - horizon) {
+      if (entry.getValue() <= newest - decay.horizon) {
         expired.add(entry.getKey());
       } else if (!knowing.contains(entry.getKey())) {
         sent.inc();
-        collect(Row.of(entry.getKey(), Change.write((byte) 0, 0, total, Long.MIN_VALUE, item)));
+        rows.add(Row.of(entry.getKey(), Change.write((byte) 0, 0, total, Long.MIN_VALUE, item)));
       }
     }
     for (var other : expired) together.remove(other);

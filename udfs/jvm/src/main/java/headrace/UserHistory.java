@@ -1,7 +1,5 @@
 package headrace;
 
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -31,8 +29,6 @@ import org.apache.flink.types.Row;
         + " `key` BYTES, `value` BYTES, `partition` INT, `offset` BIGINT, detail STRING>")
 public class UserHistory extends ProcessTableFunction<Row> {
   static final byte LIVE = 0, CLOSED = 1, LATE = 2, INTERNAL = 3;
-  private static final int[] FIRST = {1, 4, 11, 11}; // by kind: the index of its first column
-  private static final int COLUMNS = 16;
   static final long NONE = Long.MIN_VALUE;
   // Without a TTL, Flink 2.3 takes Long.MAX_VALUE ms, and keeps and checks it: a quarter of this operator's time.
   static final String NO_TTL = "0 ms";
@@ -142,7 +138,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     try {
       rows = handle(next, views, input, time.currentWatermark());
     } catch (RuntimeException fault) {
-      collect(letter(INTERNAL, input, faults.of(fault, place(input))));
+      collect(HistoryRow.letter(INTERNAL, input, faults.of(fault, HistoryRow.place(input))));
       return;
     }
     // What fails from here on is Flink's, and not the row's: the job has to read the row again.
@@ -163,7 +159,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
       user.repeats++;
     } else if (spans.isTooLate(user, event.t)) {
       tooLate.inc();
-      return List.of(letter(LATE, input, "ts_ms: must be >= " + (user.clock - waitMs)
+      return List.of(HistoryRow.letter(LATE, input, "ts_ms: must be >= " + (user.clock - waitMs)
           + ", the user's clock less gap and lateness, got " + event.t));
     } else {
       accept(user, event, views);
@@ -172,12 +168,8 @@ public class UserHistory extends ProcessTableFunction<Row> {
       if (watermark != null && event.t + waitMs < watermark) user.grace = watermark + latenessMs;
     }
     user.asOf = event.appendMs;
-    rows.add(live(user));
+    rows.add(HistoryRow.live(user, recent));
     return rows;
-  }
-
-  private Row live(User user) {
-    return row(LIVE, counters(user), user.sessionId, Recent.last(user.recent, user.kept, recent));
   }
 
   /**
@@ -192,7 +184,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     if (user.clock == NONE) context.clearAllState(); // an old timer of a user who was forgotten meanwhile
     if (time.time() != user.timer) return;
     if (restoring) {
-      collect(live(user));
+      collect(HistoryRow.live(user, recent));
       return;
     }
     user.timer = NONE;
@@ -238,7 +230,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
   }
 
   private void close(User user, Views views, List<Row> rows) throws Exception {
-    for (var span : spans.close(user, views)) rows.add(row(CLOSED, span.columns(actions)));
+    for (var span : spans.close(user, views)) rows.add(HistoryRow.of(CLOSED, span.columns(actions)));
   }
 
   /**
@@ -253,32 +245,5 @@ public class UserHistory extends ProcessTableFunction<Row> {
     if (user.timer != NONE && user.timer <= next) return;
     user.timer = next;
     time.registerOnTime(next);
-  }
-
-  /** Packs the counters little-endian, as udfs/session.py reads them (COUNTERS). */
-  private byte[] counters(User user) {
-    var buffer = ByteBuffer.allocate(8 * (10 + user.counts.length)).order(ByteOrder.LITTLE_ENDIAN);
-    buffer.putLong(user.start).putLong(user.end).putLong(user.asOf).putLong(user.events);
-    buffer.putLong(user.items).putLong(user.categories).putLong(user.late).putLong(user.repeats);
-    buffer.putLong(user.kept > recent ? 1 : 0).putDouble(user.amount);
-    for (long count : user.counts) buffer.putLong(count);
-    return buffer.array();
-  }
-
-  private static String place(Row input) {
-    return "partition " + input.getField(11) + ", offset " + input.getField(12);
-  }
-
-  private static Row letter(byte kind, Row input, String detail) {
-    return row(kind, input.getField("key"), input.getField("value"), input.getField("partition"),
-        input.getField("offset"), detail);
-  }
-
-  /** A row out, from the columns of its kind. The columns of the other kinds are null. */
-  private static Row row(byte kind, Object... columns) {
-    var row = new Row(COLUMNS);
-    row.setField(0, kind);
-    for (int i = 0; i < columns.length; i++) row.setField(FIRST[kind] + i, columns[i]);
-    return row;
   }
 }

@@ -19,7 +19,8 @@ import org.apache.flink.types.Row;
  * for each closed span, in the order of the alphabet, and an empty line.
  */
 final class Replay {
-  private static final Map<Byte, String> PATHS = Map.of(UserHistory.LATE, "dead late", UserHistory.INTERNAL, "internal");
+  private static final Map<Byte, String> PATHS =
+      Map.of(UserHistory.LATE, "dead late", UserHistory.INTERNAL, "internal");
   private final StringBuilder out = new StringBuilder();
 
   public static void main(String[] none) throws Exception {

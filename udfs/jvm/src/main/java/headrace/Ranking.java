@@ -1,0 +1,161 @@
+package headrace;
+
+import headrace.Together.Other;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.PriorityQueue;
+import org.apache.flink.table.api.dataview.MapView;
+
+/**
+ * The others of an item that rank first, without a look at all of them at each change.
+ *
+ * <p>KEPT others are remembered, with a bound that no other one ranks before. A change concerns an other itself, and a
+ * new day lowers all scores, so the bound stays one. Only when fewer than SENT of those remembered still rank before it
+ * are all others looked at again, and once in SCAN_DAYS, which also removes the expired ones.
+ *
+ * <p>The scores here only choose whom to send: udfs/covisitation/together_lists.py makes the list of them.
+ */
+final class Ranking {
+  static final int NONE = Integer.MIN_VALUE, SENT = 200, KEPT = 400, SCAN_DAYS = 30;
+  private static final double ROUNDING = 1e-9; // more than the error of any sum here
+
+  /** The savepoint's schema (see UserHistory.User). */
+  public static class Ranked {
+    public String item; // whose others they are
+    public byte kind;
+    public int newest = NONE; // EVERYBODY's newest bucket with a count ...
+    public long atNewest; // ... and the users in it
+    public int scanned = NONE; // bucket in which all others were looked at
+    public int bucket = NONE; // as of which the bound is: none but `items` ranks before (bound, boundItem)
+    public double bound;
+    public String boundItem = "";
+    public String[] items = {}; // best first
+
+    void count(int in, int sign) {
+      if (sign == 0 || in < newest) return;
+      atNewest = sign + (in > newest ? 0 : atNewest);
+      newest = in;
+    }
+  }
+
+  record Scored(String item, Other other, double score) {}
+
+  /** As in the lists: the best first, equal ones by item id in code point order. */
+  private static final Comparator<Scored> ORDER =
+      Comparator.comparingDouble(Scored::score).reversed().thenComparing(Scored::item, Ranking::byCodePoint);
+  final Decay decay;
+  private final double shrink;
+
+  Ranking(Decay decay, double shrink) {
+    this.decay = decay;
+    this.shrink = shrink;
+  }
+
+  /** Returns the SENT that rank first, and the item itself. changed: those of the others that have changed. */
+  List<Scored> rank(Ranked ranked, MapView<String, byte[]> others, Map<String, Other> changed) throws Exception {
+    var self = ranked.kind == Baskets.TOUCHED ? null : Other.read(others.get(ranked.item));
+    int newest = newest(ranked, others, self, changed);
+    if (newest == NONE) return List.of();
+    var first = newest < ranked.bucket || newest >= ranked.scanned + SCAN_DAYS ? null
+        : remembered(ranked, others, changed, newest);
+    if (first == null) first = scanned(ranked, others, newest);
+    ranked.bucket = newest;
+    ranked.items = first.stream().map(Scored::item).toArray(String[]::new);
+    var sent = new ArrayList<>(first.subList(0, Math.min(SENT, first.size())));
+    if (self != null) sent.add(new Scored(ranked.item, self, 0));
+    return sent;
+  }
+
+  /**
+   * The newest bucket with a count, as of which the list is; NONE if nobody holds the item. Who holds a pair holds the
+   * item; but a count of the pair may come first.
+   */
+  private int newest(Ranked ranked, MapView<String, byte[]> others, Other self, Map<String, Other> changed)
+      throws Exception {
+    boolean known = self == null ? ranked.atNewest > 0 : self.last() >= ranked.bucket;
+    if (ranked.scanned == NONE || !known) return lookForNewest(ranked, others);
+    int newest = self == null ? ranked.newest : self.last();
+    for (var other : changed.values()) newest = Math.max(newest, other.last());
+    return newest;
+  }
+
+  private static int lookForNewest(Ranked ranked, MapView<String, byte[]> others) throws Exception {
+    ranked.newest = ranked.scanned = NONE;
+    for (byte[] bytes : others.values()) Other.read(bytes).users.forEach(ranked::count);
+    return ranked.newest;
+  }
+
+  /** The best of those remembered and changed; null if that may not be the best of all. */
+  private List<Scored> remembered(
+      Ranked ranked, MapView<String, byte[]> others, Map<String, Other> changed, int newest) throws Exception {
+    lower(ranked, newest);
+    var names = new HashSet<>(Arrays.asList(ranked.items));
+    names.addAll(changed.keySet());
+    var found = new ArrayList<Scored>();
+    for (var name : names) {
+      var other = changed.containsKey(name) ? changed.get(name) : Other.read(others.get(name));
+      var scored = scored(ranked, name, other, newest);
+      if (scored.score > 0 && isBeforeBound(ranked, scored)) found.add(scored);
+    }
+    found.sort(ORDER);
+    if (ranked.bound > 0 && found.size() < SENT) return null;
+    return cut(ranked, found);
+  }
+
+  /** What a new day does to all scores that it does not know: half-lives pass for the count, and for half the cosine. */
+  private void lower(Ranked ranked, int newest) {
+    if (newest == ranked.bucket || ranked.bound == 0) return;
+    double days = newest - ranked.bucket;
+    ranked.bound *= decay.weight(ranked.kind == Baskets.TOUCHED ? days : days / 2) * (1 + ROUNDING);
+    ranked.boundItem = "";
+  }
+
+  private static boolean isBeforeBound(Ranked ranked, Scored scored) {
+    if (scored.score != ranked.bound) return scored.score > ranked.bound;
+    return byCodePoint(scored.item, ranked.boundItem) < 0;
+  }
+
+  private List<Scored> scanned(Ranked ranked, MapView<String, byte[]> others, int newest) throws Exception {
+    var worst = new PriorityQueue<>(Collections.reverseOrder(ORDER));
+    var expired = new ArrayList<String>();
+    for (var entry : others.entries()) {
+      var other = Other.read(entry.getValue());
+      if (other.last() <= newest - decay.horizon) expired.add(entry.getKey());
+      var scored = scored(ranked, entry.getKey(), other, newest);
+      if (scored.score > 0) worst.add(scored);
+      if (worst.size() > KEPT + 1) worst.poll();
+    }
+    for (var name : expired) others.remove(name);
+    ranked.scanned = newest;
+    ranked.bound = 0;
+    ranked.boundItem = "";
+    var found = new ArrayList<>(worst);
+    found.sort(ORDER);
+    return cut(ranked, found);
+  }
+
+  /** Leaves KEPT, and bounds the others by the best one that is left out. */
+  private static List<Scored> cut(Ranked ranked, List<Scored> found) {
+    if (found.size() <= KEPT) return found;
+    ranked.bound = found.get(KEPT).score;
+    ranked.boundItem = found.get(KEPT).item;
+    return found.subList(0, KEPT);
+  }
+
+  /** Of the cosine without the item's own total: that is the same for a whole list. */
+  private Scored scored(Ranked ranked, String name, Other other, int newest) {
+    double score = name.equals(ranked.item) ? 0 : decay.sum(other.users, newest);
+    if (ranked.kind != Baskets.TOUCHED) score /= Math.sqrt(decay.as(other.total(), newest) + shrink);
+    return new Scored(name, other, score);
+  }
+
+  private static int byCodePoint(String a, String b) {
+    return Arrays.compareUnsigned(a.getBytes(StandardCharsets.UTF_8), b.getBytes(StandardCharsets.UTF_8));
+  }
+}
