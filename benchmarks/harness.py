@@ -75,12 +75,6 @@ class Result:
         return f"{self.name} ratio {ratio} (against {self.against})"
 
 
-def earlier(name: str) -> dict[str, Any]:
-    """The last result of a benchmark in this checkout; empty if there is none."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def show_round(number: int, rounds: int, figures: dict[str, list[Any]], unit: str) -> None:
     console.print(
         f"round {number}/{rounds}", *(f"{name} {_text(each[-1])} {unit}" for name, each in figures.items()), sep="  "
