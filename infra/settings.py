@@ -21,26 +21,17 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from headrace.infra import settings_files
-from headrace.infra.connections import Beside, ExistingFile, FileName, NonNegative, Port, Positive, Section, addresses
+from headrace.infra.connections import Beside, ExistingFile, FileName, NonNegative, Port, Positive, Section
 from headrace.infra.connections import Kafka as Kafka
 from headrace.infra.connections import Redis as Redis
 from headrace.infra.errors import SettingsError
+from headrace.infra.flink_rest import Flink as Flink
 
 
 def _time_zone(name: str) -> str:
     if name not in available_timezones():
         raise ValueError("must be a time zone of the tz database, such as Europe/Amsterdam")
     return name
-
-
-class Flink(Section):
-    rest: Annotated[str, AfterValidator(addresses)]
-    parallelism: Positive
-    state_backend: Literal["hashmap", "rocksdb"]
-    checkpoint_interval_s: Positive
-    bundle_time_ms: Positive
-    bundle_size: Positive
-    idle_timeout_s: Positive
 
 
 class Session(Section):
@@ -69,7 +60,7 @@ class Collaborative(Section):
 class Covisitation(Section):
     cap: Positive
     half_life_days: Annotated[float, Field(gt=0)]
-    horizon_days: Positive
+    horizon_days: Annotated[int, Field(ge=1, le=8_190)]  # Together.Other has a length of 16 bits, and 8 bytes a day
     shrink: Annotated[float, Field(gt=0)]
     traded_max: Positive
     refresh_s: Annotated[int, Field(ge=1, le=99)]

@@ -53,6 +53,8 @@ def _without_secrets(name: str, value: Any) -> Any:
     """A URL may carry a password; that of a webhook is one, from its path on."""
     if not isinstance(value, str):
         return value
+    if name.startswith("kafka.python."):
+        return SECRET
     if name == "alerts.webhook":
         return re.sub(r"^(\w+://)(?:[^/@]*@)?([^/?#]+).+", rf"\1\2/{SECRET}", value)
     return re.sub(r"://[^/@\s]*@", f"://{SECRET}@", value)

@@ -1,5 +1,6 @@
 """`headrace submit`, `stop`, `savepoint`, `watch` and `restore`: the jobs that run."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from headrace.infra.errors import REFUSED, HeadraceError
 app, command = panel("Stream")
 Job = Annotated[str, names.argument(names.jobs, "Which: {jobs}.")]
 END_WAIT_S = 60
+FROM_TIME = "HEADRACE_KAFKA__FROM_TIME"
 
 
 @command(context_settings={"allow_interspersed_args": True})
@@ -25,6 +27,9 @@ def submit(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Begin without state, also where the job has run; asks first.")
     ] = False,
+    from_time: Annotated[
+        str | None, typer.Option(help="Begin without state, with the records from then on: 2026-11-30T00:00Z.")
+    ] = None,
     yes: Yes = False,
     arguments: Annotated[list[str] | None, typer.Argument(help="For the job itself, after --.")] = None,
 ) -> None:
@@ -39,13 +44,15 @@ def submit(
 
     if state_backend not in (None, "hashmap", "rocksdb"):
         raise HeadraceError(f"--state-backend must be hashmap or rocksdb, got {state_backend!r}")
-    if from_scratch and from_savepoint:
-        raise HeadraceError("--from-scratch and --from-savepoint say two things: leave one out")
+    if from_savepoint and (from_scratch or from_time):
+        raise HeadraceError("--from-savepoint, and --from-scratch or --from-time, say two things: leave one out")
+    if from_time:
+        os.environ[FROM_TIME] = from_time  # of the job's own main, too
     environments.enter("streaming")
     settings = load()
     wish = streaming.Submission(job, parallelism, state_backend, from_savepoint, tuple(arguments or ()))
     streaming.check(settings, wish)
-    begun = beginning.begin(settings, wish, anew=from_scratch)
+    begun = beginning.begin(settings, wish, anew=from_scratch or bool(from_time))
     if begun.overwrites:
         confirm(begun.overwrites, yes=yes)
     with working(f"submitting {job} {begun.where}, until all its tasks run"):

@@ -36,10 +36,10 @@ def get(flink: Flink, path: str) -> Any:
 
 def _call(flink: Flink, path: str, method: str = "GET", body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://{flink.rest}{path}", data, headers, method=method)
+    headers = {"Content-Type": "application/json", **flink.headers()}
+    request = urllib.request.Request(f"{flink.url()}{path}", data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=flink.tls_context()) as response:
             return json.loads(response.read() or b"{}")
     except urllib.error.HTTPError as error:
         raise HeadraceError(f"Flink at {flink.rest} answered {error.code} to {path}: {_reason(error)}") from None

@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -36,7 +36,6 @@ class Submission:
     anew_ms: int = 0  # when it was decided that the job begins without state
     name: str = ""  # that the run has in Flink, if it is not the job's
     some_state: bool = False  # the run has no use for a part of the state
-    environment: dict[str, str] = field(default_factory=dict)  # for the job's own main
 
     @property
     def is_the_job(self) -> bool:
@@ -57,7 +56,7 @@ def submit(settings: Settings, submission: Submission) -> str:
     command = _command(settings, submission, file)
     jars.ensure()
     rendering.write_flink_client(settings)
-    job_id = _run_client(command, submission)
+    job_id = _run_client(settings, command, submission)
     if submission.is_the_job:
         _note(settings, submission, job_id)
     flink.wait_running(settings.flink, job_id, RUNNING_WAIT_S)
@@ -115,17 +114,15 @@ def _command(settings: Settings, submission: Submission, file: Path) -> list[str
     return [str(client), "run", *options, "--jarfile", str(paths.job_jar()), "-py", str(file), *submission.arguments]
 
 
-def _run_client(command: list[str], submission: Submission) -> str:
-    environment = (
-        os.environ
-        | submission.environment
-        | {
-            "FLINK_CONF_DIR": str(paths.flink_client_conf()),
-            "FLINK_LOG_DIR": str(paths.logs()),
-            "FLINK_IDENT_STRING": "headrace",
-            "HOSTNAME": "local",
-        }
-    )
+def _run_client(settings: Settings, command: list[str], submission: Submission) -> str:
+    environment = os.environ | {
+        "FLINK_CONF_DIR": str(paths.flink_client_conf()),
+        "FLINK_LOG_DIR": str(paths.logs()),
+        "FLINK_IDENT_STRING": "headrace",
+        "HOSTNAME": "local",
+    }
+    if headers := settings.flink.headers():
+        environment["FLINK_REST_CLIENT_HEADERS"] = "\n".join(f"{name}:{value}" for name, value in headers.items())
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     job_id = JOB_ID.search(done.stdout)
     if done.returncode or not job_id:

@@ -135,6 +135,7 @@ def _cancel(settings: Settings, name: str) -> None:
 def _wait_finished(settings: Settings, job_id: str, job: str, tell: Callable[[int], None]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     client: Any = settings.redis.client()
+    of_all = {"target_nodes": "primaries"} if settings.redis.mode == "cluster" else {}
     while time.monotonic() < deadline:
         state = flink.get(settings.flink, f"/jobs/{job_id}")["state"]
         if state == "FINISHED":
@@ -142,7 +143,7 @@ def _wait_finished(settings: Settings, job_id: str, job: str, tell: Callable[[in
         if state not in flink.ALIVE:
             cause = flink.last_failure(settings.flink, flink.Job(job_id, job, state))
             raise HeadraceError(f"the restoring run of {job} is {state}: {cause}")
-        tell(client.dbsize())
+        tell(client.dbsize(**of_all))
         time.sleep(POLL_S)
     raise HeadraceError(f"the restoring run of {job} has not ended after {TIMEOUT_S:.0f} s")
 

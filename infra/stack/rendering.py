@@ -12,7 +12,7 @@ from typing import Any
 from headrace.infra import paths
 from headrace.infra.clients.kafka_topics import DEAD_LETTER_MAX_BYTES
 from headrace.infra.settings import Settings
-from headrace.infra.stack import programs
+from headrace.infra.stack import programs, truststore
 from headrace.infra.stack.programs import Program
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -41,6 +41,7 @@ def write_flink_client(settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     paths.logs().mkdir(parents=True, exist_ok=True)
     values = {"java_opts": _java_opts(), "host": host, "port": port, "job_defaults": _job_defaults(settings)}
+    values["tls"] = truststore.options(settings.flink.ca_file, folder) if settings.flink.tls else ""
     write_private(folder / "config.yaml", fill("flink-client.yaml", values))
     write_private(folder / "log4j-cli.properties", (TEMPLATES / "log4j-cli.properties").read_text())
 

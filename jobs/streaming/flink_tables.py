@@ -162,7 +162,7 @@ def contract_source(
           append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL{watermark if future_ms is not None else ""}
         ) WITH (
           {_keyed("contract")}, 'value.contract.schema' = '{text}',
-          'scan.startup.mode' = '{start}', {"'scan.bounded.mode' = 'latest-offset'," if bounded else ""}
+          {_startup(kafka, start, bounded)},
           'properties.group.id' = '{group}', {more}{_connection(topic, kafka)})"""
 
 
@@ -243,8 +243,12 @@ def redis_sink(table: str, columns: str, begins: str, redis: Redis, run: "Run", 
     begins: of each key; run: owns the keys, so that a replaced attempt of it cannot write; a run that restores only
     writes keys that are not there; options: of the connector, with `_` for `-`.
     """
-    of_connection = {"host": redis.host, "port": redis.port, "db": redis.db, "username": redis.username}
+    of_connection: dict[str, str | int] = {"host": redis.host, "port": redis.port}
+    if redis.mode != "standalone":
+        of_connection = {"mode": redis.mode, "nodes": redis.nodes, "master": redis.master}
     of_connection |= {
+        "db": redis.db,
+        "username": redis.username,
         "timeout_ms": int(1000 * redis.timeout_s),
         "tls": str(redis.tls).lower(),
         "ca_file": redis.ca_file,
@@ -259,6 +263,15 @@ def redis_sink(table: str, columns: str, begins: str, redis: Redis, run: "Run", 
     given = {name.replace("_", "-"): str(value).replace("'", "''") for name, value in every.items() if value != ""}
     pairs = "".join(f", '{name}' = '{value}'" for name, value in given.items())
     return f"CREATE TEMPORARY TABLE `{table}` ({columns}) WITH ('connector' = 'redis'{pairs})"
+
+
+def _startup(kafka: Kafka, start: str, bounded: bool) -> str:
+    """Returns the options that say where a table begins and ends. kafka.from_time is the beginning of endless ones."""
+    if bounded:
+        return f"'scan.startup.mode' = '{start}', 'scan.bounded.mode' = 'latest-offset'"
+    if (from_ms := kafka.from_ms()) is None:
+        return f"'scan.startup.mode' = '{start}'"
+    return f"'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{from_ms}'"
 
 
 def _keyed(value_format: str) -> str:

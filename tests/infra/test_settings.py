@@ -1,11 +1,14 @@
 """Settings: which source wins, and how a wrong setting is reported."""
 
+import base64
+import json
 import pickle
 from pathlib import Path
 
 import pytest
 
 from headrace.infra import paths
+from headrace.infra.connections import SPARK_KAFKA
 from headrace.infra.errors import SettingsError
 from headrace.infra.settings import Settings, load
 
@@ -58,6 +61,26 @@ WRONG = {
         "kafka: security_protocol SASL_SSL also needs sasl_mechanism$",
     ),
     "credentials in the clear": ({"HEADRACE_KAFKA__USERNAME": "u"}, "kafka: username needs security_protocol SASL_"),
+    "no moment": ({"HEADRACE_KAFKA__FROM_TIME": "2026-11-30"}, "kafka.from_time .* a moment with its zone"),
+    "a moment of no zone": (
+        {"HEADRACE_KAFKA__FROM_TIME": "2026-11-30T00:00"},
+        "kafka.from_time .* got '2026-11-30T00:00'",
+    ),
+    "flink, no password": (
+        {"HEADRACE_FLINK__USERNAME": "u"},
+        "flink: username, and password or password_file, need each",
+    ),
+    "flink, no tls": ({"HEADRACE_FLINK__CA_FILE": __file__}, "flink: ca_file needs tls"),
+    "nodes of one": ({"HEADRACE_REDIS__NODES": "a:1"}, "redis: nodes must be set for mode sentinel and cluster alone"),
+    "cluster of none": ({"HEADRACE_REDIS__MODE": "cluster"}, "redis: nodes must be set .* got mode cluster"),
+    "no master": (
+        {"HEADRACE_REDIS__MODE": "sentinel", "HEADRACE_REDIS__NODES": "a:1"},
+        "redis: master must be set for mode sentinel alone",
+    ),
+    "cluster and db": (
+        {"HEADRACE_REDIS__MODE": "cluster", "HEADRACE_REDIS__NODES": "a:1,b:2", "HEADRACE_REDIS__DB": "1"},
+        "redis: db must be 0 in a cluster, got 1",
+    ),
     "two passwords": (
         {"HEADRACE_REDIS__PASSWORD": SECRET, "HEADRACE_REDIS__PASSWORD_FILE": __file__},
         "redis: password and password_file are both set",
@@ -149,6 +172,55 @@ def test_flink_connector_properties(mechanism: str, module: str, monkeypatch: py
         "ssl.truststore.type": "PEM",
         "ssl.truststore.location": __file__,
     }
+
+
+def test_properties_of_ones_own_reach_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class names are Kafka's; Flink's connector has them below a package of its own."""
+    login = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
+    monkeypatch.setenv("HEADRACE_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("HEADRACE_KAFKA__SASL_MECHANISM", "OAUTHBEARER")
+    java = {"sasl.jaas.config": login, "ssl.keystore.location": "/keys.pem", "client.id": "s3cret"}
+    monkeypatch.setenv("HEADRACE_KAFKA__JAVA", json.dumps(java))
+    python = {"ssl_certfile": "/keys.pem", "sasl_oauth_token_provider": f"{__name__}:Tokens"}
+    monkeypatch.setenv("HEADRACE_KAFKA__PYTHON", json.dumps(python))
+    kafka = load().kafka
+    assert kafka.properties(SPARK_KAFKA)["sasl.jaas.config"] == login
+    properties = kafka.properties()
+    assert properties["sasl.jaas.config"] == f"org.apache.flink.kafka.shaded.{login}"
+    assert (properties["sasl.mechanism"], properties["ssl.keystore.location"]) == ("OAUTHBEARER", "/keys.pem")
+    assert "s3cret" not in repr(kafka)
+    arguments = kafka.client()
+    assert (arguments["ssl_certfile"], arguments["sasl_mechanism"]) == ("/keys.pem", "OAUTHBEARER")
+    assert isinstance(arguments["sasl_oauth_token_provider"], Tokens)
+    assert "sasl_plain_username" not in arguments
+
+
+class Tokens:
+    """Stands where kafka-python wants a token provider."""
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"), [("", None), ("1970-01-01T00:00:01Z", 1000), ("1970-01-01T01:00:00.5+01:00", 500)]
+)
+def test_a_moment_to_begin_at(text: str, ms: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_KAFKA__FROM_TIME", text)
+    assert load().kafka.from_ms() == ms
+
+
+def test_flink_behind_tls_and_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (load().flink.url(), load().flink.tls_context(), load().flink.headers()) == (
+        "http://localhost:8081",
+        None,
+        {},
+    )
+    for name, value in {"TLS": "true", "USERNAME": "u", "PASSWORD": "p:é"}.items():
+        monkeypatch.setenv(f"HEADRACE_FLINK__{name}", value)
+    flink = load().flink
+    assert flink.url() == "https://localhost:8081"
+    assert base64.b64decode(flink.headers()["Authorization"].removeprefix("Basic ")).decode() == "u:p:é"
+    context = flink.tls_context()
+    assert context
+    assert context.check_hostname
 
 
 def test_redis_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
