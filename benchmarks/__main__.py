@@ -10,7 +10,7 @@ from benchmarks import stack
 from benchmarks.harness import console
 
 NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
-NAMES += ("whole", "lists", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
+NAMES += ("whole", "lists", "covisitation", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
 NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale")

@@ -208,11 +208,11 @@ def made_up(shopper: Shopper, n: int, ts_ms: int) -> Click:
 
 
 def late_pair(shopper: Shopper, ts_ms: int, n: int) -> list[Planted]:
-    """Returns a user's event and one from before its session by the gap, or one of its session under another id."""
+    """Returns a user's event and one from before its session, by the gap or, where the client bounds it, by its id."""
     click = {
         "event_id": f"late-{n}-0", "user_id": f"late-{n}", "item_id": "i", "action": "view", "ts_ms": ts_ms,
         "session_id": "s2",
     }  # fmt: skip
     back_ms = shopper.rng.randrange(31, 40) * MINUTE_MS if n % 2 else 1
     before = click | {"event_id": f"late-{n}-1", "ts_ms": ts_ms - back_ms, "session_id": None if n % 2 else "s1"}
-    return [Planted("applied", plain(click)), Planted("late" if n % 2 else "applied", plain(before))]
+    return [Planted("applied", plain(click)), Planted("late", plain(before))]

@@ -15,8 +15,8 @@ PARTITIONS = 4
 APPEND_MS = 1_763_900_000_000
 
 
-def fed(sent: list[Record]) -> Oracle:
-    oracle, offsets = Oracle(SimpleNamespace(**vars(SETTINGS))), Counter[int]()
+def fed(sent: list[Record], **settings: str) -> Oracle:
+    oracle, offsets = Oracle(SimpleNamespace(**(vars(SETTINGS) | settings))), Counter[int]()
     for record in sent:
         partition = partition_of((record.key or b"").decode(), PARTITIONS)
         oracle.feed(partition, offsets[partition], APPEND_MS, record.key, record.value)
@@ -28,7 +28,7 @@ def fed(sent: list[Record]) -> Oracle:
 def test_dirty_records_take_the_path_they_were_planted_for() -> None:
     mix = planted(APPEND_MS - DAY_MS)
     assert len(mix) == 20_000
-    oracle = fed([each.record for each in mix])
+    oracle = fed([each.record for each in mix], boundary="client")
     assert oracle.counts == Counter(each.path for each in mix)
     assert oracle.at_risk == 0
     assert len(oracle.counts) == 10  # applied, repeat, late; dead: size, json, missing, type, value, late, future
