@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from headrace.infra.clients import kafka_topics
 from headrace.infra.settings import load
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, IMPRESSIONS
 from headrace.udfs.bandit.context import SHOPPER
+from tests import topic
 from tests.oracles import bandit
 from tests.oracles.bandit import Oracle
 from tests.stack.crashes import CHUNK, WORKER, Bite, Kill, Sender, bite, schedule
@@ -145,6 +147,7 @@ def test_a_start_without_state_goes_on_from_what_was_learnt(learning: Learning) 
     learning.send_all(shopper(seed=4).slates(300, FIRST_MS))
     learning.settle()
     before = posteriors(learning.settings)
+    wait(lambda: committed(learning) == sent_so_far(learning), 60, lambda: "the offsets are not committed")
     learning.run("stop", JOB)
     learning.settings.redis.client().flushall()
     learning.submit("--from-scratch", "--yes")
@@ -156,6 +159,15 @@ def test_a_start_without_state_goes_on_from_what_was_learnt(learning: Learning) 
     learning.send_all(later)
     learning.settle()
     assert_equal(learning)
+
+
+def committed(learning: Learning) -> int:
+    found = kafka_topics.committed(learning.settings.kafka, JOB)
+    return sum(offset for part, offset in found.items() if part.topic in (IMPRESSIONS, CLICKS))
+
+
+def sent_so_far(learning: Learning) -> int:
+    return sum(sum(topic.ends(learning.settings.kafka, name).values()) for name in (IMPRESSIONS, CLICKS))
 
 
 def renamed(value: bytes | None) -> bytes | None:

@@ -29,6 +29,7 @@ final class PartialSums extends AbstractStreamOperator<RowData> implements OneIn
 
   private final long everyMs;
   private transient Map<Arm, Sum> arms;
+  private transient Faults faults;
   private transient long held;
   private transient boolean waits;
 
@@ -40,11 +41,22 @@ final class PartialSums extends AbstractStreamOperator<RowData> implements OneIn
   public void open() throws Exception {
     super.open();
     arms = new HashMap<>();
+    faults = new Faults(PartialSums.class, getMetricGroup().addGroup("headrace"));
   }
 
   @Override
   public void processElement(StreamRecord<RowData> record) {
     var row = record.getValue();
+    try {
+      add(row);
+    } catch (RuntimeException fault) {
+      faults.of(fault, row);
+    }
+    if (held >= MOST_VALUES) flush();
+    else if (!waits) later();
+  }
+
+  private void add(RowData row) {
     var arm = new Arm(row.getString(0).toString(), row.getString(1).toString(), row.getLong(2));
     var x = row.getBinary(3);
     var sum = arms.computeIfAbsent(arm, each -> new Sum());
@@ -54,8 +66,6 @@ final class PartialSums extends AbstractStreamOperator<RowData> implements OneIn
     }
     Sums.add(sum.values, x, row.getBoolean(4) ? 1 : 0, row.getDouble(6) - row.getDouble(5));
     sum.asOf = Math.max(sum.asOf, row.getLong(7));
-    if (held >= MOST_VALUES) flush();
-    else if (!waits) later();
   }
 
   private void later() {
