@@ -61,6 +61,11 @@ WRONG = {
         "kafka: security_protocol SASL_SSL also needs sasl_mechanism$",
     ),
     "credentials in the clear": ({"HEADRACE_KAFKA__USERNAME": "u"}, "kafka: username needs security_protocol SASL_"),
+    "horizon beyond a layout": (
+        {"HEADRACE_COVISITATION__HORIZON_DAYS": "8191"},
+        "covisitation.horizon_days .* less than or equal to 8190",
+    ),
+    "no boundary": ({"HEADRACE_SESSION__BOUNDARY": "none"}, "session.boundary .* 'gap' or 'client'"),
     "no moment": ({"HEADRACE_KAFKA__FROM_TIME": "2026-11-30"}, "kafka.from_time .* a moment with its zone"),
     "a moment of no zone": (
         {"HEADRACE_KAFKA__FROM_TIME": "2026-11-30T00:00"},
