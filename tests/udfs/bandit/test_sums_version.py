@@ -32,5 +32,5 @@ def test_encoder_rule_and_half_life_are_in_it() -> None:
 
 def test_what_means_the_same_is_the_same() -> None:
     """The order of actions, an action that is worth 0, and how many periods are kept where nothing fades."""
-    other = replace(RULE, values={"search": 0.0} | dict(reversed(RULE.values.items())))
+    other = replace(RULE, values={"search": 0.0} | dict(reversed(list(RULE.values.items()))))
     assert sums_version.sums_version(SHOPPER, other, 0, 3) == sums_version.DEFAULT
