@@ -37,6 +37,7 @@ from headrace.edge.policies import policy as policy
 from headrace.edge.tracker import Tracker
 from headrace.edge.tracker_values import SpoolFull
 from headrace.schemas.lists import Entry as Entry
+from headrace.schemas.topics import IMPRESSIONS
 from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.arms import Floats, Posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Fields
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 RANKED = "ranked"  # the policy of an impression without a chooser: the list as it is
 OWN = ("live", "recs")  # lists of the user; the others are anyone's
-PARTS = ("redis", "version", *SOURCES, "hidden", "session", "bandit", "impressions")
+PARTS = ("redis", "version", *SOURCES, "hidden", "session", "bandit", IMPRESSIONS)
 PATIENCE_S = 0.5  # of a page, with `connect`
 NOTHING: Fields = {}
 
@@ -240,6 +241,6 @@ class Recommendations:
                 own = {"item_id": entry.item, "position": position, "propensity": propensity, "context": context}
                 self._tracker.impression(**slate, **own)
         except SpoolFull as error:
-            self._answers.failed("impressions", error, failed)
+            self._answers.failed(IMPRESSIONS, error, failed)
             return None
         return str(slate["impression_id"])

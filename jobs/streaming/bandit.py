@@ -150,7 +150,7 @@ def parameters(settings: Settings, encoder: Encoder, version: str) -> dict[str, 
     """Returns the parameters of the Java functions."""
     rules = settings.bandit
     rewards = sums_version.rule(rules).table.ravel().tolist()
-    own: dict[str, Any] = {"actions": " ".join(ACTIONS), "rewards": " ".join(map(repr, rewards))}
+    own: dict[str, Any] = {"actions": " ".join(ACTIONS), "reward_table": " ".join(map(repr, rewards))}
     own |= {"encoder": encoder.version, "d": encoder.d, "version": version}
     own |= {"fast_ms": rules.fast_ms, "reward_delay_ms": rules.reward_delay_ms}
     return own | {"periods": rules.periods_kept if rules.half_life_ms else 1}
@@ -207,9 +207,9 @@ def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encode
     view("terms", TERMS)
     operators.partialSums(java, "terms", "partials", PARTIAL_MS)
     view("added", ADDED)
-    operators.shared(java, planned[2], "sums")
-    operators.newest(java, "sums", "fresh", FRESH_MS)
-    operators.newest(java, "sums", "kept", 0)
+    operators.shared(java, planned[2], "totals")
+    operators.newest(java, "totals", "fresh", FRESH_MS)
+    operators.newest(java, "totals", "kept", 0)
     return planned
 
 

@@ -36,7 +36,7 @@ VALIDATED = """
                 THEN CONCAT('ts_ms: must be <= ', CAST(append_ms + {future_ms} AS STRING),
                             ', the broker''s clock plus {future_ms}, got ', CAST(ts_ms AS STRING))
                 ELSE detail END AS detail
-    FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM {clicks})"""
+    FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM {source})"""
 # (user_id, event_id, ts_ms, append_ms, ...): the valid clicks.
 GOOD = """
     SELECT user_id, event_id, ts_ms, append_ms, action, item_id, category, session_id, amount,
@@ -90,7 +90,7 @@ def _declare_history(
         topics.CLICKS, "click", FIELDS, settings.kafka, run.name, future_ms, table, start, bounded=run.restores
     )
     table_env.execute_sql(source)
-    names = {"clicks": table, "validated": f"validated{suffix}", "good": f"good{suffix}", "uid": uid}
+    names = {"source": table, "validated": f"validated{suffix}", "good": f"good{suffix}", "uid": uid}
     rules = {"item": item, "amount": AMOUNT, "future_ms": future_ms}
     for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name}{suffix} AS {sql.format(**names, **rules)}")

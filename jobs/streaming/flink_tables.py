@@ -11,9 +11,9 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment
 
+from headrace import schemas
 from headrace.infra.settings import Flink, Kafka, Redis
 from headrace.infra.settings_files import ENV_PREFIX
-from headrace.schemas import load as load_schema
 from headrace.schemas import topics
 from headrace.udfs.contract import MAX_BYTES
 
@@ -22,7 +22,7 @@ MAX_REQUEST_BYTES = 4 * MAX_BYTES  # one record before compression
 PASSWORD_VARIABLE = f"{ENV_PREFIX}REDIS__PASSWORD"
 SOURCE = re.compile(r"^\w+-default_catalog\.default_database\.(\w+)$")  # the name of an operator
 SINK = re.compile(r"Sink\(table=\[default_catalog\.default_database\.(\w+)\]")  # in its description
-FIRST_SOURCE = {"clicks": "cbc357ccb763df2852fee8c4fc7d55f2"}  # in savepoints without uids
+FIRST_SOURCE = {topics.CLICKS: "cbc357ccb763df2852fee8c4fc7d55f2"}  # in savepoints without uids
 FUNCTIONS = {"at_most": "AtMost", "epoch_ms": "EpochMs"}  # that the SQL of this module uses
 
 
@@ -151,7 +151,7 @@ def contract_source(
           WATERMARK FOR append_ts AS CASE WHEN TO_TIMESTAMP_LTZ(ts_ms - {future_ms}, 3) <= append_ts
                 THEN LEAST(TO_TIMESTAMP_LTZ(ts_ms, 3), append_ts) END"""
     more = "".join(f"'{name}' = '{value}', " for name, value in options.items())
-    text = json.dumps(load_schema(schema)).replace("'", "''")
+    text = json.dumps(schemas.load(schema)).replace("'", "''")
     return f"""
         CREATE TEMPORARY TABLE `{table or topic}` (
           `key` BYTES, {columns},
@@ -257,7 +257,8 @@ def redis_sink(table: str, columns: str, begins: str, redis: Redis, run: "Run", 
         of_connection["password_file"] = redis.password_file
     elif redis.has_password():
         of_connection["password_variable"] = PASSWORD_VARIABLE
-    every = of_connection | {"key_prefix": begins, "owner": f"{run.name}:{table}"} | options
+    prefix = redis.key_prefix
+    every = of_connection | {"key_prefix": prefix + begins, "owner": f"{prefix}{run.name}:{table}"} | options
     if run.restores and options.get("command") != "ZADD":  # whose order plays no part
         every["if_absent"] = "true"
     given = {name.replace("_", "-"): str(value).replace("'", "''") for name, value in every.items() if value != ""}

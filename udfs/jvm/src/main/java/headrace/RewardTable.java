@@ -36,7 +36,7 @@ final class RewardTable {
   /** From the job parameters actions, rewards, fast_ms and reward_delay_ms. */
   static RewardTable of(FunctionContext context) {
     var actions = List.of(context.getJobParameter("headrace.actions", "").split(" "));
-    var rewards = Arrays.stream(context.getJobParameter("headrace.rewards", "").split(" "));
+    var rewards = Arrays.stream(context.getJobParameter("headrace.reward_table", "").split(" "));
     return new RewardTable(actions, rewards.mapToDouble(Double::parseDouble).toArray(),
         UserHistory.setting(context, "fast_ms"), UserHistory.setting(context, "reward_delay_ms"));
   }

@@ -31,7 +31,7 @@ class SlatesTest {
       for (double factor : new double[] {1, 2, 1.125, 2.25})
         rewards.append(value > 0 ? value * factor : value).append(" ");
     }
-    var parameters = Map.of("actions", String.join(" ", ACTIONS), "rewards", rewards.toString().trim(),
+    var parameters = Map.of("actions", String.join(" ", ACTIONS), "reward_table", rewards.toString().trim(),
         "fast_ms", FAST, "reward_delay_ms", DELAY);
     harness = new Harness(new Slates(), parameters, COLUMNS, "user_id impression_id");
   }
