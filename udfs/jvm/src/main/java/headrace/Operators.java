@@ -42,7 +42,11 @@ public class Operators {
     var table = tables.from(of);
     var type = type(table);
     var serializer = InternalTypeInfo.of((RowType) type.getLogicalType()).toRowSerializer();
-    add(tables, table, to, new Newest(everyMs, serializer), type);
+    add(tables, table, to, new Newest(everyMs, serializer, of(table, "sums")), type);
+  }
+
+  private static int of(Table table, String column) {
+    return table.getResolvedSchema().getColumnNames().indexOf(column);
   }
 
   private static void add(

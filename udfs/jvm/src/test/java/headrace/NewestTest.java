@@ -10,14 +10,15 @@ import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.runtime.typeutils.RowDataSerializer;
 import org.apache.flink.table.types.logical.BigIntType;
+import org.apache.flink.table.types.logical.VarBinaryType;
 import org.apache.flink.table.types.logical.VarCharType;
 import org.junit.jupiter.api.Test;
 
 class NewestTest {
   private static OneInputStreamOperatorTestHarness<RowData, RowData> harness(long everyMs) throws Exception {
     var text = new VarCharType(VarCharType.MAX_LENGTH);
-    var serializer = new RowDataSerializer(text, text, new BigIntType());
-    var harness = new OneInputStreamOperatorTestHarness<>(new Newest(everyMs, serializer));
+    var serializer = new RowDataSerializer(text, text, new BigIntType(), new VarBinaryType(VarBinaryType.MAX_LENGTH));
+    var harness = new OneInputStreamOperatorTestHarness<>(new Newest(everyMs, serializer, 3));
     harness.setup(serializer);
     harness.open();
     return harness;
@@ -28,7 +29,11 @@ class NewestTest {
   }
 
   private static GenericRowData row(String policy, String item, long n) {
-    return GenericRowData.of(StringData.fromString(policy), StringData.fromString(item), n);
+    return row(policy, item, n, 8);
+  }
+
+  private static GenericRowData row(String policy, String item, long n, int bytes) {
+    return GenericRowData.of(StringData.fromString(policy), StringData.fromString(item), n, new byte[bytes]);
   }
 
   private static List<String> sent(OneInputStreamOperatorTestHarness<RowData, RowData> harness) {
@@ -67,5 +72,18 @@ class NewestTest {
     put(harness, row("a", "lamp", 3));
     harness.getOneInputOperator().finish();
     assertEquals(List.of("a lamp 3"), sent(harness));
+  }
+
+  @Test
+  void orWhenTheyAreTooLargeToBeHeld() throws Exception {
+    var harness = harness(0);
+    int half = (int) Newest.MOST_BYTES / 2;
+    for (int n = 0; n < 3; n++) put(harness, row("a", "lamp", n, half)); // one row
+    put(harness, row("a", "rug", 3, half - 1));
+    assertEquals(List.of(), sent(harness));
+    put(harness, row("a", "sofa", 4, 1));
+    assertEquals(List.of("a lamp 2", "a rug 3", "a sofa 4"), sent(harness));
+    put(harness, row("a", "rug", 5, half));
+    assertEquals(List.of(), sent(harness));
   }
 }
