@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 
 class Sessions:
-    """The running session of each user."""
+    """The running session of each user, as far as one process sees it: for the stream its id is a label alone."""
 
     REMEMBERED = 500_000  # users, some 150 MB; the user who was silent for longest is forgotten first
 

@@ -132,18 +132,18 @@ public class UserHistory extends ProcessTableFunction<Row> {
       @ArgumentHint({ArgumentTrait.SET_SEMANTIC_TABLE, ArgumentTrait.REQUIRE_ON_TIME}) Row input)
       throws Exception {
     var time = context.timeContext(Long.class);
-    var next = new User().become(user);
+    var before = new User().become(user);
     var views = new Views(seen, log);
     List<Row> rows;
     try {
-      rows = handle(next, views, input, time.currentWatermark());
+      rows = handle(user, views, input, time.currentWatermark());
     } catch (RuntimeException fault) {
+      user.become(before);
       collect(HistoryRow.letter(INTERNAL, input, faults.of(fault, HistoryRow.place(input))));
       return;
     }
     // What fails from here on is Flink's, and not the row's: the job has to read the row again.
     views.commit();
-    user.become(next);
     if (user.clock != NONE) setTimer(time, user);
     rows.forEach(this::collect);
   }
@@ -194,17 +194,17 @@ public class UserHistory extends ProcessTableFunction<Row> {
     }
     var rows = new ArrayList<Row>();
     if (user.spans.length > 0 && time.time() >= user.grace) {
-      var next = new User().become(user);
+      var before = new User().become(user);
       var views = new Views(seen, log);
       try {
-        next.clock = Math.max(next.clock, time.time());
-        close(next, views, rows);
+        user.clock = Math.max(user.clock, time.time());
+        close(user, views, rows);
       } catch (RuntimeException fault) {
+        user.become(before);
         faults.of(fault, "timer of a user");
         return; // the user's next event tries again
       }
       views.commit();
-      user.become(next);
     }
     setTimer(time, user);
     rows.forEach(this::collect);

@@ -142,6 +142,16 @@ class UserHistoryTest {
     assertEquals(6, clicks.view("after", 5, "lamp").get(0).<byte[]>getFieldAs(1)[24]); // events of the live session
   }
 
+  @Test
+  void aTimerThatFailsChangesNothing() throws Exception {
+    var clicks = new Clicks(Map.of());
+    clicks.view("a", 0, "lamp");
+    ((UserHistory.User) clicks.harness.state("u").get(0)).recent = new byte[] {9, 0, 1};
+    assertEquals(List.of(), clicks.harness.advance(1440 * MIN));
+    assertEquals(1, clicks.harness.counter("internal"));
+    assertArrayEquals(new long[2], ((UserHistory.User) clicks.harness.state("u").get(0)).spans);
+  }
+
   private static List<Object> state(Clicks clicks) throws Exception {
     var fields = new ArrayList<Object>();
     var state = clicks.harness.state("u");
