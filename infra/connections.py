@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from headrace.infra import extensions, settings_files
+from headrace.infra.prefixed_redis import prefix_keys
 
 if TYPE_CHECKING:
     from redis import Redis as RedisClient
@@ -171,6 +172,7 @@ class Redis(Credentials):
     nodes: Annotated[str, AfterValidator(_some_addresses)]
     master: str
     db: NonNegative
+    key_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]*$")]
     tls: bool
     ca_file: ExistingFile
     timeout_s: Annotated[float, Field(gt=0)]
@@ -205,15 +207,21 @@ class Redis(Credentials):
         return arguments
 
     def client(self, **extra: Any) -> "RedisClient":
+        """Returns a client of the server, of the master that the sentinels name, or of the cluster.
+
+        Every key begins with key_prefix, of which who uses the client knows nothing.
+        """
+        client = self._client(self.arguments() | extra)
+        return prefix_keys(client, self.key_prefix) if self.key_prefix else client  # type: ignore[no-any-return]
+
+    def _client(self, arguments: dict[str, Any]) -> Any:
         import redis
 
-        arguments = self.arguments() | extra
         if self.mode == "standalone":
             return redis.Redis(**arguments)
         servers = [(host, int(port)) for host, _, port in (node.rpartition(":") for node in self.nodes.split(","))]
         of_server = {name: value for name, value in arguments.items() if name not in ("host", "port")}
-        client: Any = self._sentinels(servers, of_server) if self.mode == "sentinel" else _cluster(servers, of_server)
-        return client  # type: ignore[no-any-return]
+        return self._sentinels(servers, of_server) if self.mode == "sentinel" else _cluster(servers, of_server)
 
     def _sentinels(self, servers: Servers, arguments: dict[str, Any]) -> Any:
         """Sentinels are reached with the same TLS and times, but without the data's user."""

@@ -11,13 +11,13 @@ lists are removed when it is neither champion nor previous.
 
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from headrace.infra import durable, paths
-from headrace.infra.clients.redis_writer import RedisWriter
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Redis
 from headrace.infra.versions.rules import ItemRules
@@ -25,6 +25,8 @@ from headrace.schemas import lists
 from headrace.udfs import resp
 
 MANIFEST, SUFFIX = "manifest.json", ".resp"
+PART = 500  # keys of a round trip
+PAUSE_S, PAUSE_MAX_S = 0.02, 1.0
 TRIES = 12  # about five seconds: a person or a scheduler waits, and a rerun goes on from here
 
 
@@ -92,11 +94,27 @@ def load(redis: Redis, version: str, rules: ItemRules) -> int:
     whole = manifest(version)
     if whole is None:
         return 0
-    writer = RedisWriter(redis, TRIES)
+    client = _client(redis)
     for path in files(version):
-        each = ((key, allowed(value, rules)) for key, value in entries(path))
-        writer.write((command for key, value in each for command in resp.lasting([key], [value])), replies=1)
+        _write(client, ((key, allowed(value, rules)) for key, value in entries(path)))
     return sum(whole.keys.values())
+
+
+def _client(redis: Redis) -> Any:
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
+    return redis.client(retry=Retry(ExponentialBackoff(PAUSE_MAX_S, PAUSE_S), TRIES))
+
+
+def _write(client: Any, values: Iterable[tuple[str, bytes | None]]) -> None:
+    """Sets each key, or unlinks it where the value is None."""
+    values = iter(values)
+    while part := list(islice(values, PART)):
+        pipeline = client.pipeline(transaction=False)
+        for key, value in part:
+            pipeline.unlink(key) if value is None else pipeline.set(key, value)
+        pipeline.execute()
 
 
 def allowed(value: bytes, rules: ItemRules) -> bytes | None:
@@ -108,11 +126,11 @@ def remove(redis: Redis, version: str) -> int:
     """Unlinks all lists from Redis, then deletes the files. Returns the number of keys. A rerun completes it."""
     if not folder(version).is_dir():
         return 0
-    writer, gone = RedisWriter(redis, TRIES), 0
+    client, gone = _client(redis), 0
     (folder(version) / MANIFEST).unlink(missing_ok=True)  # no longer whole
     for path in files(version):
         keys = [key for key, _ in entries(path)]
-        writer.write(resp.strings(keys, [None] * len(keys), [0] * len(keys)), replies=1)
+        _write(client, ((key, None) for key in keys))
         gone += len(keys)
         path.unlink()
     shutil.rmtree(folder(version))
