@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from headrace.infra import paths
+from headrace.infra.clients import flink
+from headrace.infra.operate.restore import restoring
 from tests import checkouts
 from tests.oracles.sessions import Oracle
 from tests.stack.compare import differences, oracle_of
-from tests.stack.running import HEADRACE, JOB, Failed, Stack
+from tests.stack.running import HEADRACE, JOB, Failed, Stack, wait
 from tests.streams.clicks import DAY_MS, MINUTE_MS, Click, Record, Stream, combined, sweepers
 from tests.streams.dirty import ACTIONS, plain, planted, soiled
 
@@ -108,12 +111,25 @@ def test_restore_gives_every_key_back_after_a_flush(stack: Stack, stream: Stream
     stack.settle()
     redis = stack.settings.redis.client()
     keys = redis.dbsize()
+    job = stack.job()
     redis.flushall()
+    end_a_restore(stack)
     stack.run("restore", timeout_s=300)
+    assert (stack.job(), stack.restarts()) == (job, 0)
     assert redis.dbsize() == keys
     assert not [line for line in differences(stack.settings, oracle_of(stack.settings)) if line.startswith("Redis")]
     send_the_rest(stack, stream)  # the job has gone on
     settle_and_compare(stack)
+
+
+def end_a_restore(stack: Stack) -> None:
+    """Begins a restore, and ends it as a closed terminal does: its own run is cancelled."""
+    name = restoring(JOB)
+    with subprocess.Popen([str(HEADRACE), "restore", JOB], stderr=subprocess.DEVNULL) as process:
+        wait(lambda: flink.alive(stack.settings.flink, name) is not None, 120, lambda: "no restoring run")
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert flink.alive(stack.settings.flink, name) is None
 
 
 def test_dead_letters_are_counted_listed_and_sent_again_once(stack: Stack) -> None:
