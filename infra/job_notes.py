@@ -26,6 +26,7 @@ class JobNote(msgspec.Struct, frozen=True):
     savepoints: list[str] = []  # taken by `watch --savepoint`, oldest first
     ended: bool = False  # by hand
     passing: list[str] = []  # savepoints of `restore`, which are soon gone
+    generation: str = ""  # what its state means (infra/operate/generations.py)
     anew_ms: int = 0  # it began without state then: what was taken before belongs to another beginning
 
 

@@ -33,6 +33,7 @@ class Submission:
     from_savepoint: str | None = None
     arguments: tuple[str, ...] = ()  # for the job's own main
     place_ms: int = 0  # when from_savepoint was taken
+    generation: str = ""  # what its state means
     anew_ms: int = 0  # when it was decided that the job begins without state
     name: str = ""  # that the run has in Flink, if it is not the job's
     some_state: bool = False  # the run has no use for a part of the state
@@ -75,6 +76,7 @@ def _note(settings: Settings, submission: Submission, job_id: str) -> None:
         place=submission.from_savepoint or "",
         place_ms=submission.place_ms or time.time_ns() // 1_000_000,
         ended=False,
+        generation=submission.generation,
         anew_ms=submission.anew_ms or before.anew_ms,
     )
     job_notes.write(submission.job, note)

@@ -12,7 +12,7 @@ from headrace.infra import job_notes
 from headrace.infra.clients import kafka_topics
 from headrace.infra.errors import HeadraceError
 from headrace.infra.launch.streaming import Submission
-from headrace.infra.operate import places
+from headrace.infra.operate import generations, places
 from headrace.infra.settings import Settings
 from headrace.schemas import topics
 
@@ -27,7 +27,7 @@ ANEW = {
     "shoppers' sessions are counted from what the log still holds",
     "collaborative": "shoppers' histories are those that the log still holds",
     "covisitation": "what goes together is counted from what the log still holds",
-    "bandit": "what its arms have learnt is replaced by what the log still holds, in Redis and in its topics",
+    "bandit": "its arms go on from the topic `statistics`, but feedback on what was shown before is lost",
     "federated": "rounds that were open are lost",
 }
 
@@ -42,8 +42,13 @@ class Beginning(NamedTuple):
 
 def begin(settings: Settings, wish: Submission, anew: bool = False) -> Beginning:
     """Returns where the job begins. Raises HeadraceError if it has run, and no place of it is known."""
+    wish = replace(wish, generation=generations.generation(settings, wish.job))
     if wish.from_savepoint:
         return Beginning(wish, f"from {wish.from_savepoint}")
+    if is_changed(wish):
+        return Beginning(
+            _anew(wish), "without state, since what its sums mean has changed: they are as in `statistics`"
+        )
     if not anew and (choice := places.choose(settings, wish.job)):
         return begin_at(wish, choice)
     traces = _traces(settings, wish.job)
@@ -53,7 +58,17 @@ def begin(settings: Settings, wish: Submission, anew: bool = False) -> Beginning
             f"--from-savepoint names one, --from-scratch begins anew"
         )
     why = f"{wish.job} has run ({'; '.join(traces)}). If it begins anew, {ANEW[wish.job]}" if traces else ""
-    return Beginning(replace(wish, anew_ms=time.time_ns() // 1_000_000), "without state", why)
+    return Beginning(_anew(wish), "without state", why)
+
+
+def is_changed(wish: Submission) -> bool:
+    """Returns whether the job's state has another meaning than that of the submission. Older notes do not say."""
+    note = job_notes.read(wish.job)
+    return bool(note and note.generation and note.generation != wish.generation)
+
+
+def _anew(wish: Submission) -> Submission:
+    return replace(wish, anew_ms=time.time_ns() // 1_000_000)
 
 
 def begin_at(wish: Submission, choice: places.Choice) -> Beginning:
@@ -86,7 +101,7 @@ def _described(choice: places.Choice) -> str:
 
 def _traces(settings: Settings, job: str) -> list[str]:
     """Returns what shows that the job has run: offsets that its group committed, records in its topics."""
-    read = sum(kafka_topics.committed(settings.kafka, job).values())
+    read = sum(kafka_topics.committed(settings.kafka, generations.group(settings, job)).values())
     sizes = kafka_topics.sizes(settings.kafka)
     written = [f"{sizes[name]:,} records in {name}" for name in WRITES.get(job, ()) if sizes.get(name)]
     return [*([f"its group has read {read:,} records"] if read else []), *written]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.clients.flink import Failure
+from headrace.infra.operate import generations
 from headrace.infra.settings import Settings
 
 
@@ -16,7 +17,7 @@ def described(settings: Settings, job: flink.Job, failures: list[Failure]) -> st
     loop = since(failures, last["latest_ack_timestamp"] if last else 0)
     if not loop:
         return ""
-    committed = sorted(kafka_topics.committed(settings.kafka, job.name).items())
+    committed = sorted(kafka_topics.committed(settings.kafka, generations.group(settings, job.name)).items())
     where = ", ".join(f"{part.topic} {part.partition} offset {offset}" for part, offset in committed)
     first = datetime.fromtimestamp(loop[-1].at_ms / 1000, UTC)
     begins = f"it begins again at {where}" if where else "before its first checkpoint"

@@ -6,6 +6,7 @@ without a known last place is left to the operator.
 
 import contextlib
 import time
+from dataclasses import replace
 
 import msgspec
 
@@ -14,7 +15,7 @@ from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
 from headrace.infra.job_notes import JobNote
 from headrace.infra.launch.streaming import Submission, submit
-from headrace.infra.operate import beginning, places, watch
+from headrace.infra.operate import beginning, generations, places, watch
 from headrace.infra.settings import Settings
 
 SAVEPOINT_WAIT_S = 300
@@ -58,15 +59,21 @@ def _revived(settings: Settings, name: str) -> watch.WatchFinding | None:
         choice = places.choose(settings, name)
         if choice is None:
             return watch.WatchFinding(name, "revived", False, f"no checkpoint of it is known: `headrace submit {name}`")
-        begun = beginning.begin_at(_as_before(name, note), choice)
+        wish = _as_before(settings, name, note)
+        if beginning.is_changed(wish):
+            return watch.WatchFinding(
+                name, "revived", False, f"what its state means has changed: `headrace submit {name}`"
+            )
+        begun = beginning.begin_at(wish, choice)
         submit(settings, begun.submission)
     except HeadraceError as error:
         return watch.WatchFinding(name, "revived", False, str(error))
     return watch.WatchFinding(name, "revived", True, begun.where)
 
 
-def _as_before(name: str, note: JobNote | None) -> Submission:
-    return Submission(name, note.parallelism, note.state_backend) if note else Submission(name)
+def _as_before(settings: Settings, name: str, note: JobNote | None) -> Submission:
+    wish = Submission(name, note.parallelism, note.state_backend) if note else Submission(name)
+    return replace(wish, generation=generations.generation(settings, name))
 
 
 def savepoints(settings: Settings) -> list[watch.WatchFinding]:

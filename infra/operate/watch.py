@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.errors import HeadraceError, describe
-from headrace.infra.operate import restart_loop
+from headrace.infra.operate import generations, restart_loop
 from headrace.infra.settings import Kafka, Settings
 from headrace.schemas import live_session, redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS
@@ -60,7 +60,7 @@ def _job(settings: Settings, name: str) -> list[WatchFinding]:
         _asked(name, "checkpoint", lambda: _checkpoint(settings, job)),
         _asked(name, "restarts", lambda: _restarts(settings, job)),
         _asked(name, "commits", lambda: _transactions(settings, job)),
-        _asked(name, "lag", lambda: _lag(settings, name)),
+        _asked(name, "lag", lambda: _lag(settings, generations.group(settings, name))),
     ]
 
 

@@ -163,7 +163,7 @@ def tables(table_env: StreamTableEnvironment, settings: Settings, version: str) 
     from where the consumer group of the version committed them, with the same checkpoint.
     """
     kafka = settings.kafka
-    group = JOB if version == sums_version.DEFAULT else f"{JOB}-{version}"
+    group = sums_version.group(JOB, version)
     flink_tables.functions(table_env, FUNCTIONS)
     posterior = udf(SolvedArms(settings.bandit.ridge), result_type="BYTES", func_type="pandas")
     table_env.create_temporary_system_function("posterior", posterior)

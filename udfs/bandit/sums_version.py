@@ -47,3 +47,8 @@ def of_encoder(encoder: Encoder) -> str:
 
 
 DEFAULT = of_encoder(SHOPPER)  # that of records of `statistics` that name none
+
+
+def group(job: str, version: str) -> str:
+    """The consumer group of a job whose sums are of this version. Earlier releases had one for all."""
+    return job if version in ("", DEFAULT) else f"{job}-{version}"

@@ -11,7 +11,7 @@ from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
 from headrace.infra.job_notes import JobNote
 from headrace.infra.launch.streaming import Submission
-from headrace.infra.operate import beginning, places
+from headrace.infra.operate import beginning, generations, places
 from headrace.infra.settings import load
 
 JOB, ID = "session_features", "0" * 32
@@ -71,6 +71,22 @@ def test_notes_of_0_2_0_can_be_read() -> None:
     path = paths.home() / "watch" / f"{JOB}.json"
     path.write_text('{"id":"1","parallelism":2,"state_backend":"rocksdb","place":"","place_ms":0,"savepoints":["s"]}')
     assert job_notes.read(JOB) == JobNote("1", 2, "rocksdb", savepoints=["s"])
+
+
+def test_a_bandit_of_another_rule_begins_with_its_own_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    third = checkpoint(3, 30)
+    job_notes.write("bandit", JobNote(ID, 1, "hashmap", generation=generations.generation(load(), "bandit")))
+    begun = beginning.begin(load(), Submission("bandit"))
+    assert begun.submission.from_savepoint == third.as_uri()
+    monkeypatch.setenv("HEADRACE_BANDIT__FAST_MS", "9999")
+    begun = beginning.begin(load(), Submission("bandit"))
+    assert (begun.submission.from_savepoint, begun.overwrites) == (None, "")
+    assert begun.submission.anew_ms
+    assert generations.group(load(), "bandit") == f"bandit-{begun.submission.generation}"
+    monkeypatch.delenv("HEADRACE_BANDIT__FAST_MS")
+    job_notes.write("bandit", JobNote(ID, 1, "hashmap"))  # of an earlier release
+    assert beginning.begin(load(), Submission("bandit")).submission.from_savepoint == third.as_uri()
+    assert generations.group(load(), "bandit") == "bandit"
 
 
 @pytest.mark.parametrize(("asked", "used"), [(None, "hashmap"), ("hashmap", "hashmap")])
