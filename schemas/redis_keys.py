@@ -2,7 +2,7 @@
 
 | key | type | value | written by | ttl |
 |---|---|---|---|---|
-| `session:{user}` | string, JSON | live session, docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
+| `session:{user}` | string, JSON | docs/semantics.md | jobs/streaming/session_features | 1 h from `as_of_ms` |
 | `live:{version}:{user}` | string, JSON | list, as of the newest click | jobs/streaming/collaborative | 30 min |
 | `recs:{version}:{user}` | string, JSON | list, precomputed | jobs/batch/precompute | goes with the version |
 | `similar:{version}:{item}` | string, JSON | list | jobs/batch/precompute | goes with the version |

@@ -20,7 +20,7 @@ from tests.streams.dirty import plain
 from tests.udfs.contract_records import records
 
 pytestmark = pytest.mark.stack
-HOUR_MS = 3_600_000
+
 CROWD = 2_000
 
 
@@ -48,7 +48,7 @@ def giants(random: Random) -> Iterator[Record]:
 
 
 def test_hostile_records_take_one_path_each_and_restart_nothing(stack: Stack, request: pytest.FixtureRequest) -> None:
-    random, now_ms = Random(5), time.time_ns() // 1_000_000 - HOUR_MS
+    random, now_ms = Random(5), time.time_ns() // 1_000_000 - 2 * DAY_MS
     client: Any = stack.settings.redis.client()
     client.set(redis_keys.hidden("poisoned"), "somebody else's")
     stack.submit()
