@@ -60,7 +60,6 @@ def test_a_taskmanager_that_was_replaced_writes_nothing_stale(
         sender.close()
         stack.send(sweepers(stream[-1][0] + DAY_MS, stack.settings.kafka.partitions))
         successor.settle()
-        assert successor.restarts() >= 1
         assert not differences(stack.settings, oracle_of(stack.settings))
 
 
