@@ -54,7 +54,7 @@ def test_a_savepoint_resumes_at_another_parallelism_and_backend(stack: Stack, st
 
 
 def test_a_savepoint_resumes_with_a_changed_job(stack: Stack, stream: Stream, tmp_path: Path) -> None:
-    """Another condition in its SQL, and another text in its functions."""
+    """Another condition in its SQL, and another text of a refusal."""
     stack.submit()
     stack.send(soiled(stream[: EVENTS // 2]))
     savepoint = stack.run("stop", JOB, "--savepoint").split()[-1]
@@ -67,7 +67,7 @@ def changed_checkout(folder: Path) -> Path:
     checkouts.copy(folder)
     streaming = folder / "jobs" / "streaming"
     change(streaming / f"{JOB}.py", "WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
-    change(folder / "udfs" / "event_time.py", "the broker's clock plus", "the clock of the broker plus")
+    change(streaming / "clicks.py", "the broker''s clock plus", "the clock of the broker plus")
     return folder
 
 
