@@ -23,7 +23,7 @@ from pyflink.util.java_utils import load_java_class
 
 from headrace.infra import extensions
 from headrace.infra.settings import Settings, load
-from headrace.jobs.streaming import flink_tables
+from headrace.jobs.streaming import flink_tables, redis_tables
 from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
@@ -184,7 +184,7 @@ def tables(table_env: StreamTableEnvironment, settings: Settings, version: str) 
     columns = "`key` STRING, field STRING, `value` BYTES, as_of_ms BIGINT"
     run = flink_tables.Run(JOB, restores=False)
     begins = redis_keys.bandits()
-    table_env.execute_sql(flink_tables.redis_sink("posteriors", columns, begins, settings.redis, run, command="HSET"))
+    table_env.execute_sql(redis_tables.sink("posteriors", columns, begins, settings.redis, run, command="HSET"))
 
 
 def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encoder, version: str) -> list[str]:

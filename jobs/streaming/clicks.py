@@ -11,7 +11,7 @@ from typing import Any
 from pyflink.table import StreamTableEnvironment
 
 from headrace.infra.settings import Session, Settings
-from headrace.jobs.streaming import flink_tables
+from headrace.jobs.streaming import flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
 from headrace.schemas import enum, redis_keys, topics
 
@@ -100,4 +100,4 @@ def hidden_sink(settings: Settings, run: Run) -> str:
     """Returns the DDL of the table `hidden`, into which HIDDEN goes."""
     columns = "`key` STRING, `member` STRING, score BIGINT, as_of_ms BIGINT"
     options: dict[str, str | int] = {"command": "ZADD", "max_members": redis_keys.HIDDEN_MAX}
-    return flink_tables.redis_sink("hidden", columns, redis_keys.hidden(""), settings.redis, run, **options)
+    return redis_tables.sink("hidden", columns, redis_keys.hidden(""), settings.redis, run, **options)

@@ -27,7 +27,7 @@ from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Model, VersionFollower
-from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
 from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
@@ -65,7 +65,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
     function = udf(recommend, result_type=f"ROW<{KEYS}>", func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
-    table_env.execute_sql(flink_tables.redis_sink("lists", KEYS, "", settings.redis, run))
+    table_env.execute_sql(redis_tables.sink("lists", KEYS, "", settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
 
 

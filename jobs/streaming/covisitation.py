@@ -25,7 +25,7 @@ from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
-from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
 from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
@@ -92,7 +92,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
-    table_env.execute_sql(flink_tables.redis_sink("lists", KEYS, "", settings.redis, run))
+    table_env.execute_sql(redis_tables.sink("lists", KEYS, "", settings.redis, run))
 
 
 class ProjectLists(ListingFunction):

@@ -12,14 +12,12 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment
 
 from headrace import schemas
-from headrace.infra.settings import Flink, Kafka, Redis
-from headrace.infra.settings_files import ENV_PREFIX
+from headrace.infra.settings import Flink, Kafka
 from headrace.schemas import topics
 from headrace.udfs.contract import MAX_BYTES
 
 MAX_KEY_BYTES = MAX_BYTES // 2  # of a dead letter: with a value of MAX_BYTES and headers it is below 2 MiB
 MAX_REQUEST_BYTES = 4 * MAX_BYTES  # one record before compression
-PASSWORD_VARIABLE = f"{ENV_PREFIX}REDIS__PASSWORD"
 SOURCE = re.compile(r"^\w+-default_catalog\.default_database\.(\w+)$")  # the name of an operator
 SINK = re.compile(r"Sink\(table=\[default_catalog\.default_database\.(\w+)\]")  # in its description
 FIRST_SOURCE = {topics.CLICKS: "cbc357ccb763df2852fee8c4fc7d55f2"}  # in savepoints without uids
@@ -48,13 +46,10 @@ def arguments(doc: str | None, redis_only: bool = False) -> argparse.ArgumentPar
     return parser
 
 
-def environment(
-    job: str, flink: Flink, parameters: dict[str, Any], worker_per_operator: bool = False
-) -> StreamTableEnvironment:
+def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> StreamTableEnvironment:
     """Returns a streaming table environment. The cluster sets the checkpoint folder, the state backend and restarts.
 
-    parameters: the Java functions see each as headrace.NAME. worker_per_operator: each Python operator of a slot has an
-    interpreter of its own, so that they do not wait for one lock; each costs 200 MB and some seconds of start.
+    parameters: the Java functions see each as headrace.NAME.
     """
     conf = Configuration()
     conf.set_string("pipeline.name", job)
@@ -65,7 +60,6 @@ def environment(
     conf.set_string("execution.buffer-timeout.interval", "5 ms")
     conf.set_string("pipeline.object-reuse", "true")
     conf.set_string("python.metric.enabled", "true")
-    conf.set_string("python.fn-execution.memory.managed", str(not worker_per_operator).lower())
     # Most keys of a stream are new. Without the filter the bandit fell from 8,000 to 2,300 impressions/s at 400,000
     # keys: half of the CPU went into reading and unpacking blocks that do not hold the key.
     conf.set_string("state.backend.rocksdb.use-bloom-filter", "true")
@@ -166,28 +160,6 @@ def contract_source(
           'properties.group.id' = '{group}', {more}{_connection(topic, kafka)})"""
 
 
-def raw_source(topic: str, kafka: Kafka, group: str, future_ms: int, bounded: bool = False) -> str:
-    """Returns the DDL of a topic's raw records: event time is the broker's time, the watermark is the clients' time.
-
-    The watermark is a record's ts_ms, never later than the broker's clock, so no client can push it ahead. A record
-    without a readable ts_ms, or with one that validation refuses as future, leaves it where it is. SQL cuts ts_ms out
-    of the bytes because only then is the watermark part of the source, which keeps one per partition. A quote within a
-    JSON string is escaped, so `"ts_ms":` is always a key.
-    """
-    ts_ms = """TRY_CAST(REGEXP_EXTRACT(CAST(`value` AS STRING), '"ts_ms"\\s*:\\s*(\\d{1,15})', 1) AS BIGINT)"""
-    return f"""
-        CREATE TEMPORARY TABLE `{topic}` (
-          `key` BYTES, `value` BYTES,
-          `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
-          append_ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-          WATERMARK FOR append_ts AS CASE WHEN TO_TIMESTAMP_LTZ({ts_ms} - {future_ms}, 3) <= append_ts
-                THEN LEAST(TO_TIMESTAMP_LTZ({ts_ms}, 3), append_ts) END
-        ) WITH (
-          {_keyed("raw")},
-          'scan.startup.mode' = 'earliest-offset', {"'scan.bounded.mode' = 'latest-offset'," if bounded else ""}
-          'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
-
-
 def committed_source(topic: str, kafka: Kafka, group: str) -> str:
     """Returns the DDL of a topic's raw, committed records; event time and watermark are the broker's time."""
     return f"""
@@ -235,35 +207,6 @@ def dead_letter(topic: str, append_ts: str, reason: str) -> str:
     values |= {"append_ts": append_ts, "reason": reason, "detail": "detail"}
     headers = ", ".join(f"'{name}', CAST(CAST({value} AS STRING) AS BYTES)" for name, value in values.items())
     return f"at_most(`key`, {MAX_KEY_BYTES}), at_most(`value`, {MAX_BYTES}), MAP[{headers}]"
-
-
-def redis_sink(table: str, columns: str, begins: str, redis: Redis, run: "Run", **options: str | int) -> str:
-    """Returns the DDL of a table whose rows go to Redis (docs/flink-redis.md).
-
-    begins: of each key; run: owns the keys, so that a replaced attempt of it cannot write; a run that restores only
-    writes keys that are not there; options: of the connector, with `_` for `-`.
-    """
-    of_connection: dict[str, str | int] = {"host": redis.host, "port": redis.port}
-    if redis.mode != "standalone":
-        of_connection = {"mode": redis.mode, "nodes": redis.nodes, "master": redis.master}
-    of_connection |= {
-        "db": redis.db,
-        "username": redis.username,
-        "timeout_ms": int(1000 * redis.timeout_s),
-        "tls": str(redis.tls).lower(),
-        "ca_file": redis.ca_file,
-    }
-    if redis.password_file:
-        of_connection["password_file"] = redis.password_file
-    elif redis.has_password():
-        of_connection["password_variable"] = PASSWORD_VARIABLE
-    prefix = redis.key_prefix
-    every = of_connection | {"key_prefix": prefix + begins, "owner": f"{prefix}{run.name}:{table}"} | options
-    if run.restores and options.get("command") != "ZADD":  # whose order plays no part
-        every["if_absent"] = "true"
-    given = {name.replace("_", "-"): str(value).replace("'", "''") for name, value in every.items() if value != ""}
-    pairs = "".join(f", '{name}' = '{value}'" for name, value in given.items())
-    return f"CREATE TEMPORARY TABLE `{table}` ({columns}) WITH ('connector' = 'redis'{pairs})"
 
 
 def _startup(kafka: Kafka, start: str, bounded: bool) -> str:

@@ -15,7 +15,7 @@ import argparse
 from pyflink.table import StreamTableEnvironment
 
 from headrace.infra.settings import Settings, load
-from headrace.jobs.streaming import clicks, flink_tables
+from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
 from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
@@ -58,7 +58,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     closed = f"`key` BYTES, {ddl('session')}"
     table_env.execute_sql(flink_tables.sink(topics.SESSIONS, closed, "json", settings.kafka, JOB))
     table_env.execute_sql(flink_tables.dead_letter_sink(settings.kafka, JOB))
-    table_env.execute_sql(flink_tables.redis_sink("live", VALUE, redis_keys.session(""), settings.redis, run))
+    table_env.execute_sql(redis_tables.sink("live", VALUE, redis_keys.session(""), settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
     table_env.execute_sql(f"CREATE TEMPORARY TABLE unread ({VALUE}) WITH ('connector' = 'blackhole')")
 
