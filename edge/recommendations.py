@@ -42,6 +42,7 @@ from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.arms import Floats, Posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Fields
 from headrace.udfs.bandit.slate import Chooser
+from headrace.udfs.contract import ContractError
 
 if TYPE_CHECKING:
     from redis import Redis, RedisCluster
@@ -155,7 +156,7 @@ class Recommendations:
         environment: fields such as device, for contexts, and for the list of a user who has none of their own;
         without: items that are not shown, from whatever list, such as those in the cart.
         Raises ValueError for an empty user_id, n < 1 or an environment that the encoder refuses; with `strict` also
-        RecommendationError if Redis holds something else, RedisError if it is away, and SpoolFull.
+        RecommendationError if Redis holds something else, RedisError if it is away, and what Tracker.impression raises.
         """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
@@ -240,7 +241,7 @@ class Recommendations:
             for position, (entry, propensity, context) in enumerate(rows):
                 own = {"item_id": entry.item, "position": position, "propensity": propensity, "context": context}
                 self._tracker.impression(**slate, **own)
-        except SpoolFull as error:
+        except (SpoolFull, ContractError, RuntimeError) as error:  # the last: the tracker is closed
             self._answers.failed(IMPRESSIONS, error, failed)
             return None
         return str(slate["impression_id"])

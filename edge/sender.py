@@ -156,6 +156,7 @@ class Shipper:
                 return True
             left = self._readable(lines)
             while left := self._attempt(left):
+                self._tend()
                 if self._stopping.wait(RETRY_S):
                     return False
             journal.mark_sent(len(lines))

@@ -15,9 +15,9 @@ why.
 An event for which `track` has returned survives a SIGKILL: the next tracker on the same spool sends it, before anything
 of its own. A tracker that runs takes it over within half a minute, and so does `headrace spool drain` where none will
 run. Each event arrives at least once, under one event_id, in order per user. At most the window under way (256 KiB)
-arrives twice, when the process or the broker was killed. A power cut of this machine loses the events that Kafka does
-not have yet; with `sync=True` it loses none, at the price of one fsync per event. A disk that cannot sync is a trouble
-in `health` and in the log; the event was taken all the same.
+arrives twice, when the process or the broker was killed, or the broker did not answer in time. A power cut of this
+machine loses the events that Kafka does not have yet; with `sync=True` it loses none, at the price of one fsync per
+event. A disk that cannot sync is a trouble in `health` and in the log; the event was taken all the same.
 
 A forked child may use the tracker: there it is a new one, with a spool, a thread and sessions of its own. A
 `session_id` of a tracker is a label: the stream finds the sessions by itself, however many processes and devices send

@@ -39,13 +39,15 @@ def submit(
     """
     from headrace.infra import environments
     from headrace.infra.launch import streaming
-    from headrace.infra.operate import beginning
+    from headrace.infra.operate import beginning, generations
     from headrace.infra.settings import load
 
     if state_backend not in (None, "hashmap", "rocksdb"):
         raise HeadraceError(f"--state-backend must be hashmap or rocksdb, got {state_backend!r}")
     if from_savepoint and (from_scratch or from_time):
         raise HeadraceError("--from-savepoint, and --from-scratch or --from-time, say two things: leave one out")
+    if from_time and job == generations.BANDIT:
+        raise HeadraceError("--from-time is not for bandit: it begins where its sums in the topic `statistics` end")
     if from_time:
         os.environ[FROM_TIME] = from_time  # of the job's own main, too
     environments.enter("streaming")
@@ -73,11 +75,15 @@ def stop(
     settings = load()
     running = flink.named(settings.flink, job)
     revive.end(settings, running)  # before it is gone: what is ended by hand is not to be brought back
-    with working(f"{'taking a savepoint of' if savepoint else 'ending'} {job}"):
-        if savepoint:
-            path = flink.savepoint(settings.flink, running, END_WAIT_S, stop=True)
-        else:
-            flink.cancel(settings.flink, running, END_WAIT_S)
+    try:
+        with working(f"{'taking a savepoint of' if savepoint else 'ending'} {job}"):
+            if savepoint:
+                path = flink.savepoint(settings.flink, running, END_WAIT_S, stop=True)
+            else:
+                flink.cancel(settings.flink, running, END_WAIT_S)
+    except HeadraceError:
+        revive.go_on(settings, running)
+        raise
     revive.end(settings, running)  # its very last place
     print(path if savepoint else f"{job} ended")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.infra import job_notes, paths
+from headrace.infra import durable, job_notes, paths
 from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings
@@ -52,14 +52,15 @@ def script(job: str) -> Path:
 
 def submit(settings: Settings, submission: Submission) -> str:
     """Submits a job and returns its id once all its tasks run. Raises HeadraceError as `check` does, or if it fails."""
-    check(settings, submission)
     file = script(submission.job)
-    command = _command(settings, submission, file)
-    jars.ensure()
-    rendering.write_flink_client(settings)
-    job_id = _run_client(settings, command, submission)
-    if submission.is_the_job:
-        _note(settings, submission, job_id)
+    with durable.locked(paths.home() / "watch" / submission.name):  # two at once would both find that none runs
+        check(settings, submission)
+        command = _command(settings, submission, file)
+        jars.ensure()
+        rendering.write_flink_client(settings)
+        job_id = _run_client(settings, command, submission)
+        if submission.is_the_job:
+            _note(settings, submission, job_id)
     flink.wait_running(settings.flink, job_id, RUNNING_WAIT_S)
     return job_id
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.infra.clients import kafka_topics
 from headrace.infra.errors import HeadraceError
-from headrace.infra.operate import arm_records
+from headrace.infra.operate import arm_records, generations
 from headrace.infra.operate.arm_records import ArmRecord
 from headrace.infra.settings import Kafka, Settings
 from headrace.infra.versions import store
@@ -25,6 +25,9 @@ SENT_WAIT_S = 60
 def resting(settings: Settings, now_ms: int) -> list[ArmRecord]:
     """Returns the arms that are not in the serving version, and had no impression or feedback for bandit.retire_ms.
 
+    They are those of the encoder and rule in force. The job's state keeps their sums; those of another version have no
+    job, and their last copy is the topic's.
+
     Raises HeadraceError if no version is published.
     """
     pointer = store.current()
@@ -32,7 +35,9 @@ def resting(settings: Settings, now_ms: int) -> list[ArmRecord]:
         raise HeadraceError("a version must be published to say which items are in the catalogue, got none")
     catalogue = set(store.load(pointer.version).contents.items)
     before_ms = now_ms - settings.bandit.retire_ms
-    return [arm for arm in arm_records.newest(settings.kafka) if arm.as_of_ms < before_ms and arm.item not in catalogue]
+    version = generations.generation(settings, generations.BANDIT)
+    ours = (arm for arm in arm_records.newest(settings.kafka) if arm.version == version)
+    return [arm for arm in ours if arm.as_of_ms < before_ms and arm.item not in catalogue]
 
 
 def delete(settings: Settings, gone: list[ArmRecord]) -> None:

@@ -91,6 +91,12 @@ def end(settings: Settings, job: flink.Job) -> None:
     job_notes.write(job.name, msgspec.structs.replace(note, ended=True))
 
 
+def go_on(settings: Settings, job: flink.Job) -> None:
+    """Takes back that a job was ended, if it still runs."""
+    if (note := job_notes.read(job.name)) and flink.alive(settings.flink, job.name):
+        job_notes.write(job.name, msgspec.structs.replace(note, ended=False))
+
+
 def _savepoint(settings: Settings, job: flink.Job) -> watch.WatchFinding:
     try:
         path = flink.savepoint(settings.flink, job, SAVEPOINT_WAIT_S, stop=False)

@@ -210,10 +210,13 @@ def dead_letter(topic: str, append_ts: str, reason: str) -> str:
 
 
 def _startup(kafka: Kafka, start: str, bounded: bool) -> str:
-    """Returns the options that say where a table begins and ends. kafka.from_time is the beginning of endless ones."""
+    """Returns the options that say where a table begins and ends.
+
+    kafka.from_time is the beginning of endless ones, but not of those that go on from what their group committed.
+    """
     if bounded:
         return f"'scan.startup.mode' = '{start}', 'scan.bounded.mode' = 'latest-offset'"
-    if (from_ms := kafka.from_ms()) is None:
+    if start == "group-offsets" or (from_ms := kafka.from_ms()) is None:
         return f"'scan.startup.mode' = '{start}'"
     return f"'scan.startup.mode' = 'timestamp', 'scan.startup.timestamp-millis' = '{from_ms}'"
 

@@ -47,7 +47,12 @@ class Stack:
     def run(self, *arguments: str, timeout_s: float = 180) -> str:
         """Returns what `headrace ARGUMENTS` printed."""
         done = subprocess.run(
-            [HEADRACE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout_s
+            [HEADRACE, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
         )
         if done.returncode:
             message = f"headrace {' '.join(arguments)} ended with {done.returncode}: {done.stdout}"
