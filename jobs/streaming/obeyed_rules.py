@@ -11,9 +11,8 @@ from threading import Event, Lock, Thread
 from time import monotonic
 
 from pyflink.table.udf import FunctionContext, ScalarFunction
-from redis.exceptions import RedisError
 
-from headrace.infra.errors import HeadraceError, describe
+from headrace.infra.errors import describe
 from headrace.infra.settings import Redis
 from headrace.infra.versions import removal
 from headrace.infra.versions.followed_rules import RulesFollower
@@ -63,7 +62,9 @@ class ObeyedRules:
                 due, changed_s = True, monotonic()
             if due and monotonic() >= not_before_s:
                 began_s = monotonic()
-                due = not self._tried(self._remove) or began_s < changed_s + ARRIVAL_S
+                if not self._tried(self._remove):  # while Redis is away, lists wait longer on their way
+                    changed_s = monotonic()
+                due = began_s < changed_s + ARRIVAL_S
                 not_before_s = monotonic() + REST * (monotonic() - began_s)
 
     def _look(self) -> bool:
@@ -80,7 +81,7 @@ class ObeyedRules:
         """Returns what it returns; False if it fails, and reports that once."""
         try:
             return act()
-        except (HeadraceError, OSError, RedisError) as error:
+        except Exception as error:  # whatever a file or a Redis does, the thread looks again
             if self.reported != (text := describe(error)):
                 logging.getLogger(__name__).error("rules of items: %s", text)
             self.reported = text

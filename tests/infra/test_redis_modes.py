@@ -71,11 +71,14 @@ def test_the_master_is_asked_of_the_sentinels(
 
 def test_a_cluster(servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["requirepass s3cret", "cluster-enabled yes"]
-    ports = [server(servers, tmp_path, [*options, f"cluster-config-file nodes-{n}.conf"]) for n in range(2)]
+    buses, ports = [free_port(), free_port()], []
+    for n in range(2):
+        own = [f"cluster-config-file nodes-{n}.conf", f"cluster-port {buses[n]}"]
+        ports.append(server(servers, tmp_path, [*options, *own]))
     clients: list[Any] = [Redis(port=port, password="s3cret") for port in ports]
     for client, slots in zip(clients, ("0 8191", "8192 16383"), strict=True):
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots.split())
-    clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1])
+    clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1], buses[1])
     wait(lambda: all("cluster_state:ok" in info(client) for client in clients), 30, lambda: "the cluster is not ready")
     use(monkeypatch, MODE="cluster", NODES=f"127.0.0.1:{ports[0]}")
     write_and_read()

@@ -30,6 +30,7 @@ from tests.stack.running import wait
 
 ITEMS = ["bulb", "lamp", "rug", "wick"]
 AS_OF_MS = 4_000_000_000_000
+BUCKET = 20_000
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +43,14 @@ def counted(*items: str) -> bytes:
     """Returns the packed counts of these items, the first held by most users."""
     cells = b""
     for n, item in enumerate(items):
-        rest = struct.pack("<idii", 20_000, 9.0, 20_000, 9 - n)
+        rest = struct.pack("<idii", BUCKET, 9.0, BUCKET, 9 - n)
         cells += struct.pack("<HH", len(item), len(rest)) + item.encode() + rest
     return cells
 
 
 def projected(redis: Redis, function: ProjectLists, rows: list[tuple[str, int, bytes]]) -> None:  # noqa: F811
     items, kinds, cells = map(list, zip(*rows, strict=True))
-    columns = (pd.Series(column) for column in (items, kinds, cells, [AS_OF_MS] * len(rows)))
+    columns = map(pd.Series, (items, kinds, cells, [BUCKET] * len(rows), [AS_OF_MS] * len(rows)))
     written(redis, function.eval(*columns))
 
 

@@ -10,13 +10,15 @@ import java.util.TreeSet;
 import java.util.stream.LongStream;
 
 /**
- * What a closed session says of its events, taken one at a time: all are counted, and the first MAX_ITEMS items listed.
+ * What a closed session says of its events, taken one at a time: all are counted, and the first items listed, as many as
+ * MAX_ITEMS and MAX_BYTES allow.
  *
  * <p>It holds no more of an event than a number, however long the session was.
  */
 final class ClosedSpan {
-  /** Ids of 256 characters have 1,024 bytes in UTF-8 at most, and Kafka takes a record of 1,048,588. */
   static final int MAX_ITEMS = 1_000;
+  /** Kafka takes a record of 1,048,588 bytes, and nothing may be compressible. */
+  static final int MAX_BYTES = 900_000;
 
   private record Item(long t, byte[] id) {}
 
@@ -27,6 +29,7 @@ final class ClosedSpan {
   private final Map<String, Item> first = new HashMap<>(); // by id: the earliest of its events
   private final TreeSet<Item> listed = new TreeSet<>(ORDER); // the values of `first`
   private final LongStream.Builder hashes = LongStream.builder();
+  private long bytes; // of the listed ids in JSON
   private boolean truncated;
 
   ClosedSpan(long start, long end, int actions) {
@@ -46,12 +49,28 @@ final class ClosedSpan {
     hashes.add(Event.hash(id));
     var known = first.get(id);
     if (known != null && known.t <= item.t) return;
-    if (known != null) listed.remove(known);
+    if (known == null) bytes += jsonBytes(id);
+    else listed.remove(known);
     listed.add(item);
     first.put(id, item);
-    if (listed.size() <= MAX_ITEMS) return;
+    while (listed.size() > MAX_ITEMS || bytes > MAX_BYTES) leaveOutLast();
+  }
+
+  private void leaveOutLast() {
     truncated = true;
-    first.remove(new String(listed.pollLast().id, StandardCharsets.UTF_8));
+    var id = new String(listed.pollLast().id, StandardCharsets.UTF_8);
+    first.remove(id);
+    bytes -= jsonBytes(id);
+  }
+
+  /** At most so many bytes: Flink writes a character beyond 16 bits as two escapes of six. */
+  static long jsonBytes(String id) {
+    long bytes = 3; // quotes and a comma
+    for (int i = 0; i < id.length(); i++) {
+      char unit = id.charAt(i);
+      bytes += unit < 0x20 || Character.isSurrogate(unit) ? 6 : unit < 0x80 ? 2 : 3;
+    }
+    return bytes;
   }
 
   /** start, end, events, counts, items, distinct_items, truncated. */

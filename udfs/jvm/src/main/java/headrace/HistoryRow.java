@@ -20,14 +20,14 @@ final class HistoryRow {
     return row;
   }
 
-  static Row live(User user, int recent) {
+  static Row live(User user, int recent, int actions) {
     var last = Recent.last(user.recent, user.kept, recent);
-    return of(UserHistory.LIVE, counters(user, recent), user.sessionId, last);
+    return of(UserHistory.LIVE, counters(user, recent, actions), user.sessionId, last);
   }
 
-  /** Packs the counters little-endian, as SessionJson reads them. */
-  private static byte[] counters(User user, int recent) {
-    var buffer = ByteBuffer.allocate(8 * (10 + user.counts.length)).order(ByteOrder.LITTLE_ENDIAN);
+  /** Packs the counters little-endian, as SessionJson reads them. The state may know fewer actions than the schema. */
+  private static byte[] counters(User user, int recent, int actions) {
+    var buffer = ByteBuffer.allocate(8 * (10 + actions)).order(ByteOrder.LITTLE_ENDIAN);
     buffer.putLong(user.start).putLong(user.end).putLong(user.asOf).putLong(user.events);
     buffer.putLong(user.items).putLong(user.categories).putLong(user.late).putLong(user.repeats);
     buffer.putLong(user.kept > recent ? 1 : 0).putDouble(user.amount);

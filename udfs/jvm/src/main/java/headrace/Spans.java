@@ -53,13 +53,13 @@ final class Spans {
     user.spans = array(spans);
   }
 
-  /** Takes the spans out that the clock has passed, with their events. */
-  Collection<ClosedSpan> close(User user, Views views) throws Exception {
+  /** Takes the spans out that a clock has passed, with their events. */
+  Collection<ClosedSpan> close(User user, long clock, Views views) throws Exception {
     var open = new ArrayList<Long>();
     var closed = new TreeMap<Long, ClosedSpan>(); // by start
     for (int i = 0; i < user.spans.length; i += 2) {
       long start = user.spans[i], end = user.spans[i + 1];
-      if (end + waitMs < user.clock) closed.put(start, new ClosedSpan(start, end, actions));
+      if (end + waitMs < clock) closed.put(start, new ClosedSpan(start, end, actions));
       else open.addAll(List.of(start, end));
     }
     if (closed.isEmpty()) return List.of();

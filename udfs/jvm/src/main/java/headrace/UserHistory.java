@@ -164,11 +164,11 @@ public class UserHistory extends ProcessTableFunction<Row> {
     } else {
       accept(user, event, views);
       user.clock = Math.max(user.clock, event.t);
-      close(user, views, rows);
+      close(user, user.clock, views, rows);
       if (watermark != null && event.t + waitMs < watermark) user.grace = watermark + latenessMs;
     }
     user.asOf = event.appendMs;
-    rows.add(HistoryRow.live(user, recent));
+    rows.add(HistoryRow.live(user, recent, actions.length));
     return rows;
   }
 
@@ -184,7 +184,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
     if (user.clock == NONE) context.clearAllState(); // an old timer of a user who was forgotten meanwhile
     if (time.time() != user.timer) return;
     if (restoring) {
-      collect(HistoryRow.live(user, recent));
+      collect(HistoryRow.live(user, recent, actions.length));
       return;
     }
     user.timer = NONE;
@@ -197,8 +197,7 @@ public class UserHistory extends ProcessTableFunction<Row> {
       var before = new User().become(user);
       var views = new Views(seen, log);
       try {
-        user.clock = Math.max(user.clock, time.time());
-        close(user, views, rows);
+        close(user, Math.max(user.clock, time.time()), views, rows);
       } catch (RuntimeException fault) {
         user.become(before);
         faults.of(fault, "timer of a user");
@@ -229,20 +228,21 @@ public class UserHistory extends ProcessTableFunction<Row> {
     user.kept--;
   }
 
-  private void close(User user, Views views, List<Row> rows) throws Exception {
-    for (var span : spans.close(user, views)) rows.add(HistoryRow.of(CLOSED, span.columns(actions)));
+  private void close(User user, long clock, Views views, List<Row> rows) throws Exception {
+    for (var span : spans.close(user, clock, views)) rows.add(HistoryRow.of(CLOSED, span.columns(actions)));
   }
 
   /**
    * Keeps one pending timer per user, and sets the next one only when it fires: a timer for every event would cost more
-   * than the event. When an earlier timer is registered, the later one still fires. `onTimer` sees by its time that it
-   * is not the pending one, and ignores it.
+   * than the event. An earlier one takes its place. Savepoints of 0.1.0 have more; `onTimer` sees by its time that such
+   * a timer is not the pending one, and ignores it.
    */
   private void setTimer(TimeContext<Long> time, User user) {
     long next = user.spans.length == 0 ? user.clock + forgetMs : Long.MAX_VALUE;
     for (int i = 1; i < user.spans.length; i += 2) next = Math.min(next, user.spans[i] + waitMs + 1);
     next = Math.max(next, user.grace);
     if (user.timer != NONE && user.timer <= next) return;
+    if (user.timer != NONE) time.clearTimer(user.timer);
     user.timer = next;
     time.registerOnTime(next);
   }

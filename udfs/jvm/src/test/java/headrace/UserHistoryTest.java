@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayOutputStream;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -14,8 +13,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.Set;
-import java.util.zip.Deflater;
-import java.util.zip.DeflaterOutputStream;
+import org.apache.flink.shaded.jackson2.com.fasterxml.jackson.databind.ObjectMapper;
 import org.apache.flink.table.api.dataview.ListView;
 import org.apache.flink.table.api.dataview.MapView;
 import org.apache.flink.types.Row;
@@ -96,27 +94,59 @@ class UserHistoryTest {
   }
 
   /** The widest characters there are, and those that JSON writes in six bytes: as sent, packed at level 1. */
+  /** Raw, since nothing may be compressible; as Flink writes JSON; with the user's id as key and in the value. */
   @Test
   void theLargestIdsFitIntoARecord() throws Exception {
-    int[][] ranges = {{0x4e00, 0x9fff}, {0x10000, 0x10ffff}, {1, 0x1f}};
-    for (int[] range : ranges) {
+    int[][] ranges = {{0x4e00, 0x9fff}, {0x10000, 0x10ffff}, {1, 0x1f}, {'"', '"'}, {'a', 'z'}};
+    int[] listed = {1_000, 292, 584, 1_000, 1_000};
+    for (int range = 0; range < ranges.length; range++) {
       var random = new Random(1);
-      var json = new StringBuilder();
-      for (int i = 0; i < ClosedSpan.MAX_ITEMS + 2; i++) // and the user's id, as key and in the value
-        json.append('"').append(id(random, range[0], range[1])).append("\",");
-      if (range[0] == 1) for (char c = 1; c < 0x20; c++) replace(json, c);
-      var bytes = new ByteArrayOutputStream();
-      try (var gzip = new DeflaterOutputStream(bytes, new Deflater(1))) {
-        gzip.write(json.toString().getBytes("UTF-8"));
-      }
-      assertTrue(bytes.size() < 1_048_588 - 2_000, range[0] + ": " + bytes.size());
+      var span = new ClosedSpan(0, 0, 1);
+      for (int i = 0; i < 1_500; i++) span.add(event(i + id(random, ranges[range][0], ranges[range][1]).substring(4), i));
+      var items = (String[]) span.columns(new String[] {"view"})[4];
+      assertEquals(listed[range], items.length, 10, "range " + range);
+      var json = new ObjectMapper().writeValueAsBytes(items);
+      assertTrue(json.length <= ClosedSpan.MAX_BYTES, range + ": " + json.length);
+    }
+    assertTrue(ClosedSpan.MAX_BYTES + 2 * ClosedSpan.jsonBytes("\ud83d\ude00".repeat(256)) + 2_000 < 1_048_588);
+  }
+
+  private static Event event(String item, long t) {
+    var event = new Event();
+    event.item = item.getBytes(java.nio.charset.StandardCharsets.UTF_8);
+    event.t = t;
+    return event;
+  }
+
+  @Test
+  void aSlowDeviceKeepsAllOfItsVisits() throws Exception {
+    var clicks = new Clicks(Map.of());
+    clicks.harness.advance(1440 * MIN); // the others' clocks; this one is a day behind
+    for (int visit = 0; visit < 4; visit++) {
+      assertEquals(1, Clicks.ofKind(UserHistory.LIVE, clicks.view("v" + visit, 35 * visit, "lamp")).size());
+      var closed = Clicks.ofKind(UserHistory.CLOSED, clicks.harness.advance((1440 + 11 * (visit + 1)) * MIN));
+      assertEquals(1, closed.size(), "visit " + visit);
     }
   }
 
-  private static void replace(StringBuilder json, char c) {
-    var text = json.toString().replace(String.valueOf(c), String.format("\\u%04x", (int) c));
-    json.setLength(0);
-    json.append(text);
+  @Test
+  void aStateThatKnowsFewerActionsIsShownWithAll() throws Exception {
+    var user = new UserHistory.User();
+    user.counts = new long[] {3};
+    var counters = (byte[]) HistoryRow.live(user, 10, 13).getField(1);
+    assertEquals(8 * (10 + 13), counters.length);
+    assertEquals(3, java.nio.ByteBuffer.wrap(counters).order(java.nio.ByteOrder.LITTLE_ENDIAN).getLong(80));
+  }
+
+  @Test
+  void aUserHasOneTimer() throws Exception {
+    var clicks = new Clicks(Map.of());
+    for (int visit = 0; visit < 5; visit++) {
+      clicks.view("v" + visit, 100 * visit, "lamp");
+      clicks.harness.advance((100L * visit + 50) * MIN);
+    }
+    assertEquals(1, clicks.harness.timers.values().stream().mapToInt(
+        names -> names.values().stream().mapToInt(List::size).sum()).sum());
   }
 
   private static String id(Random random, int first, int last) {

@@ -97,7 +97,13 @@ final class Fence {
         new String((byte[]) connection.call("CLIENT", "LIST", "TYPE", "normal"), StandardCharsets.UTF_8));
     while (clients.find())
       if (Long.parseLong(clients.group(1)) != own && isReplaced(clients.group(2)))
-        connection.ask("CLIENT", "KILL", "ID", clients.group(1)); // it may have gone by itself
+        kill(connection, clients.group(1));
+  }
+
+  private static void kill(Connection connection, String client) throws IOException {
+    boolean refused = connection.ask("CLIENT", "KILL", "ID", client) instanceof RedisError error
+        && !error.message().startsWith("ERR No such client"); // it may have gone by itself
+    if (refused) throw new RefusedException("redis refused CLIENT KILL: without it a replaced writer could write");
   }
 
   private boolean isReplaced(String name) {
