@@ -247,6 +247,15 @@ def _read(path: Path, kind: type[T]) -> T:
         raise ModelError(f"{path}: {error}") from None
 
 
+def pointer_stamp() -> tuple[int, int] | None:
+    """Returns inode and time of the pointer's file: others after each move. None until a version is published."""
+    try:
+        status = os.stat(root() / POINTER)
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 class VersionFollower:
     """The version that serves, for a long-running program. `model()` costs one stat unless the pointer moved.
 
@@ -259,12 +268,8 @@ class VersionFollower:
 
     def model(self) -> Model | None:
         """Returns the version; None until one is published. If it does not load: raises ModelError, keeps `held`."""
-        try:
-            status = os.stat(root() / POINTER)
-        except FileNotFoundError:
-            return self.held
-        seen = status.st_ino, status.st_mtime_ns
-        if seen != self._seen:
+        seen = pointer_stamp()
+        if seen and seen != self._seen:
             pointer = current()
             if pointer and (self.held is None or pointer.version != self.held.manifest.version):
                 self.held = load(pointer.version)

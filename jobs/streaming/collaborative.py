@@ -14,7 +14,7 @@ Run: headrace submit collaborative      (or: flink run -py jobs/streaming/collab
 import argparse
 import logging
 from functools import partial
-from threading import Event, Thread
+from threading import Condition, Thread
 from time import monotonic
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
-from headrace.infra.versions.store import Model, VersionFollower
+from headrace.infra.versions.store import Model, VersionFollower, pointer_stamp
 from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
 from headrace.jobs.streaming.isolation import isolated, rows
@@ -108,20 +108,31 @@ class Recommend(ListingFunction):
 
 
 class Version:
-    """The version that serves. A thread makes a new one ready, so a publication stalls no list."""
+    """The version that serves. A thread makes a new one ready, and lists wait for it for PATIENCE_S at most.
 
-    LOOK_S = 1.0
+    So an event that comes after the pointer moved is answered by the new version, unless that takes longer to load;
+    until then the one before it serves on.
+    """
+
+    LOOK_S, PATIENCE_S = 1.0, 1.0
 
     def __init__(self) -> None:
-        self.follower, self.stopped, self.reported = VersionFollower(), Event(), ""
+        self.follower, self.stopped, self.reported = VersionFollower(), False, ""
         self.loaded: Loaded | None = None
         self.shown: Serving | None = None  # the loaded version without what the rules leave out
         self.of: tuple[Loaded, ItemRules] | None = None  # from which it was made
+        self.turn = Condition()  # of the next two
+        self.asked = self.seen = pointer_stamp()
         self.look()
         Thread(target=self._follow, name="version", daemon=True).start()
 
     def serving(self, obeyed: ItemRules) -> Serving | None:
         """Returns None until a version is published. obeyed: the rules; what the version leaves out stays out, too."""
+        if (stamp := pointer_stamp()) != self.asked:
+            with self.turn:
+                self.asked = stamp
+                self.turn.notify_all()
+                self.turn.wait_for(lambda: self.seen == stamp, self.PATIENCE_S)
         loaded = self.loaded
         if loaded and (self.of is None or loaded is not self.of[0] or obeyed is not self.of[1]):
             out = {*loaded.left_out, *obeyed.left_out(loaded.serving.items)}
@@ -132,6 +143,7 @@ class Version:
 
     def look(self) -> None:
         """Loads the version that serves now. Where it does not load, the one before it stays."""
+        stamp = pointer_stamp()
         try:
             model = self.follower.model()
             if model and (self.loaded is None or self.loaded.serving.version != model.manifest.version):
@@ -141,12 +153,19 @@ class Version:
             if self.reported != (text := f"{type(error).__name__}: {error}"):
                 logging.getLogger(__name__).error("the published version does not load: %s", text)
             self.reported = text
+        with self.turn:
+            self.seen = stamp
+            self.turn.notify_all()
 
     def close(self) -> None:
-        self.stopped.set()
+        with self.turn:
+            self.stopped = True
+            self.turn.notify_all()
 
     def _follow(self) -> None:
-        while not self.stopped.wait(self.LOOK_S):
+        while not self.stopped:
+            with self.turn:
+                self.turn.wait_for(lambda: self.stopped or self.asked != self.seen, self.LOOK_S)
             self.look()
 
 

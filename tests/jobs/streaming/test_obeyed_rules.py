@@ -183,4 +183,8 @@ def test_a_new_version_serves_once_it_is_ready(path: Path, monkeypatch: pytest.M
     assert served(version) == "v2"
     publish("v4")
     wait(lambda: served(version) == "v4", 20, lambda: served(version))
+    monkeypatch.setattr(Version, "PATIENCE_S", 20)
+    for number in range(5, 9):
+        publish(f"v{number}")
+        assert served(version) == f"v{number}"  # at once: the pointer has moved
     version.close()
