@@ -16,7 +16,8 @@ from headrace.infra.settings import Settings
 from headrace.infra.stack import jars, programs, rendering
 
 JOBS = ("session_features", "collaborative", "covisitation", "bandit", "federated")  # files of jobs/streaming
-LEFT = {"bandit": b"Deduplicate["}  # by job: an operator of releases up to 0.2.0 alone, in their savepoints
+# By job: an operator of releases up to 0.2.0 alone, in their savepoints.
+LEFT = dict.fromkeys(("session_features", "collaborative", "covisitation"), b"done[") | {"bandit": b"Deduplicate["}
 RUNNING_WAIT_S = 60
 JOB_ID = re.compile(r"JobID ([0-9a-f]{32})")
 ERROR = re.compile(r"(Caused by: )?([\w.$]+\.)?\w*(Error|Exception|Exit)\b")

@@ -35,7 +35,7 @@ def said(running_stack: Stack) -> str:
 def test_it_tells_its_story_in_plain_lines(running_stack: Stack, said: str) -> None:
     told = ["streaming simulated shoppers, since Online Retail is not here", "the first one is in Redis", "serves"]
     told += [f"{job} runs" for job in ("session_features", "collaborative", "bandit")]
-    told += ["The stack is still up.", "HGETALL session:you", "GET live:als-", "HKEYS bandit:linucb", "make down"]
+    told += ["The stack is still up.", "GET session:you", "GET live:als-", "HKEYS bandit:linucb", "make down"]
     assert [each for each in told if each not in said] == []
     assert "\x1b" not in said
     running = {job.name for job in flink.jobs(running_stack.settings.flink) if job.state == "RUNNING"}
