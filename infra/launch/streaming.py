@@ -54,7 +54,8 @@ def script(job: str) -> Path:
 def submit(settings: Settings, submission: Submission) -> str:
     """Submits a job and returns its id once all its tasks run. Raises HeadraceError as `check` does, or if it fails."""
     file = script(submission.job)
-    with durable.locked(paths.home() / "watch" / submission.name):  # two at once would both find that none runs
+    one_at_a_time = paths.home() / "watch" / (submission.name or submission.job)  # two would both find that none runs
+    with durable.locked(one_at_a_time):
         check(settings, submission)
         command = _command(settings, submission, file)
         jars.ensure()
