@@ -29,7 +29,7 @@ public class ArmSums extends ProcessTableFunction<Row> {
   private static final Logger LOG = LoggerFactory.getLogger(ArmSums.class);
   private static final String VERSION = "version", BOOTED = "booted", EARLIER = "earlier";
 
-  /** The savepoint's schema (Flink's POJO rules, see UserHistory.User). */
+  /** The savepoint's schema (see UserHistory.User). */
   public static class Arm {
     public byte[] sums = {}; // of the newest period: A's upper triangle row by row, b, n; little-endian float64
     public long period; // the newest one

@@ -2,8 +2,6 @@ package headrace;
 
 import java.util.HashMap;
 import java.util.Map;
-import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
-import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.table.data.RowData;
@@ -14,24 +12,27 @@ import org.apache.flink.table.data.StringData;
  * half of the traffic is no more work there than any other.
  *
  * <p>In: policy, item_id, period, x, enters, reward_before, reward, as_of_ms. Out: policy, item_id, period, sums,
- * as_of_ms. It keeps no state: what it has goes on before a checkpoint's barrier.
+ * as_of_ms.
  */
-final class PartialSums extends AbstractStreamOperator<RowData> implements OneInputStreamOperator<RowData, RowData> {
+final class PartialSums extends HeldBack {
   private static final long serialVersionUID = 1;
   private static final int MOST_VALUES = 4_000_000; // 32 MB
 
   private record Arm(String policy, String item, long period) {}
 
   private static final class Sum {
-    double[] values;
+    final double[] values;
     long asOf;
+
+    Sum(int d) {
+      values = new double[Sums.length(d)];
+    }
   }
 
   private final long everyMs;
   private transient Map<Arm, Sum> arms;
   private transient Faults faults;
   private transient long held;
-  private transient boolean waits;
 
   PartialSums(long everyMs) {
     this.everyMs = everyMs;
@@ -53,41 +54,24 @@ final class PartialSums extends AbstractStreamOperator<RowData> implements OneIn
       faults.of(fault, row);
     }
     if (held >= MOST_VALUES) flush();
-    else if (!waits) later();
+    else flushAfter(everyMs);
   }
 
   private void add(RowData row) {
     var arm = new Arm(row.getString(0).toString(), row.getString(1).toString(), row.getLong(2));
     var x = row.getBinary(3);
-    var sum = arms.computeIfAbsent(arm, each -> new Sum());
-    if (sum.values == null) {
-      sum.values = new double[Sums.length(x.length / 8)];
+    var sum = arms.get(arm);
+    if (sum == null) {
+      arms.put(arm, sum = new Sum(x.length / 8));
       held += sum.values.length;
     }
     Sums.add(sum.values, x, row.getBoolean(4) ? 1 : 0, row.getDouble(6) - row.getDouble(5));
     sum.asOf = Math.max(sum.asOf, row.getLong(7));
   }
 
-  private void later() {
-    waits = true;
-    var time = getProcessingTimeService();
-    time.registerTimer(time.getCurrentProcessingTime() + everyMs, at -> {
-      waits = false;
-      flush();
-    });
-  }
 
   @Override
-  public void prepareSnapshotPreBarrier(long checkpointId) {
-    flush();
-  }
-
-  @Override
-  public void finish() {
-    flush();
-  }
-
-  private void flush() {
+  void flush() {
     arms.forEach((arm, sum) -> output.collect(new StreamRecord<>(GenericRowData.of(StringData.fromString(arm.policy),
         StringData.fromString(arm.item), arm.period, Sums.packed(sum.values), sum.asOf))));
     arms.clear();

@@ -9,6 +9,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import org.apache.flink.api.common.functions.util.ListCollector;
 import org.apache.flink.metrics.Counter;
 import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.metrics.SimpleCounter;
@@ -18,7 +19,6 @@ import org.apache.flink.table.functions.ProcessTableFunction;
 import org.apache.flink.types.Row;
 import org.apache.flink.types.RowKind;
 import org.apache.flink.types.RowUtils;
-import org.apache.flink.util.Collector;
 
 /**
  * A process table function without a cluster: state by key, event time, timers, job parameters and counters.
@@ -44,15 +44,7 @@ final class Harness {
     this.onTimer = method("onTimer");
     this.keys = List.of(keys.split(" "));
     for (var name : columns.split(" ")) this.columns.put(name, this.columns.size());
-    function.setCollector(new Collector<>() {
-      @Override
-      public void collect(Row row) {
-        collected.add(row);
-      }
-
-      @Override
-      public void close() {}
-    });
+    function.setCollector(new ListCollector<>(collected));
     function.open(new FunctionContext(null) {
       @Override
       public String getJobParameter(String name, String other) {

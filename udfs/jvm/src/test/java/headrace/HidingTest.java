@@ -7,8 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import headrace.SessionJsonTest.Event;
 import java.util.ArrayList;
 import java.util.List;
+import org.apache.flink.api.common.functions.util.ListCollector;
 import org.apache.flink.types.Row;
-import org.apache.flink.util.Collector;
 import org.junit.jupiter.api.Test;
 
 class HidingTest {
@@ -16,15 +16,7 @@ class HidingTest {
     var rows = new ArrayList<Row>();
     var hiding = new Hiding();
     hiding.open(ACTIONS, 1_000, 1_000_000);
-    hiding.setCollector(new Collector<>() {
-      @Override
-      public void collect(Row row) {
-        rows.add(row);
-      }
-
-      @Override
-      public void close() {}
-    });
+    hiding.setCollector(new ListCollector<>(rows));
     hiding.eval(recent(events));
     return rows;
   }

@@ -11,33 +11,12 @@ import java.io.InputStreamReader;
 import java.lang.ProcessBuilder.Redirect;
 import java.nio.file.Path;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** A writer that was replaced writes nothing more, wherever it was stopped. */
-class FenceTest {
+class FenceTest extends OneRedisTest {
   private static final String STRINGS = OldWriter.COLUMNS;
   private static final int SCHEDULES = 20;
-  @TempDir static Path folder;
-  private static RedisServer redis;
-
-  @BeforeAll
-  static void start() throws Exception {
-    redis = new RedisServer(folder);
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    redis.close();
-  }
-
-  @BeforeEach
-  void empty() throws Exception {
-    redis.call("FLUSHALL");
-  }
 
   private static RowWriter writer(int subtask, int subtasks, String... more) throws Exception {
     var options = RowWriter.with(redis, more);

@@ -4,39 +4,17 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.Arrays;
 import org.apache.flink.table.data.GenericRowData;
 import org.apache.flink.types.RowKind;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** What each kind of row does to a real Redis. */
-class RedisCommandsTest {
+class RedisCommandsTest extends OneRedisTest {
   private static final String STRINGS = "key STRING, value STRING, expire_at_ms BIGINT";
   private static final String FIELDS = "key STRING, field STRING, value BYTES";
   private static final String MEMBERS = "key STRING, member STRING, score BIGINT";
   private static final long FAR_MS = System.currentTimeMillis() + 3_600_000;
-  @TempDir static Path folder;
-  private static RedisServer redis;
-
-  @BeforeAll
-  static void start() throws Exception {
-    redis = new RedisServer(folder);
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    redis.close();
-  }
-
-  @BeforeEach
-  void empty() throws Exception {
-    redis.call("FLUSHALL");
-  }
 
   @Test
   void setWritesStringsWithTheirExpiry() throws Exception {

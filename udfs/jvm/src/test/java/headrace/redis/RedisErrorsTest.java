@@ -4,35 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.nio.file.Path;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 
 /** An error costs the key that made it. */
-class RedisErrorsTest {
+class RedisErrorsTest extends OneRedisTest {
   private static final String FIELDS = "key STRING, field STRING, value BYTES";
   private static final String MEMBERS = "key STRING, member STRING, score BIGINT";
   private static final long FAR_MS = System.currentTimeMillis() + 3_600_000;
-  @TempDir static Path folder;
-  private static RedisServer redis;
-
-  @BeforeAll
-  static void start() throws Exception {
-    redis = new RedisServer(folder);
-  }
-
-  @AfterAll
-  static void stop() throws Exception {
-    redis.close();
-  }
-
-  @BeforeEach
-  void empty() throws Exception {
-    redis.call("FLUSHALL");
-  }
 
   @Test
   void aKeyThatCannotBeWrittenCostsThatKey() throws Exception {

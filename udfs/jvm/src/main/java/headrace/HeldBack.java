@@ -1,0 +1,38 @@
+package headrace;
+
+import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
+import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
+import org.apache.flink.table.data.RowData;
+
+/**
+ * An operator that holds rows back for a moment. It keeps no state: what it has goes on before a checkpoint's barrier,
+ * and at the end.
+ */
+abstract class HeldBack extends AbstractStreamOperator<RowData> implements OneInputStreamOperator<RowData, RowData> {
+  private static final long serialVersionUID = 1;
+  private transient boolean waits; // for its timer
+
+  /** Lets all that is held back go on. */
+  abstract void flush();
+
+  /** Flushes after so long, unless a timer runs already. */
+  final void flushAfter(long ms) {
+    if (waits) return;
+    waits = true;
+    var time = getProcessingTimeService();
+    time.registerTimer(time.getCurrentProcessingTime() + ms, at -> {
+      waits = false;
+      flush();
+    });
+  }
+
+  @Override
+  public void prepareSnapshotPreBarrier(long checkpointId) {
+    flush();
+  }
+
+  @Override
+  public void finish() {
+    flush();
+  }
+}
