@@ -6,6 +6,7 @@
 by hand.
 """
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,11 @@ def read(job: str) -> JobNote | None:
 def write(job: str, note: JobNote) -> None:
     _path(job).parent.mkdir(parents=True, exist_ok=True)
     durable.write(_path(job), msgspec.json.encode(note))
+
+
+def alone(run: str) -> AbstractContextManager[None]:
+    """Lets one process at a time submit a run of this name."""
+    return durable.locked(_folder() / run)
 
 
 def noted_ids() -> set[str]:

@@ -12,7 +12,7 @@
 | `trending` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `also_viewed:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
 | `bought_together:{item}` | string, JSON | list | jobs/streaming/covisitation | 24 h |
-| `hidden:{user}` | sorted set | item -> ms until which it is not shown | jobs/streaming/hidden_items | the last |
+| `hidden:{user}` | sorted set | item -> ms until which it is not shown | session_features, collaborative | the last |
 | `bandit:{policy}:{version}` | hash | arm -> packed posterior, docs/bandit.md | jobs/streaming/bandit | none |
 | `model:current` | string, JSON | version, dims, hashes, offsets, published_ms | publication of the version | none |
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.infra import durable, job_notes, paths
+from headrace.infra import job_notes, paths
 from headrace.infra.clients import flink
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings
@@ -40,9 +40,13 @@ class Submission:
     some_state: bool = False  # the run has no use for a part of the state
 
     @property
+    def run_name(self) -> str:
+        return self.name or self.job
+
+    @property
     def is_the_job(self) -> bool:
         """Whether this is the job itself, not a run beside it."""
-        return self.name in ("", self.job)
+        return self.run_name == self.job
 
 
 def script(job: str) -> Path:
@@ -54,8 +58,7 @@ def script(job: str) -> Path:
 def submit(settings: Settings, submission: Submission) -> str:
     """Submits a job and returns its id once all its tasks run. Raises HeadraceError as `check` does, or if it fails."""
     file = script(submission.job)
-    one_at_a_time = paths.home() / "watch" / (submission.name or submission.job)  # two would both find that none runs
-    with durable.locked(one_at_a_time):
+    with job_notes.alone(submission.run_name):  # two at once would both find that none runs
         check(settings, submission)
         command = _command(settings, submission, file)
         jars.ensure()
@@ -88,9 +91,8 @@ def _note(settings: Settings, submission: Submission, job_id: str) -> None:
 def check(settings: Settings, submission: Submission) -> None:
     """Raises HeadraceError if the job is unknown or runs already, or if Flink is away."""
     script(submission.job)
-    name = submission.name or submission.job
-    if running := flink.alive(settings.flink, name):
-        raise HeadraceError(f"job {name} runs already ({running.id}): `headrace stop {name}` ends it")
+    if running := flink.alive(settings.flink, submission.run_name):
+        raise HeadraceError(f"job {running.name} runs already ({running.id}): `headrace stop {running.name}` ends it")
 
 
 def _savepoint(path: str) -> str:
@@ -131,7 +133,7 @@ def _run_client(settings: Settings, command: list[str], submission: Submission) 
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     job_id = JOB_ID.search(done.stdout)
     if done.returncode or not job_id:
-        full = paths.logs() / f"submit-{submission.name or submission.job}.log"
+        full = paths.logs() / f"submit-{submission.run_name}.log"
         full.write_text(done.stdout)
         raise HeadraceError(f"job {submission.job} was not submitted: {_cause(done.stdout)} (all of it: {full})")
     return job_id[1]

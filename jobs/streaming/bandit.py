@@ -47,26 +47,21 @@ CLICK = """
     user_id STRING, impression_id STRING, item_id STRING, action TINYINT, session_position BIGINT, ts_ms BIGINT"""
 KNOWN = "policy STRING, arm STRING, packed STRING, as_of_ms BIGINT, version STRING, `period` BIGINT"
 
-AHEAD = "ts_ms > append_ms + {future_ms}"
-AHEAD_SAID = (
-    "'ts_ms: must be <= ' || CAST(append_ms + {future_ms} AS STRING)"
-    " || ', the broker''s clock plus {future_ms}, got ' || CAST(ts_ms AS STRING)"
-)
 # Each record of `impressions`: its columns, or a reason and a detail.
-SHOWN = f"""
+SHOWN = """
     SELECT `key`, `value`, `partition`, `offset`, append_ms, user_id, impression_id, item_id, surface, `position`,
            policy, model_version, context, propensity, encoder_version, LEAST(ts_ms, append_ms) AS t,
-           CASE WHEN reason IS NOT NULL THEN reason WHEN {AHEAD} THEN 'future'
+           CASE WHEN reason IS NOT NULL THEN reason WHEN {ahead} THEN 'future'
                 WHEN encoder_fault(encoder_version, context) IS NOT NULL THEN 'encoder' END AS reason,
-           CASE WHEN reason IS NOT NULL THEN detail WHEN {AHEAD} THEN {AHEAD_SAID}
+           CASE WHEN reason IS NOT NULL THEN detail WHEN {ahead} THEN {ahead_detail}
                 ELSE encoder_fault(encoder_version, context) END AS detail
     FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM impressions)"""
 # The clicks that are valid: (user_id, impression_id, item_id, t, append_ms, action, first, partition, offset).
-ACTED = f"""
+ACTED = """
     SELECT user_id, impression_id, item_id, LEAST(ts_ms, append_ms) AS t, append_ms, action,
            COALESCE(session_position, -1) = 0 AS `first`, `partition`, `offset`
     FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM clicks)
-    WHERE accepted(CASE WHEN reason IS NULL AND {AHEAD} THEN 'future' ELSE reason END, 'refused_clicks')"""
+    WHERE accepted(CASE WHEN reason IS NULL AND {ahead} THEN 'future' ELSE reason END, 'refused_clicks')"""
 # Impressions, and the clicks that name one.
 EVENTS = f"""
     SELECT user_id, impression_id, item_id, '{topics.IMPRESSIONS}' AS topic, `partition`, `offset`, t, append_ms,
@@ -192,7 +187,7 @@ def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encode
     rules = settings.bandit
     period = f"t / {rules.half_life_ms}" if rules.half_life_ms else "CAST(0 AS BIGINT)"
     # A savepoint finds its sums by this uid, so one of another encoder or half-life is refused.
-    names = {"future_ms": settings.session.future_ms, "period": period, "version": version, "kept": KEPT}
+    names = {"period": period, "version": version, "kept": KEPT} | flink_tables.ahead(settings.session.future_ms)
     names |= {"default": sums_version.DEFAULT, "state": f"{encoder.version}_{rules.half_life_ms}"}
     java, operators = table_env._j_tenv, load_java_class("headrace.Operators").newInstance()
 

@@ -31,11 +31,8 @@ AMOUNT = f"""
 VALIDATED = """
     SELECT `key`, `value`, `partition`, `offset`, append_ts, user_id, event_id, LEAST(ts_ms, append_ms) AS ts_ms,
            append_ms, action, {item} AS item_id, category, NULLIF(session_id, '') AS session_id, {amount} AS amount,
-           CASE WHEN ts_ms > append_ms + {future_ms} THEN 'future' ELSE reason END AS reason,
-           CASE WHEN ts_ms > append_ms + {future_ms}
-                THEN CONCAT('ts_ms: must be <= ', CAST(append_ms + {future_ms} AS STRING),
-                            ', the broker''s clock plus {future_ms}, got ', CAST(ts_ms AS STRING))
-                ELSE detail END AS detail
+           CASE WHEN {ahead} THEN 'future' ELSE reason END AS reason,
+           CASE WHEN {ahead} THEN {ahead_detail} ELSE detail END AS detail
     FROM (SELECT *, epoch_ms(append_ts) AS append_ms FROM {source})"""
 # (user_id, event_id, ts_ms, append_ms, ...): the valid clicks.
 GOOD = """
@@ -91,7 +88,7 @@ def _declare_history(
     )
     table_env.execute_sql(source)
     names = {"source": table, "validated": f"validated{suffix}", "good": f"good{suffix}", "uid": uid}
-    rules = {"item": item, "amount": AMOUNT, "future_ms": future_ms}
+    rules = {"item": item, "amount": AMOUNT} | flink_tables.ahead(future_ms)
     for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name}{suffix} AS {sql.format(**names, **rules)}")
 

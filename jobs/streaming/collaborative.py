@@ -13,9 +13,7 @@ Run: headrace submit collaborative      (or: flink run -py jobs/streaming/collab
 
 import argparse
 import logging
-from functools import partial
 from threading import Condition, Thread
-from time import monotonic
 from typing import NamedTuple
 
 import pandas as pd
@@ -29,20 +27,14 @@ from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Model, VersionFollower, pointer_stamp
 from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
-from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import live_lists
 from headrace.udfs.factors.live_lists import Serving
 
 JOB = "collaborative"
-KEYS = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"
-NAMES = ("key", "value", "expire_at_ms", "as_of_ms")
-# The newest list of each user of a batch: KEYS.
-LIVE = """
-    SELECT l.`key`, l.`value`, l.expire_at_ms, l.as_of_ms
-    FROM (SELECT recommend(user_id, recent, as_of_ms(counters)) AS l FROM states WHERE kind = 0)
-    WHERE l.`key` IS NOT NULL"""
+# The newest list of each user of a batch.
+LIVE = redis_tables.made("recommend(user_id, recent, as_of_ms(counters))", "states WHERE kind = 0")
 # UserHistory keeps the item of an event together with its rating (udfs/factors/live_lists).
 RATED = f"""
     CASE WHEN action = {clicks.RATE} THEN CONCAT(COALESCE(CAST(rating AS STRING), ''), ':', item_id)
@@ -63,9 +55,9 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
 def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> None:
     follower = followed_rules.of(settings.night.rules)
     recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
-    function = udf(recommend, result_type=f"ROW<{KEYS}>", func_type="pandas")
+    function = udf(recommend, result_type=f"ROW<{redis_tables.STRINGS}>", func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
-    table_env.execute_sql(redis_tables.sink("lists", KEYS, "", settings.redis, run))
+    table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
 
 
@@ -73,38 +65,29 @@ class Recommend(ListingFunction):
     """(user_id, recent, as_of_ms) -> the key and the list of each user's newest row; nothing for the other rows."""
 
     def __init__(self, redis: Redis, n: int, follower: RulesFollower) -> None:
-        super().__init__(redis, follower, redis_keys.of_versions())
+        super().__init__(redis, follower, redis_keys.of_versions(), took="recommend_ms")
         self.n = n
 
     def open(self, context: FunctionContext) -> None:
         super().open(context)
         self.version = Version()
-        metrics = context.get_metric_group()
-        self.made, self.without_model = metrics.counter("lists"), metrics.counter("without_model")
-        self.failed, self.took_ms = metrics.counter("failed"), metrics.distribution("recommend_ms")
+        self.without_model = context.get_metric_group().counter("without_model")
 
     def close(self) -> None:
         self.version.close()
         super().close()
 
     def eval(self, users: pd.Series, recents: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
-        newest = ~users.duplicated(keep="last")
-        began_s = monotonic()
-        if serving := self.version.serving(self.obeyed.rules()):
-            columns = (users[newest], recents[newest], as_of_ms[newest])
-            lists = isolated(partial(self.lists, serving), columns, self.failed)
-        else:
-            lists = pd.DataFrame()
-            self.without_model.inc(int(newest.sum()))
-        self.took_ms.update(int(1000 * (monotonic() - began_s)))
-        return rows(lists, NAMES, users.index)
+        return self.of_newest(~users.duplicated(keep="last"), self.lists, users, recents, as_of_ms)
 
-    def lists(self, serving: Serving, users: pd.Series, recents: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
+    def lists(self, users: pd.Series, recents: pd.Series, as_of_ms: pd.Series) -> pd.DataFrame:
+        serving = self.version.serving(self.obeyed.rules())
+        if serving is None:
+            self.without_model.inc(len(users))
+            return pd.DataFrame(index=users.index)
         values = live_lists.lists(serving, recents.tolist(), as_of_ms.tolist(), self.n)
         keys = [redis_keys.live(serving.version, user) for user in users]
-        self.made.inc(len(keys))
-        columns = {"key": keys, "value": values, "expire_at_ms": as_of_ms + redis_keys.LIVE_TTL_MS}
-        return pd.DataFrame(columns | {"as_of_ms": as_of_ms}, index=users.index)
+        return self.listed(keys, values, as_of_ms, redis_keys.LIVE_TTL_MS)
 
 
 class Version:

@@ -13,21 +13,17 @@ Run: headrace submit covisitation      (or: flink run -py jobs/streaming/covisit
 """
 
 import argparse
-from functools import partial
-from time import monotonic
 from typing import Any
 
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
-from pyflink.table.udf import FunctionContext, udf
+from pyflink.table.udf import udf
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
-from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
-from headrace.jobs.streaming.isolation import isolated, rows
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.covisitation import counts, together_lists
@@ -53,12 +49,8 @@ SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_tota
 # (item, kind, cells, bucket, as_of_ms): the counts with the others that rank first.
 COUNTS = "SELECT * FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"
 ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
-# The newest list of each item of a batch: KEYS.
-LISTS = """
-    SELECT l.`key`, l.`value`, l.expire_at_ms, l.as_of_ms
-    FROM (SELECT project(item, kind, cells, bucket, as_of_ms) AS l FROM counts) WHERE l.`key` IS NOT NULL"""
-KEYS = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"
-NAMES = ("key", "value", "expire_at_ms", "as_of_ms")
+# The newest list of each item of a batch.
+LISTS = redis_tables.made("project(item, kind, cells, bucket, as_of_ms)", "counts")
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
@@ -82,7 +74,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     rules, top_n = settings.covisitation, settings.collaborative.top_n
     list_rules = ListRules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
     project = ProjectLists(settings.redis.sealed(), list_rules, followed_rules.of(settings.night.rules))
-    function = udf(project, result_type=f"ROW<{KEYS}>", func_type="pandas")
+    function = udf(project, result_type=f"ROW<{redis_tables.STRINGS}>", func_type="pandas")
     table_env.create_temporary_system_function("project", function)
     for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
@@ -92,41 +84,29 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
-    table_env.execute_sql(redis_tables.sink("lists", KEYS, "", settings.redis, run))
+    table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
 
 
 class ProjectLists(ListingFunction):
     """(item, kind, cells, bucket, as_of_ms) -> key and list of each item's newest row; nothing for the other rows."""
 
     def __init__(self, redis: Redis, rules: ListRules, follower: RulesFollower) -> None:
-        super().__init__(redis, follower, redis_keys.together())
+        super().__init__(redis, follower, redis_keys.together(), took="project_ms")
         self.rules = rules
-
-    def open(self, context: FunctionContext) -> None:
-        super().open(context)
-        metrics = context.get_metric_group()
-        self.made, self.failed = metrics.counter("lists"), metrics.counter("failed")
-        self.took_ms = metrics.distribution("project_ms")
 
     def eval(
         self, items: pd.Series, kinds: pd.Series, cells: pd.Series, buckets: pd.Series, as_of_ms: pd.Series
     ) -> pd.DataFrame:
         newest = ~pd.DataFrame({"item": items, "kind": kinds}).duplicated(keep="last")
-        began_s = monotonic()
-        columns = tuple(column[newest] for column in (items, kinds, cells, buckets, as_of_ms))
-        lists = isolated(partial(self.lists, self.obeyed.rules()), columns, self.failed)
-        self.took_ms.update(int(1000 * (monotonic() - began_s)))
-        return rows(lists, NAMES, items.index)
+        return self.of_newest(newest, self.lists, items, kinds, cells, buckets, as_of_ms)
 
-    def lists(self, obeyed: ItemRules, *columns: pd.Series) -> pd.DataFrame:
-        items, kinds, cells, buckets, as_of_ms = columns
+    def lists(
+        self, items: pd.Series, kinds: pd.Series, cells: pd.Series, buckets: pd.Series, as_of_ms: pd.Series
+    ) -> pd.DataFrame:
+        forbids = self.obeyed.rules().forbids
         each = zip(kinds, items, cells, buckets.tolist(), as_of_ms.tolist(), strict=True)
-        values = [together_lists.listed(*one, self.rules, obeyed.forbids) for one in each]
-        keys = list(map(key, kinds.tolist(), items.tolist()))
-        self.made.inc(len(keys))
-        expire_at_ms = as_of_ms + redis_keys.TOGETHER_TTL_MS
-        made = {"key": keys, "value": values, "expire_at_ms": expire_at_ms, "as_of_ms": as_of_ms}
-        return pd.DataFrame(made, index=items.index)
+        values = [together_lists.listed(*one, self.rules, forbids) for one in each]
+        return self.listed(list(map(key, kinds.tolist(), items)), values, as_of_ms, redis_keys.TOGETHER_TTL_MS)
 
 
 def key(kind: int, item: str) -> str:

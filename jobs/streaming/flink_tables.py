@@ -160,6 +160,14 @@ def contract_source(
           'properties.group.id' = '{group}', {more}{_connection(topic, kafka)})"""
 
 
+def ahead(future_ms: int) -> dict[str, str]:
+    """Returns the SQL of the rule `future` over ts_ms and append_ms: `ahead`, its condition, and `ahead_detail`."""
+    limit = f"append_ms + {future_ms}"
+    detail = f"'ts_ms: must be <= ' || CAST({limit} AS STRING)"
+    detail += f" || ', the broker''s clock plus {future_ms}, got ' || CAST(ts_ms AS STRING)"
+    return {"ahead": f"ts_ms > {limit}", "ahead_detail": detail}
+
+
 def committed_source(topic: str, kafka: Kafka, group: str) -> str:
     """Returns the DDL of a topic's raw, committed records; event time and watermark are the broker's time."""
     return f"""

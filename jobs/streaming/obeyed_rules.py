@@ -10,6 +10,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from time import monotonic
 
+import pandas as pd
 from pyflink.table.udf import FunctionContext, ScalarFunction
 
 from headrace.infra.errors import describe
@@ -17,26 +18,47 @@ from headrace.infra.settings import Redis
 from headrace.infra.versions import removal
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
+from headrace.jobs.streaming import redis_tables
+from headrace.jobs.streaming.isolation import isolated, rows
 
+Make = Callable[..., pd.DataFrame]
 LOOK_S = 1.0
 ARRIVAL_S = 10.0  # a list is this long under way at most, if Redis is there
 REST = 20  # times as long as a removal took, until the next one: a stock list may change every minute
 
 
 class ListingFunction(ScalarFunction):  # type: ignore[misc]
-    """A function that makes lists. begins: of the keys of the lists from which it takes what is left out now."""
+    """A function that makes lists, as rows of redis_tables.STRINGS.
 
-    def __init__(self, redis: Redis, follower: RulesFollower, begins: tuple[str, ...]) -> None:
-        self.redis, self.follower, self.begins = redis, follower, begins
+    begins: of the keys of the lists from which it takes what is left out now; took: the name of its metric of time.
+    """
+
+    def __init__(self, redis: Redis, follower: RulesFollower, begins: tuple[str, ...], took: str) -> None:
+        self.redis, self.follower, self.begins, self.took = redis, follower, begins, took
 
     def is_deterministic(self) -> bool:
         return False  # versions and rules change, so the planner may not call it twice for one row
 
     def open(self, context: FunctionContext) -> None:
         self.obeyed = ObeyedRules(self.redis, self.follower, self.begins)
+        metrics = context.get_metric_group()
+        self.made, self.failed = metrics.counter("lists"), metrics.counter("failed")
+        self.took_ms = metrics.distribution(self.took)
 
     def close(self) -> None:
         self.obeyed.close()
+
+    def of_newest(self, newest: pd.Series, make: Make, *columns: pd.Series) -> pd.DataFrame:
+        """Returns what `make` makes of the newest rows; nothing for the other rows, and for one on which it fails."""
+        began_s = monotonic()
+        lists = isolated(make, tuple(column[newest] for column in columns), self.failed)
+        self.took_ms.update(int(1000 * (monotonic() - began_s)))
+        return rows(lists, redis_tables.NAMES, newest.index)
+
+    def listed(self, keys: list[str], values: list[bytes | None], as_of_ms: pd.Series, ttl_ms: int) -> pd.DataFrame:
+        self.made.inc(len(keys))
+        columns = {"key": keys, "value": values, "expire_at_ms": as_of_ms + ttl_ms, "as_of_ms": as_of_ms}
+        return pd.DataFrame(columns, index=as_of_ms.index)
 
 
 class ObeyedRules:

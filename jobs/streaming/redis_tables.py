@@ -4,7 +4,15 @@ from headrace.infra.settings import Redis
 from headrace.infra.settings_files import ENV_PREFIX
 from headrace.jobs.streaming.flink_tables import Run
 
+STRINGS = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"  # the columns of a table of strings
+NAMES = ("key", "value", "expire_at_ms", "as_of_ms")
 PASSWORD_VARIABLE = f"{ENV_PREFIX}REDIS__PASSWORD"
+
+
+def made(function: str, view: str) -> str:
+    """Returns the SQL of the rows, of STRINGS, that a function makes of a view's. It makes no key of some."""
+    columns = ", ".join(f"l.`{name}`" for name in NAMES)
+    return f"SELECT {columns} FROM (SELECT {function} AS l FROM {view}) WHERE l.`key` IS NOT NULL"
 
 
 def sink(table: str, columns: str, begins: str, redis: Redis, run: Run, **options: str | int) -> str:

@@ -21,8 +21,7 @@ from headrace.schemas import redis_keys, topics
 from headrace.schemas.types import ddl
 
 JOB = "session_features"
-VALUE = "`key` STRING, `value` BYTES, expire_at_ms BIGINT, as_of_ms BIGINT"
-# A row per new state of a user: VALUE.
+# A row per new state of a user, of redis_tables.STRINGS.
 LIVE = f"""
     SELECT user_id, session_json(counters, session_id, recent), as_of_ms(counters) + {redis_keys.SESSION_TTL_MS},
            as_of_ms(counters)
@@ -58,9 +57,9 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     closed = f"`key` BYTES, {ddl('session')}"
     table_env.execute_sql(flink_tables.sink(topics.SESSIONS, closed, "json", settings.kafka, JOB))
     table_env.execute_sql(flink_tables.dead_letter_sink(settings.kafka, JOB))
-    table_env.execute_sql(redis_tables.sink("live", VALUE, redis_keys.session(""), settings.redis, run))
+    table_env.execute_sql(redis_tables.sink("live", redis_tables.STRINGS, redis_keys.session(""), settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
-    table_env.execute_sql(f"CREATE TEMPORARY TABLE unread ({VALUE}) WITH ('connector' = 'blackhole')")
+    table_env.execute_sql(f"CREATE TEMPORARY TABLE unread ({redis_tables.STRINGS}) WITH ('connector' = 'blackhole')")
 
 
 def arguments() -> argparse.Namespace:

@@ -67,7 +67,7 @@ def changed_checkout(folder: Path) -> Path:
     checkouts.copy(folder)
     streaming = folder / "jobs" / "streaming"
     change(streaming / f"{JOB}.py", "WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
-    change(streaming / "clicks.py", "the broker''s clock plus", "the clock of the broker plus")
+    change(streaming / "flink_tables.py", "the broker''s clock plus", "the clock of the broker plus")
     return folder
 
 
