@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterator
 from itertools import product
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from benchmarks import stack
 from benchmarks.harness import Result, console, show_round, table
-from headrace.edge.shoppers.replay import bulk_producer
+from headrace.edge.spool_line import Message
 from headrace.infra import paths
 from headrace.infra.clients import kafka_topics
 from headrace.infra.settings import Settings
@@ -41,12 +41,6 @@ MARKS = 200  # arms of their own, spread evenly: how many stand in Redis says ho
 STEADY_FROM = 0.4
 RIDGE = 1.0
 TARGET = 0.5
-
-
-class Message(NamedTuple):
-    topic: str
-    key: bytes
-    value: bytes
 
 
 def main(rounds: int) -> Result:
@@ -131,11 +125,7 @@ def loop(messages: list[Message]) -> dict[str, Any]:
 def measure(settings: Settings, messages: list[Message], key: str) -> float:
     """Impressions per second, steady state."""
     stack.empty(settings)
-    producer = bulk_producer(settings.kafka.client())
-    with console.status(f"sending {len(messages):,} records"):
-        for message in messages:
-            producer.send(message.topic, message.value, message.key)
-        producer.close()
+    stack.send(settings, messages)
     client = stack.redis(settings)
     marks = [f"~mark-{n}" for n in range(MARKS)]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import stack
 from benchmarks.harness import Result, console, show_round
-from headrace.edge.shoppers.replay import bulk_producer
+from headrace.edge.spool_line import Message
 from headrace.infra.settings import Settings
 from headrace.schemas import redis_keys, topics
 
@@ -29,11 +29,6 @@ STEADY_FROM = 9  # the day from which on it counts
 PROGRAMS = ("jobmanager", "taskmanager")
 MARK = "~mark-{}-{}"  # items of a user who sees them last of all in a day
 WAIT_S = 1_800
-
-
-class Click(NamedTuple):
-    user: bytes
-    value: bytes
 
 
 class Run(NamedTuple):
@@ -67,7 +62,7 @@ def main(events: int, rounds: int) -> Result:
     )
 
 
-def stream(events: int, seed: int) -> Iterator[Click]:
+def stream(events: int, seed: int) -> Iterator[Message]:
     """The clicks in the order of their times; the last day ends now."""
     rng, shares = np.random.default_rng(seed), 1 / np.arange(1, ITEMS + 1)
     shares /= shares.sum()
@@ -81,12 +76,12 @@ def stream(events: int, seed: int) -> Iterator[Click]:
             yield _click(f"mark-{day}", MARK.format(day, which), (first_day + day + 1) * DAY_MS - 1)
 
 
-def _click(user: str, item: str, ts_ms: int) -> Click:
+def _click(user: str, item: str, ts_ms: int) -> Message:
     click = {"event_id": f"{user}-{item}", "user_id": user, "item_id": item, "action": "view", "ts_ms": ts_ms}
-    return Click(user.encode(), msgspec.json.encode(click))
+    return Message(topics.CLICKS, user.encode(), msgspec.json.encode(click))
 
 
-def loop(clicks: list[Click]) -> dict[str, Counter[tuple[str, int]]]:
+def loop(clicks: list[Message]) -> dict[str, Counter[tuple[str, int]]]:
     """item -> (other item, day) -> users who saw both in that day."""
     baskets: dict[tuple[str, int], list[str]] = defaultdict(list)
     together: dict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
@@ -102,14 +97,10 @@ def loop(clicks: list[Click]) -> dict[str, Counter[tuple[str, int]]]:
     return together
 
 
-def measure(settings: Settings, clicks: list[Click]) -> Run:
+def measure(settings: Settings, clicks: list[Message]) -> Run:
     """One slot, from day STEADY_FROM on; until all lists are there."""
     stack.empty(settings)
-    producer = bulk_producer(settings.kafka.client())
-    with console.status(f"sending {len(clicks):,} clicks"):
-        for click in clicks:
-            producer.send(topics.CLICKS, click.value, click.user)
-        producer.close()
+    stack.send(settings, clicks)
     client = stack.redis(settings)
     with stack.job(settings, "heap", 1, name=JOB), console.status(f"{JOB} at work"):
         flink = [process for name, process in stack.processes().items() if name in PROGRAMS]

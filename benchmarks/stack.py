@@ -7,13 +7,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.harness import console
+from headrace.edge.shoppers.replay import bulk_producer
+from headrace.edge.spool_line import Message
 from headrace.infra import paths
 from headrace.infra.clients import flink, kafka_topics
 from headrace.infra.errors import HeadraceError
@@ -142,6 +145,14 @@ def empty_redis(settings: Settings) -> None:
     wait(rewritten, "Redis is done with a rewrite of its own")
     client.bgrewriteaof()
     wait(rewritten, "Redis has rewritten its log")
+
+
+def send(settings: Settings, messages: Sequence[Message]) -> None:
+    producer = bulk_producer(settings.kafka.client())
+    with console.status(f"sending {len(messages):,} records"):
+        for message in messages:
+            producer.send(message.topic, message.value, message.key)
+        producer.close()
 
 
 def wait(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S, poll_s: float = POLL_S) -> None:

@@ -39,15 +39,12 @@ def submit(
     """
     from headrace.infra import environments
     from headrace.infra.launch import streaming
-    from headrace.infra.operate import beginning, generations
+    from headrace.infra.operate import beginning
     from headrace.infra.settings import load
 
     if state_backend not in (None, "hashmap", "rocksdb"):
         raise HeadraceError(f"--state-backend must be hashmap or rocksdb, got {state_backend!r}")
-    if from_savepoint and (from_scratch or from_time):
-        raise HeadraceError("--from-savepoint, and --from-scratch or --from-time, say two things: leave one out")
-    if from_time and job == generations.BANDIT:
-        raise HeadraceError("--from-time is not for bandit: it begins where its sums in the topic `statistics` end")
+    _check_beginning(job, from_savepoint, from_scratch, from_time)
     if from_time:
         os.environ[FROM_TIME] = from_time  # of the job's own main, too
     environments.enter("streaming")
@@ -60,6 +57,15 @@ def submit(
     with working(f"submitting {job} {begun.where}, until all its tasks run"):
         job_id = streaming.submit(settings, begun.submission)
     print(f"{job} runs as {job_id}, {begun.where}")
+
+
+def _check_beginning(job: str, from_savepoint: str | None, from_scratch: bool, from_time: str | None) -> None:
+    from headrace.infra.operate.generations import BANDIT
+
+    if from_savepoint and (from_scratch or from_time):
+        raise HeadraceError("--from-savepoint, and --from-scratch or --from-time, say two things: leave one out")
+    if from_time and job == BANDIT:
+        raise HeadraceError("--from-time is not for bandit: it begins where its sums in the topic `statistics` end")
 
 
 @command()
