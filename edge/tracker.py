@@ -60,9 +60,11 @@ class Tracker:
         gap_ms: int | None = 1_800_000,
         sync: bool = False,
         limits: Limits = DEFAULT,
+        topic_prefix: str = "",
     ):
         """With `gap_ms=None` the tracker gives no sessions. Raises OSError if no spool can be made."""
         self._client, self._spool_root, self._gap_ms = client, spool, gap_ms
+        self._topic_prefix = topic_prefix
         self._limits, self._sync = limits, sync
         self._click, self._impression = Contract.of("click"), Contract.of("impression")
         self._closed = False
@@ -81,7 +83,7 @@ class Tracker:
 
     def _begin(self) -> None:
         self._journal = Journal.create(self._spool_root)
-        self._shipper = Shipper(self._client, self._journal, self._limits.linger_s, self.close)
+        self._shipper = Shipper(self._client, self._topic_prefix, self._journal, self._limits.linger_s, self.close)
         self._begun = True
 
     def _after_fork(self) -> None:
@@ -95,7 +97,8 @@ class Tracker:
         from headrace.infra.settings import load
 
         settings = load()
-        return cls(settings.kafka.client(), own_root(), **({"gap_ms": settings.session.gap_ms} | options))
+        of_settings: dict[str, Any] = {"gap_ms": settings.session.gap_ms, "topic_prefix": settings.kafka.prefix}
+        return cls(settings.kafka.client(), own_root(), **(of_settings | options))
 
     def track(self, user_id: str, item_id: str, action: str, *, ts_ms: int | None = None, **fields: Any) -> str:
         """Takes an event and returns its event_id. `fields`: the optional fields of schemas/click.avsc.

@@ -95,6 +95,7 @@ class Kafka(Credentials):
     partitions: Positive
     retention_h: Positive
     transaction_timeout_s: Positive
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")]
     from_time: Annotated[str, AfterValidator(_moment)]
     java: dict[str, SecretStr]
     python: Annotated[dict[str, Any], Field(repr=False)]
@@ -115,6 +116,10 @@ class Kafka(Credentials):
 
     def _tls(self) -> bool:
         return self.security_protocol.endswith("SSL")
+
+    def name(self, name: str) -> str:
+        """Returns what Kafka calls a topic, a consumer group or a transaction of ours."""
+        return self.prefix + name
 
     def client(self) -> dict[str, Any]:
         """Returns the keyword arguments of kafka-python's clients."""

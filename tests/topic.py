@@ -24,7 +24,7 @@ def producer(kafka: Kafka) -> Any:
 def send(kafka: Kafka, topic: str, records: Iterable[Record]) -> int:
     """Sends records, and returns how many once all of them are acknowledged."""
     with_broker = producer(kafka)
-    futures = [with_broker.send(topic, key=record.key, value=record.value) for record in records]
+    futures = [with_broker.send(kafka.name(topic), key=record.key, value=record.value) for record in records]
     with_broker.flush()
     with_broker.close()
     return len([future.get(timeout=60) for future in futures])
@@ -32,11 +32,12 @@ def send(kafka: Kafka, topic: str, records: Iterable[Record]) -> int:
 
 def read(kafka: Kafka, topic: str) -> Iterator[Any]:
     """Returns every committed record there is now, each partition in offset order."""
+    called = kafka.name(topic)
     consumer = KafkaConsumer(
         **kafka.client(), isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest",
         max_partition_fetch_bytes=RECORD_MAX_BYTES,
     )  # fmt: skip
-    parts = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
+    parts = [TopicPartition(called, n) for n in sorted(consumer.partitions_for_topic(called))]
     consumer.assign(parts)
     ends = consumer.end_offsets(parts)
     while any(consumer.position(part) < ends[part] for part in parts):
@@ -47,7 +48,7 @@ def read(kafka: Kafka, topic: str) -> Iterator[Any]:
 
 def partitions(kafka: Kafka, topic: str) -> int:
     consumer = KafkaConsumer(**kafka.client())
-    found = len(consumer.partitions_for_topic(topic))
+    found = len(consumer.partitions_for_topic(kafka.name(topic)))
     consumer.close()
     return found
 
@@ -55,7 +56,8 @@ def partitions(kafka: Kafka, topic: str) -> int:
 def ends(kafka: Kafka, topic: str) -> dict[int, int]:
     """Returns the offset after the last record of each partition."""
     consumer = KafkaConsumer(**kafka.client())
-    parts = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
+    called = kafka.name(topic)
+    parts = [TopicPartition(called, n) for n in consumer.partitions_for_topic(called)]
     found = {part.partition: offset for part, offset in consumer.end_offsets(parts).items()}
     consumer.close()
     return found

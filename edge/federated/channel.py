@@ -35,6 +35,7 @@ class TopicFollower:
     """Reads some topics from their beginning."""
 
     def __init__(self, kafka: Kafka, names: Sequence[str]) -> None:
+        self._topics = {kafka.name(name): name for name in names}
         self._consumer = KafkaConsumer(
             **kafka.client(),
             isolation_level="read_committed",
@@ -44,7 +45,9 @@ class TopicFollower:
             fetch_max_bytes=FETCH_BYTES,
         )
         parts = [
-            TopicPartition(name, part) for name in names for part in self._consumer.partitions_for_topic(name) or ()
+            TopicPartition(name, part)
+            for name in self._topics
+            for part in self._consumer.partitions_for_topic(name) or ()
         ]
         self._consumer.assign(parts)
         self._consumer.seek_to_beginning()
@@ -53,13 +56,14 @@ class TopicFollower:
         """The new records, after at most timeout_ms. It logs and leaves out a record that breaks its schema."""
         heard: list[Told] = []
         for part, fetched in self._consumer.poll(timeout_ms).items():
-            contract = Contract.of(SCHEMAS[part.topic])
+            topic = self._topics[part.topic]
+            contract = Contract.of(SCHEMAS[topic])
             columns, faults = contract.columns([each.value for each in fetched])
             for row, fault in zip(zip(*columns, strict=True), faults, strict=True):
                 if fault:
-                    log.warning("a record of %s is refused: %s", part.topic, fault.detail)
+                    log.warning("a record of %s is refused: %s", topic, fault.detail)
                 else:
-                    heard.append(Told(part.topic, dict(zip(contract.fields, row, strict=True))))
+                    heard.append(Told(topic, dict(zip(contract.fields, row, strict=True))))
         return heard
 
     def catch_up(self) -> list[Told]:
@@ -78,8 +82,12 @@ class Writer:
     """Writes records in transactions under a name of its own."""
 
     def __init__(self, kafka: Kafka, name: str) -> None:
+        self._kafka = kafka
         self._producer = KafkaProducer(
-            **kafka.client(), acks="all", max_request_size=2 * MAX_BYTES, transactional_id=f"headrace-{name}"
+            **kafka.client(),
+            acks="all",
+            max_request_size=2 * MAX_BYTES,
+            transactional_id=kafka.name(f"headrace-{name}"),
         )
         self._producer.init_transactions()
 
@@ -87,7 +95,8 @@ class Writer:
         """Writes all records or none; they are in Kafka on return. Raises ContractError if one breaks its schema."""
         self._producer.begin_transaction()
         for topic, record in records:
-            self._producer.send(topic, key=key(topic, record), value=Contract.of(SCHEMAS[topic]).check(record))
+            value = Contract.of(SCHEMAS[topic]).check(record)
+            self._producer.send(self._kafka.name(topic), key=key(topic, record), value=value)
         self._producer.commit_transaction()
 
     def close(self) -> None:

@@ -156,6 +156,7 @@ class RunningNodes:
 
     def __init__(self, kafka: Kafka, nodes: list[Node]) -> None:
         self._nodes, self._listener = nodes, Listener()
+        self._gradients = kafka.name(topics.GRADIENTS)
         self._follower = TopicFollower(kafka, [topics.ROUNDS, topics.GLOBAL_MODEL])
         self._producer = KafkaProducer(**kafka.client(), acks="all")
         self._hear(self._follower.catch_up())
@@ -180,7 +181,7 @@ class RunningNodes:
         number = round_["round"]
         frames = node.frames(round_, model, time.time_ns() // 1_000_000)
         sending = [
-            self._producer.send(topics.GRADIENTS, key=frame.kafka_key(number, chunk), value=value)
+            self._producer.send(self._gradients, key=frame.kafka_key(number, chunk), value=value)
             for chunk, value in enumerate(frames)
         ]
         for each in sending:

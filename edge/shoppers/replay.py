@@ -46,14 +46,14 @@ class ReplayReport(NamedTuple):
     left_out: dict[str, int]  # broken rule -> records
 
 
-def bulk_producer(client: dict[str, Any], linger_ms: int = 100) -> KafkaProducer:
+def bulk_producer(client: dict[str, Any], topic: str = topics.CLICKS, linger_ms: int = 100) -> KafkaProducer:
     """A producer for many records. For a replay in real time, linger less.
 
     Raises KafkaError or OSError if the brokers do not answer or the topic is missing.
     """
     producer = connect(BULK | client | {"linger_ms": linger_ms})
-    if not producer.partitions_for(topics.CLICKS):
-        raise UnknownTopicOrPartitionError(topics.CLICKS)
+    if not producer.partitions_for(topic):
+        raise UnknownTopicOrPartitionError(topic)
     return producer
 
 
@@ -64,6 +64,7 @@ def replay(
     speedup: float | None = None,
     limit: int | None = None,
     shift_to_now: bool = False,
+    topic: str = topics.CLICKS,
 ) -> ReplayReport:
     """Sends the first `limit` clicks. A `speedup` of 60 plays an hour in a minute; without one, it waits for nothing.
 
@@ -78,7 +79,7 @@ def replay(
     elif shift_to_now and total:
         records = shifted(records, time.time_ns() // 1_000_000 - clicks.ms_at(total - 1))
     with Meter("replay", total) as meter:
-        return publish(records, producer, meter)
+        return publish(records, producer, meter, topic)
 
 
 def shifted(records: Iterable[Click], by_ms: int) -> Iterator[Click]:
@@ -103,7 +104,9 @@ def paced(records: Iterable[Click], speedup: float, retime: bool = False) -> Ite
         yield record
 
 
-def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> ReplayReport:
+def publish(
+    records: Iterable[Click], producer: KafkaProducer, meter: Meter, topic: str = topics.CLICKS
+) -> ReplayReport:
     """Sends records until the end or Ctrl-C. It leaves out those that break the contract, and counts them.
 
     Raises KafkaError if Kafka refuses a record.
@@ -117,7 +120,7 @@ def publish(records: Iterable[Click], producer: KafkaProducer, meter: Meter) -> 
             except ContractError as error:
                 left_out[error.fault.detail.partition(", got ")[0]] += 1
                 continue
-            producer.send(topics.CLICKS, value, record["user_id"].encode()).add_errback(failures.append)
+            producer.send(topic, value, record["user_id"].encode()).add_errback(failures.append)
             meter.done += 1
             if meter.done % FLUSH_EVERY == 0:
                 _flush(producer, failures)

@@ -134,7 +134,8 @@ def replay(
     if clicks.made_up:
         print(f"Made up, because this file does not say: {clicks.made_up}.")
     with _producer(in_real_time=speedup is not None) as producer:
-        _show(replaying.replay(clicks, producer, speedup=speedup, limit=limit, shift_to_now=now))
+        report = replaying.replay(clicks, producer, speedup=speedup, limit=limit, shift_to_now=now, topic=_topic())
+    _show(report)
 
 
 @command()
@@ -159,7 +160,7 @@ def simulate(
     shop = Shop(seed, users)
     clicks = in_real_time(shop, rate) if rate else in_the_past(shop, events or 0)
     with _producer(in_real_time=bool(rate)) as producer, Meter("simulate", events) as meter:
-        report = publish(islice(clicks, events), producer, meter)
+        report = publish(islice(clicks, events), producer, meter, _topic())
     _show(report)
 
 
@@ -167,6 +168,13 @@ def _show(report: "ReplayReport") -> None:
     print(f"{report.sent:,} clicks in {report.seconds:,.1f} s, {report.sent / report.seconds:,.0f}/s")
     for rule, records in report.left_out.items():
         print(f"{records:,} left out: {rule}")
+
+
+def _topic() -> str:
+    from headrace.infra.settings import load
+    from headrace.schemas.topics import CLICKS
+
+    return load().kafka.name(CLICKS)
 
 
 @contextmanager
@@ -180,7 +188,7 @@ def _producer(in_real_time: bool) -> Iterator["KafkaProducer"]:
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # we say what went wrong, once
     kafka = load().kafka
     try:
-        opened = bulk_producer(kafka.client(), linger_ms=5 if in_real_time else 100)
+        opened = bulk_producer(kafka.client(), _topic(), linger_ms=5 if in_real_time else 100)
     except (KafkaError, OSError) as error:
         raise kafka_topics.unreachable(kafka, error) from None
     with closing(opened) as producer:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:  # what only a running command needs is imported there: `headr
     from headrace.infra.operate.dead_letters import DeadLetter
 
 app = group("List the newest records that no job could use, or count them by reason; `resend` sends them again.")
-Reason = Annotated[str | None, typer.Option(help="One of size, json, missing, type, value, future, late, encoder.")]
+Reason = Annotated[
+    str | None, typer.Option(help="One of size, json, missing, type, value, future, late, encoder, internal.")
+]
 SHOWN = 80  # characters of a value
 
 

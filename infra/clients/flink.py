@@ -58,9 +58,18 @@ def _reason(error: urllib.error.HTTPError) -> str:
 
 
 def jobs(flink: Flink) -> list[Job]:
-    """Returns all jobs that Flink knows, newest first."""
+    """Returns the jobs that Flink knows and whose names begin with flink.prefix, here without it, newest first."""
     overview = sorted(get(flink, "/jobs/overview")["jobs"], key=lambda job: -job["start-time"])
-    return [Job(job["jid"], job["name"], job["state"], job["start-time"]) for job in overview]
+    return [
+        Job(job["jid"], job["name"].removeprefix(flink.prefix), job["state"], job["start-time"])
+        for job in overview
+        if job["name"].startswith(flink.prefix)
+    ]
+
+
+def ids(flink: Flink) -> set[str]:
+    """Returns the ids of all jobs that Flink knows, also of other shops."""
+    return {job["jid"] for job in get(flink, "/jobs/overview")["jobs"]}
 
 
 def alive(flink: Flink, name: str) -> Job | None:

@@ -1,4 +1,7 @@
-"""Our Kafka topics: making them, reading them, measuring them."""
+"""Our Kafka topics: making them, reading them, measuring them.
+
+Names are those of schemas/topics.py; kafka.prefix comes before them in Kafka alone.
+"""
 
 import contextlib
 import logging
@@ -51,12 +54,13 @@ def create(kafka: Kafka, replication: int = -1) -> list[str]:
     from kafka.errors import TopicAlreadyExistsError
 
     with admin(kafka) as client:
-        missing = [name for name in names() if name not in client.list_topics()]
+        there = client.list_topics()
+        missing = [name for name in names() if kafka.name(name) not in there]
         if missing:
-            wanted = {name: _definition(kafka, name, replication) for name in missing}
+            wanted = {kafka.name(name): _definition(kafka, name, replication) for name in missing}
             with contextlib.suppress(TopicAlreadyExistsError):  # the client asks a slow broker twice
                 client.create_topics(wanted)
-            client.wait_for_topics(missing)
+            client.wait_for_topics(list(wanted))
     return missing
 
 
@@ -102,10 +106,13 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
     from kafka.protocol.consumer import IsolationLevel
 
     with admin(kafka) as client:
-        if name not in client.list_topics():
-            raise HeadraceError(f"topic {name} does not exist at {kafka.bootstrap}: `headrace topics create` makes it")
-        (topic,) = client.describe_topics([name])
-        parts = [TopicPartition(name, each["partition_index"]) for each in topic["partitions"]]
+        called = kafka.name(name)
+        if called not in client.list_topics():
+            raise HeadraceError(
+                f"topic {called} does not exist at {kafka.bootstrap}: `headrace topics create` makes it"
+            )
+        (topic,) = client.describe_topics([called])
+        parts = [TopicPartition(called, each["partition_index"]) for each in topic["partitions"]]
         offsets = [
             client.list_partition_offsets(dict.fromkeys(parts, spec), isolation_level=IsolationLevel.READ_COMMITTED)
             for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
@@ -114,13 +121,14 @@ def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:
 
 
 def committed(kafka: Kafka, group: str) -> dict[Any, int]:
-    """Returns the offset after the last record that a consumer group has committed, by partition; empty without one."""
+    """Returns the offset after the last record that a group of ours has committed, by partition; empty without one."""
     from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
 
+    called = kafka.name(group)
     with admin(kafka) as client:
         for left in reversed(range(COORDINATOR_TRIES)):
             try:
-                found = client.list_group_offsets([group]).get(group, {})
+                found = client.list_group_offsets([called]).get(called, {})
                 return {part: each.offset for part, each in found.items() if each.offset >= 0}
             except (
                 CoordinatorNotAvailableError,
@@ -143,8 +151,9 @@ def listed(kafka: Kafka) -> list[ListedTopic]:
     """Returns each of our topics, also the missing ones."""
     held = sizes(kafka)
     with admin(kafka) as client:
-        partitions = {each["name"]: len(each["partitions"]) for each in client.describe_topics(list(held))}
-    return [ListedTopic(name, partitions.get(name, 0), held.get(name, 0)) for name in names()]
+        described = client.describe_topics([kafka.name(name) for name in held])
+    partitions = {each["name"]: len(each["partitions"]) for each in described}
+    return [ListedTopic(name, partitions.get(kafka.name(name), 0), held.get(name, 0)) for name in names()]
 
 
 def sizes(kafka: Kafka) -> dict[str, int]:
@@ -159,12 +168,14 @@ def bounds(kafka: Kafka) -> tuple[dict[str, int], dict[str, int]]:
     from kafka.admin import OffsetSpec
 
     with admin(kafka) as client:
-        described = client.describe_topics([name for name in names() if name in client.list_topics()])
+        there = client.list_topics()
+        ours = {kafka.name(name): name for name in names() if kafka.name(name) in there}
+        described = client.describe_topics(list(ours))
         parts = [TopicPartition(each["name"], p["partition_index"]) for each in described for p in each["partitions"]]
         specs = (OffsetSpec.EARLIEST, OffsetSpec.LATEST)
         offsets = [client.list_partition_offsets(dict.fromkeys(parts, spec)) for spec in specs]
     sums: tuple[dict[str, int], dict[str, int]] = ({}, {})
     for sum_, answer in zip(sums, offsets, strict=True):
         for part in parts:
-            sum_[part.topic] = sum_.get(part.topic, 0) + answer[part].offset
+            sum_[ours[part.topic]] = sum_.get(ours[part.topic], 0) + answer[part].offset
     return sums

@@ -75,12 +75,13 @@ class Scene:
             self.failure.append(error)
 
     def _stream(self) -> None:
-        producer, check = bulk_producer(self.settings.kafka.client()), Contract.of("click").check
+        topic = self.settings.kafka.name(CLICKS)
+        producer, check = bulk_producer(self.settings.kafka.client(), topic), Contract.of("click").check
         for click in self._clicks:
             if self._over.is_set():
                 break
             value = check(click) if self.sent % BROKEN_EVERY else b'{"event_id": broken'
-            producer.send(CLICKS, value, click["user_id"].encode())
+            producer.send(topic, value, click["user_id"].encode())
             self.sent += 1
         producer.close()
 

@@ -69,18 +69,21 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
 
     with admin(kafka) as client:  # first, because it says what is wrong when Kafka is away
         producer = KafkaProducer(
-            **kafka.client(), acks="all", max_request_size=DEAD_LETTER_MAX_BYTES, transactional_id=TRANSACTIONS
+            **kafka.client(),
+            acks="all",
+            max_request_size=DEAD_LETTER_MAX_BYTES,
+            transactional_id=kafka.name(TRANSACTIONS),
         )
         producer.init_transactions()  # waits for the last resend's transaction to end, else `done` would be too old
-        done = _done(client)
+        done = _done(kafka, client)
     mended: list[Mended] = []
     try:
         for each in _mended(kafka, reason, edit, done):
             mended.append(each)
             if len(mended) % BATCH == 0:
-                _send(producer, mended[-BATCH:])
+                _send(kafka, producer, mended[-BATCH:])
     finally:
-        _send(producer, mended[len(mended) // BATCH * BATCH :])  # also those mended before an edit failed
+        _send(kafka, producer, mended[len(mended) // BATCH * BATCH :])  # also those mended before an edit failed
         producer.close()
     return _counted(mended)
 
@@ -88,7 +91,7 @@ def resend(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int
 def preview(kafka: Kafka, reason: str | None, edit: str | None) -> tuple[int, int]:
     """Returns what `resend` would return now, and sends nothing."""
     with admin(kafka) as client:
-        done = _done(client)
+        done = _done(kafka, client)
     return _counted(list(_mended(kafka, reason, edit, done)))
 
 
@@ -105,27 +108,27 @@ def _counted(mended: list[Mended]) -> tuple[int, int]:
     return len(mended) - dropped, dropped
 
 
-def _send(producer: Any, batch: list[Mended]) -> None:
+def _send(kafka: Kafka, producer: Any, batch: list[Mended]) -> None:
     """Sends the letters, and the record that they were sent, in one transaction."""
     if not batch:
         return
     producer.begin_transaction()
     for each in batch:
         if each.value != b"":
-            producer.send(each.topic, key=each.letter.key, value=each.value)
-    for group, offsets in _nexts(batch).items():
+            producer.send(kafka.name(each.topic), key=each.letter.key, value=each.value)
+    for group, offsets in _nexts(kafka, batch).items():
         producer.send_offsets_to_transaction(offsets, group)
     producer.commit_transaction()
 
 
-def _nexts(batch: list[Mended]) -> dict[str, dict[Any, Any]]:
+def _nexts(kafka: Kafka, batch: list[Mended]) -> dict[str, dict[Any, Any]]:
     from kafka import TopicPartition
     from kafka.structs import OffsetAndMetadata
 
     nexts: dict[str, dict[Any, Any]] = defaultdict(dict)
     for letter, *_ in batch:
-        part = TopicPartition(DEAD_LETTERS, letter.partition)
-        nexts[GROUP + letter.reason][part] = OffsetAndMetadata(letter.offset + 1, "", -1)
+        part = TopicPartition(kafka.name(DEAD_LETTERS), letter.partition)
+        nexts[kafka.name(GROUP) + letter.reason][part] = OffsetAndMetadata(letter.offset + 1, "", -1)
     return nexts
 
 
@@ -151,14 +154,15 @@ def _filter(command: str) -> Callable[[DeadLetter], bytes]:
     return fix
 
 
-def _done(client: Any) -> dict[tuple[str, int], int]:
+def _done(kafka: Kafka, client: Any) -> dict[tuple[str, int], int]:
     """Returns by (reason, partition) the offset below which every letter was sent."""
-    groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(GROUP)]
+    ours = kafka.name(GROUP)
+    groups = [each["group_id"] for each in client.list_groups() if each["group_id"].startswith(ours)]
     committed_by_group = client.list_group_offsets(groups) if groups else {}
     done: dict[tuple[str, int], int] = defaultdict(int)
     for group, offsets in committed_by_group.items():
         for part, committed in offsets.items():
-            done[group.removeprefix(GROUP), part.partition] = committed.offset
+            done[group.removeprefix(ours), part.partition] = committed.offset
     return done
 
 

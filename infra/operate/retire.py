@@ -63,7 +63,7 @@ def _send(kafka: Kafka, records: Iterable[tuple[bytes, bytes | None]]) -> dict[b
     from kafka import KafkaProducer
 
     with closing(KafkaProducer(**kafka.client(), acks="all")) as producer:
-        futures = {key: producer.send(STATISTICS, key=key, value=value) for key, value in records}
+        futures = {key: producer.send(kafka.name(STATISTICS), key=key, value=value) for key, value in records}
         return {key: future.get(timeout=SENT_WAIT_S) for key, future in futures.items()}
 
 

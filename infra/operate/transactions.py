@@ -1,6 +1,7 @@
 """The Kafka transactions of a job: were those of a checkpoint aborted before they were committed?
 
-Flink's sink gives each subtask a transaction a checkpoint: {job}-{topic}-{subtask}-{number of the checkpoint}.
+Flink's sink gives each subtask a transaction a checkpoint, named, after kafka.prefix,
+{job}-{topic}-{subtask}-{number of the checkpoint}.
 """
 
 import re
@@ -16,7 +17,8 @@ def aborted(kafka: Kafka, job: str, after: int, until: int) -> list[str]:
 
     Raises HeadraceError if the broker cannot tell.
     """
-    numbered = re.compile(rf"{re.escape(job)}-.*-\d+-(\d+)")
+    topics = "|".join(kafka_topics.names())
+    numbered = re.compile(rf"{re.escape(kafka.name(job))}-(?:{topics})-\d+-(\d+)")
     with kafka_topics.admin(kafka) as client:
         try:
             by_broker: dict[int, list[Any]] = client.list_transactions(state_filters=["CompleteAbort", "PrepareAbort"])

@@ -127,7 +127,9 @@ def _dead_letters(settings: Settings) -> tuple[bool, str]:
     since_ms = int((time.time() - settings.watch.window_s) * 1000)
     consumer = _consumer(settings.kafka)
     try:
-        came = {name: _since(consumer, name, since_ms) for name in (CLICKS, IMPRESSIONS, DEAD_LETTERS)}
+        came = {
+            name: _since(consumer, settings.kafka.name(name), since_ms) for name in (CLICKS, IMPRESSIONS, DEAD_LETTERS)
+        }
     finally:
         consumer.close()
     read = came[CLICKS] + came[IMPRESSIONS]
@@ -157,7 +159,7 @@ def _newest(kafka: Kafka, until_ms: int) -> list[Any]:
     """Returns the last clicks of each partition before a time."""
     consumer = _consumer(kafka)
     try:
-        parts, first, last = _span(consumer, CLICKS, until_ms)
+        parts, first, last = _span(consumer, kafka.name(CLICKS), until_ms)
         consumer.assign(parts)
         for part in parts:
             consumer.seek(part, max(first[part], last[part] - SAMPLE))

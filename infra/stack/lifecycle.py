@@ -195,7 +195,7 @@ def _drop_old_checkpoints(settings: Settings) -> None:
 
     Those of a job's newest run stay: `submit` goes on from them.
     """
-    known = {job.id for job in flink.jobs(settings.flink)} | job_notes.noted_ids()
+    known = flink.ids(settings.flink) | job_notes.noted_ids()
     oldest_s = time.time() - settings.stack.checkpoint_kept_h * HOUR_S
     for folder in (paths.home() / "flink" / "checkpoints").glob("*"):
         if folder.name not in known and folder.stat().st_mtime < oldest_s:

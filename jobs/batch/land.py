@@ -129,9 +129,10 @@ def _batch(landing: Landing, table: str, span: Span) -> RowCounts:
 def source(spark: SparkSession, kafka: Kafka, topic: str, span: Offsets) -> DataFrame:
     """Reads the records of these offsets; fewer, if some are markers of transactions or were compacted away."""
     options = {f"kafka.{name}": value for name, value in kafka.properties(SPARK_KAFKA).items()}
-    options |= {"kafka.isolation.level": "read_committed", "assign": json.dumps({topic: sorted(span)})}
+    options |= {"kafka.isolation.level": "read_committed", "assign": json.dumps({kafka.name(topic): sorted(span)})}
     for option, index in {"startingOffsets": 0, "endingOffsets": 1}.items():
-        options[option] = json.dumps({topic: {str(part): ends[index] for part, ends in span.items()}})
+        offsets = {str(part): ends[index] for part, ends in span.items()}
+        options[option] = json.dumps({kafka.name(topic): offsets})
     options["minPartitions"] = str(spark.sparkContext.defaultParallelism)
     return spark.read.format("kafka").options(**options).load().selectExpr(*RAW)
 

@@ -138,7 +138,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     for name, sql in inserts.items():
         statements.add_insert_sql(f"INSERT INTO {name} {sql.format(**names)}")
     statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
-    flink_tables.execute(table_env, statements, JOB, options.explain, apart="posterior", earlier=EARLIER)
+    flink_tables.execute(table_env, statements, options.explain, apart="posterior", earlier=EARLIER)
 
 
 def parameters(settings: Settings, encoder: Encoder, version: str) -> dict[str, Any]:

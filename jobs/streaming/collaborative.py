@@ -49,7 +49,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO lists {LIVE}")
     statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN}")
-    flink_tables.execute(table_env, statements, run.name, options.explain, apart="recommend")
+    flink_tables.execute(table_env, statements, options.explain, apart="recommend")
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> None:

@@ -60,7 +60,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     declare(table_env, settings, run)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO lists {LISTS}")
-    flink_tables.execute(table_env, statements, run.name, options.explain, apart="project")
+    flink_tables.execute(table_env, statements, options.explain, apart="project")
 
 
 def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statements = table_env.create_statement_set()
     for sink, sql in INSERTS.items():
         statements.add_insert_sql(f"INSERT INTO {sink} {sql}")
-    flink_tables.execute(table_env, statements, JOB, options.explain, apart="folded")
+    flink_tables.execute(table_env, statements, options.explain, apart="folded")
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings) -> None:

@@ -52,7 +52,7 @@ def environment(job: str, flink: Flink, parameters: dict[str, Any]) -> StreamTab
     parameters: the Java functions see each as headrace.NAME.
     """
     conf = Configuration()
-    conf.set_string("pipeline.name", job)
+    conf.set_string("pipeline.name", flink.prefix + job)
     java = ",".join(f"headrace.{name}:{value}" for name, value in parameters.items())
     conf.set_string("pipeline.global-job-parameters", java)
     conf.set_string("execution.checkpointing.interval", f"{flink.checkpoint_interval_s} s")
@@ -82,7 +82,6 @@ def functions(table_env: StreamTableEnvironment, of_name: dict[str, str]) -> Non
 def execute(
     table_env: StreamTableEnvironment,
     statements: StatementSet,
-    job: str,
     explain: bool,
     apart: str = "",
     earlier: Mapping[str, str] = FIRST_SOURCE,
@@ -108,7 +107,7 @@ def execute(
             operator.setUid(f"sink_{sink[1]}")
         if apart and f"{apart}(" in description and operator.getName().startswith("Python"):
             operator.setChainingStrategy(_chaining().HEAD)
-    env.execute_async(job)
+    env.execute_async(table_env.get_config().get("pipeline.name", ""))
 
 
 def _operators(sinks: Any) -> list[Any]:
@@ -157,7 +156,7 @@ def contract_source(
         ) WITH (
           {_keyed("contract")}, 'value.contract.schema' = '{text}',
           {_startup(kafka, start, bounded)},
-          'properties.group.id' = '{group}', {more}{_connection(topic, kafka)})"""
+          'properties.group.id' = '{kafka.name(group)}', {more}{_connection(topic, kafka)})"""
 
 
 def ahead(future_ms: int) -> dict[str, str]:
@@ -179,7 +178,7 @@ def committed_source(topic: str, kafka: Kafka, group: str) -> str:
         ) WITH (
           {_keyed("raw")},
           'scan.startup.mode' = 'earliest-offset', 'properties.isolation.level' = 'read_committed',
-          'properties.group.id' = '{group}', {_connection(topic, kafka)})"""
+          'properties.group.id' = '{kafka.name(group)}', {_connection(topic, kafka)})"""
 
 
 def sink(topic: str, columns: str, value_format: str, kafka: Kafka, job: str) -> str:
@@ -238,7 +237,7 @@ def _keyed(value_format: str) -> str:
 
 def _written(topic: str, kafka: Kafka, job: str) -> str:
     return f"""
-        'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{job}-{topic}',
+        'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{kafka.name(job)}-{topic}',
         'properties.transaction.timeout.ms' = '{kafka.transaction_timeout_s * 1000}',
         'properties.compression.type' = 'gzip', 'properties.compression.gzip.level' = '1',
         'properties.max.request.size' = '{MAX_REQUEST_BYTES}',
@@ -248,4 +247,4 @@ def _written(topic: str, kafka: Kafka, job: str) -> str:
 def _connection(topic: str, kafka: Kafka) -> str:
     quoted = {name: value.replace("'", "''") for name, value in kafka.properties().items()}
     properties = "".join(f", 'properties.{name}' = '{value}'" for name, value in quoted.items())
-    return f"'connector' = 'kafka', 'topic' = '{topic}'{properties}"
+    return f"'connector' = 'kafka', 'topic' = '{kafka.name(topic)}'{properties}"

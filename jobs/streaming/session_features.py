@@ -48,7 +48,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     if not run.restores:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
-    flink_tables.execute(table_env, statements, run.name, explain=options.explain)
+    flink_tables.execute(table_env, statements, options.explain)
 
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> None:

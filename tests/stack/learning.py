@@ -19,29 +19,20 @@ from tests import topic
 from tests.oracles import bandit
 from tests.oracles.bandit import Oracle
 from tests.stack.compare import unequal
-from tests.stack.running import Stack, wait
+from tests.stack.running import Stack
 from tests.streams.bandit import Sent
 
 JOB = "bandit"
-CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="(?:clicks|impressions)"[^}]*\} (\S+)')
 
 
 @dataclass(frozen=True)
 class Learning(Stack):
     job_name: str = JOB
+    reads: tuple[str, ...] = (IMPRESSIONS, CLICKS)
 
     def send_all(self, stream: Sequence[Sent]) -> None:
         for name in (IMPRESSIONS, CLICKS):
             topic.send(self.settings.kafka, name, [each.record for each in stream if each.topic == name])
-
-    def read(self) -> int:
-        """Returns how many records of both topics the running attempt of their sources has read."""
-        return sum(max(int(float(offset)), -1) + 1 for offset in CONSUMED.findall(self.metrics()))
-
-    def settle(self, timeout_s: float = 120) -> None:
-        total = sum(sum(topic.ends(self.settings.kafka, name).values()) for name in (IMPRESSIONS, CLICKS))
-        wait(lambda: self.read() == total, timeout_s, lambda: f"{self.read()} of {total} records are consumed")
-        self.commit(timeout_s)
 
 
 def oracle_of(settings: Settings) -> Oracle:

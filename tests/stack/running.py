@@ -27,7 +27,8 @@ from tests.streams.clicks import Record
 
 JOB = "session_features"
 HEADRACE = paths.python("streaming").parent / "headrace"
-CONSUMED = re.compile(r'_currentOffset\{[^}]*topic="clicks"[^}]*\} (\S+)')
+OFFSET = re.compile(r"_currentOffset\{([^}]*)\} (\S+)")
+LABEL = re.compile(r'(\w+)="([^"]*)"')
 TURNS = 2  # more stacks at once would starve each other's heartbeats
 METRICS_TRIES = 40
 TIMERS_MS = 2_000  # twice the longest that a job holds a change back (covisitation.refresh_s)
@@ -42,6 +43,7 @@ class Stack:
     home: Path
     settings: Settings
     job_name: str = JOB
+    reads: tuple[str, ...] = (CLICKS,)
     metrics_at: str = ""  # of another TaskManager than the supervised one
 
     def run(self, *arguments: str, timeout_s: float = 180) -> str:
@@ -85,16 +87,31 @@ class Stack:
             time.sleep(0.5)
         raise OSError(f"no metrics at {address}")
 
-    def consumed(self, metrics: str | None = None) -> int:
-        """Returns how many `clicks` the source's running attempt has read; a partition not begun has -1."""
-        found = CONSUMED.findall(self.metrics() if metrics is None else metrics)
-        return sum(max(int(float(offset)), -1) + 1 for offset in found)
+    def consumed(self) -> int:
+        """Returns how many records of its topics the newest attempt of the job has read."""
+        return sum(self._offsets().values())
+
+    def _offsets(self) -> dict[str, int]:
+        """Returns the offset that comes next, by place; 0 of a partition that is not begun."""
+        ours, job = {re.sub(r"\W", "_", self.settings.kafka.name(name)) for name in self.reads}, self.job().id
+        found = [(dict(LABEL.findall(labels)), float(offset)) for labels, offset in OFFSET.findall(self.metrics())]
+        of_job = [(each, offset) for each, offset in found if each["topic"] in ours and each["job_id"] == job]
+        newest = max((int(each["task_attempt_num"]) for each, _ in of_job), default=0)
+        return {
+            f"{each['topic']}/{each['partition']} by subtask {each['subtask_index']}": max(int(offset), -1) + 1
+            for each, offset in of_job
+            if int(each["task_attempt_num"]) == newest
+        }
 
     def settle(self, timeout_s: float = 180) -> None:
         """Waits until every sent record has been consumed, and what follows from it is written and committed."""
-        total = sum(topic.ends(self.settings.kafka, CLICKS).values())
-        wait(lambda: self.consumed() == total, timeout_s, lambda: f"{self.consumed()} of {total} records are consumed")
+        total = sum(sum(topic.ends(self.settings.kafka, name).values()) for name in self.reads)
+        wait(lambda: self.consumed() == total, timeout_s, lambda: self._unsettled(total))
         self.commit(timeout_s)
+
+    def _unsettled(self, total: int) -> str:
+        failures = [each.cause for each in flink.failures(self.settings.flink, self.job())]
+        return f"{total} records are there, consumed are {self._offsets()}; {self.restarts()} restarts: {failures}"
 
     def commit(self, timeout_s: float) -> None:
         """Waits until what the job has been given by now is written and committed.

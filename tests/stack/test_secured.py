@@ -109,6 +109,7 @@ def test_landing_goes_through_tls_and_a_password(
     variables: dict[str, object] = {"HOME": tmp_path, "KAFKA__BOOTSTRAP": f"127.0.0.1:{broker.port}"}
     variables |= {"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_MECHANISM": "PLAIN", "KAFKA__USERNAME": "shop"}
     variables |= {"KAFKA__PASSWORD_FILE": folder / "kafka", "KAFKA__CA_FILE": folder / "ca.pem"}
+    variables |= {"KAFKA__PREFIX": "landing."}
     for name, value in variables.items():
         monkeypatch.setenv(f"HEADRACE_{name}", str(value))
     kafka = load().kafka

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
+from headrace.infra.clients import kafka_topics
 from headrace.infra.launch.streaming import Submission
 from headrace.infra.operate import beginning, places, transactions
 from headrace.infra.operate.places import Choice, Place
@@ -20,17 +21,23 @@ JOB = "session_features"
 
 def began(kafka: Kafka, checkpoint: int, timeout_ms: int = 60_000, subtask: int = 0) -> Any:
     """Returns a producer whose transaction has a record, named as Flink's sink names it."""
-    name = f"{JOB}-{SESSIONS}-{subtask}-{checkpoint}"
+    name = kafka.name(f"{JOB}-{SESSIONS}-{subtask}-{checkpoint}")
     producer = KafkaProducer(**kafka.client(), transactional_id=name, transaction_timeout_ms=timeout_ms)
     producer.init_transactions()
     producer.begin_transaction()
-    producer.send(SESSIONS, b"{}", b"ann").get(30)
+    producer.send(kafka.name(SESSIONS), b"{}", b"ann").get(30)
     return producer
 
 
 @pytest.mark.stack
-def test_transactions_that_kafka_aborted_are_found_by_the_checkpoint(broker: Broker) -> None:
-    kafka = broker.kafka
+@pytest.mark.parametrize("prefix", ["", f"{JOB}-"])
+def test_transactions_that_kafka_aborted_are_found_by_the_checkpoint(broker: Broker, prefix: str) -> None:
+    """Also beside a shop whose prefix looks like the job."""
+    kafka, other = (broker.kafka.model_copy(update={"prefix": each}) for each in (prefix, f"{JOB}-sessions-"))
+    kafka_topics.create(kafka)
+    kafka_topics.create(other)
+    with closing(began(other, 6)) as producer:
+        producer.abort_transaction()
     for checkpoint in (5, 8):
         with closing(began(kafka, checkpoint)) as producer:
             producer.commit_transaction()
@@ -39,7 +46,9 @@ def test_transactions_that_kafka_aborted_are_found_by_the_checkpoint(broker: Bro
             producer.abort_transaction()
     with closing(began(kafka, 7, subtask=1)):
         wait(lambda: len(transactions.aborted(kafka, JOB, 5, 7)) == 2, 20, lambda: "no transaction is aborted")
-        assert transactions.aborted(kafka, JOB, 5, 7) == [f"{JOB}-{SESSIONS}-0-6", f"{JOB}-{SESSIONS}-0-7"]
+        assert transactions.aborted(kafka, JOB, 5, 7) == [
+            kafka.name(f"{JOB}-{SESSIONS}-0-{checkpoint}") for checkpoint in (6, 7)
+        ]
     assert transactions.aborted(kafka, JOB, 7, 9) == []
     assert transactions.aborted(kafka, "session", 0, 9) == []
 
