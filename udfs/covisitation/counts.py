@@ -162,13 +162,14 @@ def top(
         (other, measure(decay.sum(both), own, decay.sum(counted.alone[other]), shrink))
         for other, both in others.items()
     ]
-    return _best(scores, n)
+    return best(scores, n)
 
 
 def trending(counted: Table, decay: Decay, n: int) -> list[tuple[str, float]]:
     """The n items with the most users, decayed, best first. counted: the table of kind `touched`."""
-    return _best([(item, decay.sum(by_bucket)) for item, by_bucket in counted.alone.items()], n)
+    return best([(item, decay.sum(by_bucket)) for item, by_bucket in counted.alone.items()], n)
 
 
-def _best(scores: list[tuple[str, float]], n: int) -> list[tuple[str, float]]:
+def best(scores: list[tuple[str, float]], n: int) -> list[tuple[str, float]]:
+    """The n highest scores > 0, the best first; equal ones by item id."""
     return sorted((entry for entry in scores if entry[1] > 0), key=lambda entry: (-entry[1], entry[0]))[:n]

@@ -31,15 +31,15 @@ def entries(kind: int, *others: Other, bucket: int = 2, forbidden: Collection[st
 
 def test_decoded_as_packed() -> None:
     others = [Other("lamp", 20_000, 1.75, {19_999: 1, 20_000: 3}), Other("Möbel\U0001f600", -(2**31), 0.0, {1: 2})]
-    assert together_lists.decode(packed(*others)) == others
-    assert together_lists.decode(b"") == []
+    assert list(together_lists.decode(packed(*others))) == others
+    assert list(together_lists.decode(b"")) == []
 
 
 def test_a_list_by_hand() -> None:
     """As of bucket 4: a half-life after the lamp's total, and before the one that the bulb's is written in."""
     lamp, bulb, wick = Other("lamp", 2, 6.0, {2: 6}), Other("bulb", 6, 4.0, {2: 4}), Other("wick", 4, 1.0, {2: 2})
     bulb_score, wick_score = 2 / math.sqrt((3 + 1) * (8 + 1)), 1 / math.sqrt((3 + 1) * (1 + 1))
-    found = entries(VIEWED, bulb, lamp, wick, bucket=4)
+    found = entries(VIEWED, lamp, wick, bulb, bucket=4)
     assert found == [("wick", round(wick_score, 7)), ("bulb", round(bulb_score, 7))]
     made = together_lists.listed(BOUGHT, "lamp", packed(lamp, Other("bulb", 2, 6.0, {2: 6})), 2, 7, RULES)
     reasoned = {"item": "bulb", "score": 0.8571429, "reason": "lamp"}
@@ -56,12 +56,12 @@ def test_trending_by_hand() -> None:
 
 def test_what_is_forbidden_leaves_its_place_to_the_next() -> None:
     lamp, bulb = Other("lamp", 2, 3.0, {2: 3}), Other("bulb", 2, 8.0, {2: 3})
-    others = [lamp, bulb, Other("wick", 2, 1.0, {2: 2}), Other("rug", 2, 1.0, {2: 1})]
+    others = [lamp, Other("wick", 2, 1.0, {2: 2}), bulb, Other("rug", 2, 1.0, {2: 1})]
     every, less = entries(VIEWED, *others), entries(VIEWED, *others, forbidden={"bulb", "nowhere"})
     assert [item for item, _ in every] == ["wick", "bulb"]
     assert less == [every[0], ("rug", round(1 / math.sqrt((3 + 1) * (1 + 1)), 7))]
     assert entries(VIEWED, *others, forbidden={"lamp"}) == every  # the list of an item that is in none
-    touched = [Other(item, -(2**31), 0.0, {2: n}) for n, item in enumerate("abcd", 1)]
+    touched = [Other(item, -(2**31), 0.0, {2: n}) for n, item in zip((4, 3, 2, 1), "dcba", strict=True)]
     assert entries(TOUCHED, *touched, forbidden={"d", "b"}) == [("c", 3.0), ("a", 1.0)]
     assert entries(TOUCHED, *touched, forbidden=set("abcd")) == []
 
@@ -76,5 +76,8 @@ def test_nothing_is_no_list(kind: int) -> None:
 
 
 def test_equal_scores_come_by_item() -> None:
-    others = [Other(item, 2, 1.0, {2: 1}) for item in ("c", "lamp", "b", "a")]
+    """Also when what the JVM takes for equal comes last, and whatever ranks below is not looked at."""
+    others = [Other(item, 2, 1.0, {2: 1}) for item in ("lamp", "c", "b", "a")]
     assert [item for item, _ in entries(VIEWED, *others)] == ["a", "b"]
+    lower, hidden = Other("0", 2, 9.0, {2: 1}), Other("1", 2, 1.0, {2: 1})
+    assert [item for item, _ in entries(VIEWED, *others, lower, hidden)] == ["a", "b"]

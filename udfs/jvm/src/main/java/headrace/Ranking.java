@@ -1,12 +1,9 @@
 package headrace;
 
 import headrace.Together.Other;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.PriorityQueue;
@@ -15,9 +12,9 @@ import org.apache.flink.table.api.dataview.MapView;
 /**
  * The others of an item that rank first, without a look at all of them at each change.
  *
- * <p>KEPT others are remembered, with a bound that no other one ranks before. A change concerns an other itself, and a
- * new day lowers all scores, so the bound stays one. Only when fewer than SENT of those remembered still rank before it
- * are all others looked at again, and once in SCAN_DAYS, which also removes the expired ones.
+ * <p>KEPT others are remembered with their scores, and with a bound that no other one ranks before. A change concerns an
+ * other itself, and a new day lowers all scores, so the bound stays one. Only when fewer than SENT of those remembered
+ * still rank before it are all others looked at again, and once in SCAN_DAYS, which also removes the expired ones.
  *
  * <p>The scores here only choose whom to send: udfs/covisitation/together_lists.py makes the list of them.
  */
@@ -44,7 +41,17 @@ final class Ranking {
     }
   }
 
-  record Scored(String item, Other other, double score) {}
+  /** The scores of Ranked.items as of a bucket. The savepoint's schema; before 0.3.0 they were not kept. */
+  public static class Scores {
+    public int bucket = NONE;
+    public double[] of = {};
+
+    boolean areOf(Ranked ranked, int newest) {
+      return bucket == newest && of.length == ranked.items.length;
+    }
+  }
+
+  record Scored(String item, double score) {}
 
   /** As in the lists: the best first, equal ones by item id in code point order. */
   private static final Comparator<Scored> ORDER =
@@ -57,19 +64,19 @@ final class Ranking {
     this.shrink = shrink;
   }
 
-  /** Returns the SENT that rank first, and the item itself. changed: those of the others that have changed. */
-  List<Scored> rank(Ranked ranked, MapView<String, byte[]> others, Map<String, Other> changed) throws Exception {
+  /** Returns the SENT that rank first, the best first. changed: those of the others that have changed. */
+  List<String> rank(Ranked ranked, Scores scores, MapView<String, byte[]> others, Map<String, Other> changed)
+      throws Exception {
     var self = ranked.kind == Baskets.TOUCHED ? null : Other.read(others.get(ranked.item));
     int newest = newest(ranked, others, self, changed);
     if (newest == NONE) return List.of();
     var first = newest < ranked.bucket || newest >= ranked.scanned + SCAN_DAYS ? null
-        : remembered(ranked, others, changed, newest);
+        : remembered(ranked, scores, others, changed, newest);
     if (first == null) first = scanned(ranked, others, newest);
-    ranked.bucket = newest;
+    ranked.bucket = scores.bucket = newest;
     ranked.items = first.stream().map(Scored::item).toArray(String[]::new);
-    var sent = new ArrayList<>(first.subList(0, Math.min(SENT, first.size())));
-    if (self != null) sent.add(new Scored(ranked.item, self, 0));
-    return sent;
+    scores.of = first.stream().mapToDouble(Scored::score).toArray();
+    return List.of(ranked.items).subList(0, Math.min(SENT, ranked.items.length));
   }
 
   /**
@@ -92,17 +99,18 @@ final class Ranking {
   }
 
   /** The best of those remembered and changed; null if that may not be the best of all. */
-  private List<Scored> remembered(
-      Ranked ranked, MapView<String, byte[]> others, Map<String, Other> changed, int newest) throws Exception {
+  private List<Scored> remembered(Ranked ranked, Scores scores, MapView<String, byte[]> others,
+      Map<String, Other> changed, int newest) throws Exception {
     lower(ranked, newest);
-    var names = new HashSet<>(Arrays.asList(ranked.items));
-    names.addAll(changed.keySet());
-    var found = new ArrayList<Scored>();
-    for (var name : names) {
-      var other = changed.containsKey(name) ? changed.get(name) : Other.read(others.get(name));
-      var scored = scored(ranked, name, other, newest);
-      if (scored.score > 0 && isBeforeBound(ranked, scored)) found.add(scored);
+    var found = new ArrayList<Scored>(ranked.items.length + changed.size());
+    boolean known = scores.areOf(ranked, newest);
+    for (int i = 0; i < ranked.items.length; i++) {
+      var name = ranked.items[i];
+      if (changed.containsKey(name)) continue;
+      found.add(known ? new Scored(name, scores.of[i]) : scored(ranked, name, Other.read(others.get(name)), newest));
     }
+    for (var each : changed.entrySet()) found.add(scored(ranked, each.getKey(), each.getValue(), newest));
+    found.removeIf(scored -> scored.score <= 0 || !isBeforeBound(ranked, scored));
     found.sort(ORDER);
     if (ranked.bound > 0 && found.size() < SENT) return null;
     return cut(ranked, found);
@@ -152,10 +160,13 @@ final class Ranking {
   private Scored scored(Ranked ranked, String name, Other other, int newest) {
     double score = name.equals(ranked.item) ? 0 : decay.sum(other.users, newest);
     if (ranked.kind != Baskets.TOUCHED) score /= Math.sqrt(decay.as(other.total(), newest) + shrink);
-    return new Scored(name, other, score);
+    return new Scored(name, score);
   }
 
   private static int byCodePoint(String a, String b) {
-    return Arrays.compareUnsigned(a.getBytes(StandardCharsets.UTF_8), b.getBytes(StandardCharsets.UTF_8));
+    int shorter = Math.min(a.length(), b.length());
+    for (int i = 0; i < shorter; i++)
+      if (a.charAt(i) != b.charAt(i)) return Integer.compare(a.codePointAt(i), b.codePointAt(i));
+    return Integer.compare(a.length(), b.length());
   }
 }

@@ -1,9 +1,9 @@
 package headrace;
 
+import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -46,7 +46,7 @@ public class Together extends ProcessTableFunction<Row> {
 
   /**
    * @param others by item: Other, without items that no user holds together with this one
-   * @param ranked the others that rank first; 0.1.0 and 0.2.0 did not keep it
+   * @param ranked the others that rank first, and their scores; 0.1.0 and 0.2.0 did not keep them
    * @param input item, kind, changes as Totals sends them
    */
   public void eval(
@@ -54,6 +54,7 @@ public class Together extends ProcessTableFunction<Row> {
       @StateHint(ttl = UserHistory.NO_TTL) Item item,
       @StateHint(ttl = UserHistory.NO_TTL) MapView<String, byte[]> others,
       @StateHint(ttl = UserHistory.NO_TTL) Ranking.Ranked ranked,
+      @StateHint(ttl = UserHistory.NO_TTL) Ranking.Scores scores,
       @ArgumentHint(ArgumentTrait.SET_SEMANTIC_TABLE) Row input)
       throws Exception {
     ranked.item = (String) input.getField("item");
@@ -61,7 +62,7 @@ public class Together extends ProcessTableFunction<Row> {
     Row row = null;
     try {
       var changed = change(item, others, ranked, (byte[][]) input.getField("changes"));
-      if (!atEnd) row = row(item, ranking.rank(ranked, others, changed), ranked.bucket);
+      if (!atEnd) row = row(item, ranked, scores, others, changed);
     } catch (RuntimeException fault) {
       faults.of(fault, ranked.item);
       ranked.scanned = Ranking.NONE;
@@ -70,10 +71,10 @@ public class Together extends ProcessTableFunction<Row> {
     else if (row != null) collect(row);
   }
 
-  public void onTimer(OnTimerContext context, Item item, MapView<String, byte[]> others, Ranking.Ranked ranked)
-      throws Exception {
+  public void onTimer(OnTimerContext context, Item item, MapView<String, byte[]> others, Ranking.Ranked ranked,
+      Ranking.Scores scores) throws Exception {
     ranked.scanned = Ranking.NONE; // nothing was ranked on the way
-    collect(row(item, ranking.rank(ranked, others, Map.of()), ranked.bucket));
+    collect(row(item, ranked, scores, others, Map.of()));
   }
 
   /** Applies the changes, and returns the others that they change. */
@@ -95,20 +96,32 @@ public class Together extends ProcessTableFunction<Row> {
     return changed;
   }
 
-  private static Row row(Item item, List<Ranking.Scored> ranked, int bucket) {
-    return Row.of(cells(ranked), bucket, item.asOf);
+  private Row row(Item item, Ranking.Ranked ranked, Ranking.Scores scores, MapView<String, byte[]> others,
+      Map<String, Other> changed) throws Exception {
+    var first = ranking.rank(ranked, scores, others, changed);
+    return Row.of(cells(ranked, first, others), ranked.bucket, item.asOf);
   }
 
-  /** Packs others as udfs/covisitation/together_lists.py reads them: u16 lengths of name and Other, then both. */
-  private static byte[] cells(List<Ranking.Scored> ranked) {
-    int size = 0;
-    for (var each : ranked) size += 4 + 3 * each.item().length() + each.other().size();
-    var buffer = ByteBuffer.allocate(size).order(ByteOrder.LITTLE_ENDIAN);
-    for (var each : ranked) {
-      byte[] name = each.item().getBytes(StandardCharsets.UTF_8), other = each.other().write();
-      buffer.putShort((short) name.length).putShort((short) other.length).put(name).put(other);
-    }
-    return Arrays.copyOf(buffer.array(), buffer.position());
+  /**
+   * Packs others as udfs/covisitation/together_lists.py reads them: u16 lengths of name and Other, then both. The item
+   * itself is first.
+   */
+  private static byte[] cells(Ranking.Ranked ranked, List<String> first, MapView<String, byte[]> others)
+      throws Exception {
+    var cells = new ByteArrayOutputStream();
+    byte[] own = ranked.kind == Baskets.TOUCHED ? null : others.get(ranked.item);
+    if (own != null) pack(cells, ranked.item, own);
+    for (var name : first) pack(cells, name, others.get(name));
+    return cells.toByteArray();
+  }
+
+  private static void pack(ByteArrayOutputStream cells, String item, byte[] other) {
+    byte[] name = item.getBytes(StandardCharsets.UTF_8);
+    var lengths = ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN);
+    lengths.putShort((short) name.length).putShort((short) other.length);
+    cells.writeBytes(lengths.array());
+    cells.writeBytes(name);
+    cells.writeBytes(other);
   }
 
   /**
@@ -148,12 +161,8 @@ public class Together extends ProcessTableFunction<Row> {
       return users.isEmpty() ? Ranking.NONE : users.lastKey();
     }
 
-    int size() {
-      return HEAD + CELL * users.size();
-    }
-
     byte[] write() {
-      var buffer = ByteBuffer.allocate(size()).order(ByteOrder.LITTLE_ENDIAN);
+      var buffer = ByteBuffer.allocate(HEAD + CELL * users.size()).order(ByteOrder.LITTLE_ENDIAN);
       buffer.putInt(newest).putDouble(rounded);
       users.forEach((bucket, count) -> buffer.putInt(bucket).putInt(count));
       return buffer.array();

@@ -42,6 +42,7 @@ class RankingTest {
     var random = new Random(kind);
     var others = new Counted();
     var ranked = ranked(kind);
+    var scores = new Ranking.Scores();
     for (int step = 0; step < 600; step++) {
       int day = 20_000 + step * DAYS / 600;
       var changed = new HashMap<String, Together.Other>();
@@ -50,7 +51,7 @@ class RankingTest {
         int late = random.nextInt(4) == 0 ? random.nextInt(3) : 0, sign = random.nextInt(6) == 0 ? -1 : 1;
         change(others, ranked, changed, name, day - late, sign, random.nextInt(1, 50));
       }
-      var sent = ranking.rank(ranked, others, changed).stream().map(Ranking.Scored::item).toList();
+      var sent = ranking.rank(ranked, scores, others, changed);
       assertEquals(byLookingAtAll(ranked, others), sent, "step " + step);
     }
     assertTrue(others.scans < 60, others.scans + " scans of 600");
@@ -71,7 +72,7 @@ class RankingTest {
   private List<String> byLookingAtAll(Ranking.Ranked ranked, MapView<String, byte[]> others) throws Exception {
     var all = new MapView<String, byte[]>();
     all.putAll(others.getMap());
-    return ranking.rank(ranked(ranked.kind), all, Map.of()).stream().map(Ranking.Scored::item).toList();
+    return ranking.rank(ranked(ranked.kind), new Ranking.Scores(), all, Map.of());
   }
 
   private static Ranking.Ranked ranked(byte kind) {
@@ -86,15 +87,16 @@ class RankingTest {
   void aChangeLooksAtTheRememberedAlone() throws Exception {
     var others = new Counted();
     var ranked = ranked(Baskets.TOUCHED);
+    var scores = new Ranking.Scores();
     var changed = new HashMap<String, Together.Other>();
     for (int n = 0; n < 5_000; n++)
       for (int users = n % 1_000; users >= 0; users -= 10) change(others, ranked, changed, "i" + n, 20_000, 1, 1);
-    ranking.rank(ranked, others, changed);
+    ranking.rank(ranked, scores, others, changed);
     others.reads = others.scans = 0;
     for (int day = 20_000; day < 20_000 + Ranking.SCAN_DAYS; day++) {
       changed.clear();
       change(others, ranked, changed, "i7", day, 1, 1);
-      ranking.rank(ranked, others, changed);
+      ranking.rank(ranked, scores, others, changed);
     }
     assertEquals(0, others.scans);
     assertTrue(others.reads <= Ranking.SCAN_DAYS * (Ranking.KEPT + 2), others.reads + " reads");
@@ -106,18 +108,19 @@ class RankingTest {
   void thoseThatLeaveMakeRoomForTheNextOfAll(byte kind) throws Exception {
     var others = new MapView<String, byte[]>();
     var ranked = ranked(kind);
+    var scores = new Ranking.Scores();
     var changed = new HashMap<String, Together.Other>();
     if (kind == Baskets.VIEWED) change(others, ranked, changed, "own", 20_000, 1, 1);
     for (int n = 1_000; n < 2_000; n++) change(others, ranked, changed, "i" + n, 20_000, 1, 1 << 20);
-    ranking.rank(ranked, others, changed);
+    ranking.rank(ranked, scores, others, changed);
     int[][] steps = {{1_000, 1_150, -1}, {1_900, 1_960, 0}, {1_150, 1_250, -1}}; // from, to, sign
     for (int[] step : steps) {
       changed.clear();
       for (int n = step[0]; n < step[1]; n++) change(others, ranked, changed, "i" + n, 20_000, step[2], 1 << 20);
-      ranking.rank(ranked, others, changed);
+      ranking.rank(ranked, scores, others, changed);
     }
     changed.clear();
-    var sent = ranking.rank(ranked, others, changed).stream().map(Ranking.Scored::item).toList();
+    var sent = ranking.rank(ranked, scores, others, changed);
     assertEquals(byLookingAtAll(ranked, others), sent);
     assertEquals("i1250", sent.get(0));
   }
@@ -128,16 +131,17 @@ class RankingTest {
   void aLaterDayLowersTheBoundAsItDoesTheScores(byte kind) throws Exception {
     var others = new MapView<String, byte[]>();
     var ranked = ranked(kind);
+    var scores = new Ranking.Scores();
     var changed = new HashMap<String, Together.Other>();
     change(others, ranked, changed, "own", 20_000, 1, 1);
     for (int n = 1_000; n < 1_500; n++)
       for (int users = 0; users < 10; users++) change(others, ranked, changed, "i" + n, 20_000, 1, 1 << 20);
-    ranking.rank(ranked, others, changed);
+    ranking.rank(ranked, scores, others, changed);
     changed.clear();
     change(others, ranked, changed, "own", 20_028, 1, 1);
     for (int n = 1_000; n < 1_250; n++) // 7 of 10 are left: below the bound, and above one that fell faster
       for (int users = 7; users < 10; users++) change(others, ranked, changed, "i" + n, 20_000, -1, 1 << 20);
-    var sent = ranking.rank(ranked, others, changed).stream().map(Ranking.Scored::item).toList();
+    var sent = ranking.rank(ranked, scores, others, changed);
     assertEquals(byLookingAtAll(ranked, others), sent);
   }
 
@@ -145,40 +149,43 @@ class RankingTest {
   void aListGoesBackToTheNewestBucketLeft() throws Exception {
     var others = new MapView<String, byte[]>();
     var ranked = ranked(Baskets.TOUCHED);
+    var scores = new Ranking.Scores();
     var changed = new HashMap<String, Together.Other>();
     change(others, ranked, changed, "a", 20_000, 1, 1);
     change(others, ranked, changed, "b", 20_010, 1, 1);
-    ranking.rank(ranked, others, changed);
+    ranking.rank(ranked, scores, others, changed);
     assertEquals(20_010, ranked.bucket);
     change(others, ranked, changed, "b", 20_010, -1, 1);
-    assertEquals(1, ranking.rank(ranked, others, changed).size());
+    assertEquals(1, ranking.rank(ranked, scores, others, changed).size());
     assertEquals(20_000, ranked.bucket);
     change(others, ranked, changed, "a", 20_000, -1, 1);
-    assertEquals(List.of(), ranking.rank(ranked, others, changed));
+    assertEquals(List.of(), ranking.rank(ranked, scores, others, changed));
   }
 
   @Test
   void equalOnesComeByCodePoint() throws Exception {
     var others = new MapView<String, byte[]>();
     var ranked = ranked(Baskets.TOUCHED);
+    var scores = new Ranking.Scores();
     var changed = new HashMap<String, Together.Other>();
     var names = List.of("a", "\uffee", "\uD83D\uDE00");
     for (var name : List.of(names.get(2), names.get(0), names.get(1))) change(others, ranked, changed, name, 1, 1, 1);
-    var sent = ranking.rank(ranked, others, changed);
-    assertEquals(names, sent.stream().map(Ranking.Scored::item).toList());
+    var sent = ranking.rank(ranked, scores, others, changed);
+    assertEquals(names, sent);
   }
 
   @Test
   void whatIsExpiredGoesWithTheNextLookAtAll() throws Exception {
     var others = new MapView<String, byte[]>();
     var ranked = ranked(Baskets.TOUCHED);
+    var scores = new Ranking.Scores();
     change(others, ranked, new HashMap<>(), "old", 20_000, 1, 1);
     change(others, ranked, new HashMap<>(), "new", 20_000 + HORIZON - 1, 1, 1);
-    assertEquals(2, ranking.rank(ranked, others, Map.of()).size());
+    assertEquals(2, ranking.rank(ranked, scores, others, Map.of()).size());
     change(others, ranked, new HashMap<>(), "new", 20_000 + HORIZON, 1, 1);
-    assertEquals(1, ranking.rank(ranked, others, Map.of()).size());
+    assertEquals(1, ranking.rank(ranked, scores, others, Map.of()).size());
     ranked.scanned -= Ranking.SCAN_DAYS;
-    ranking.rank(ranked, others, Map.of());
+    ranking.rank(ranked, scores, others, Map.of());
     assertEquals(List.of("new"), List.copyOf(others.getMap().keySet()));
   }
 
