@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import stack
 from benchmarks.harness import Result, console, show_round, table
@@ -26,6 +27,7 @@ from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.arms import unpack_posterior
 from headrace.udfs.bandit.context import SHOPPER, Encoder, Hashed
 
+Floats = NDArray[np.float64]
 JOB = "bandit"
 WIDE = Encoder((*SHOPPER.columns, Hashed("user", "segment", buckets=16)))
 ENCODERS = {
@@ -54,7 +56,7 @@ def main(rounds: int) -> Result:
             # Flink's client must find the encoder.
             os.environ |= {"HEADRACE_BANDIT__ENCODER": place, "PYTHONPATH": str(paths.PACKAGE)}
             key = redis_keys.bandit(POLICY, sums_version.of_encoder(encoder))
-            messages, figures = list(stream(arms, number, encoder)), rates[case]
+            messages, figures = list(stream(zipf(arms), number, encoder)), rates[case]
             begin_s = time.perf_counter()
             expected = loop(messages)
             figures["loop"].append(round(IMPRESSIONS / (time.perf_counter() - begin_s)))
@@ -73,13 +75,18 @@ def main(rounds: int) -> Result:
     return Result("bandit", ours, peers, min(ratios.values()), against, "impressions/s", conditions)
 
 
-def stream(arms: int, seed: int, encoder: Encoder) -> Iterator[Message]:
-    """Impressions of arms by Zipf's law and of random contexts; a fifth is clicked a second later, 100 on."""
+def zipf(arms: int) -> Floats:
+    """The share of each arm by Zipf's law."""
+    weights = 1 / np.arange(1, arms + 1)
+    return np.asarray(weights / weights.sum())
+
+
+def stream(shares: Floats, seed: int, encoder: Encoder) -> Iterator[Message]:
+    """Impressions of arms by their shares and of random contexts; a fifth is clicked a second later, 100 on."""
     rng = np.random.default_rng(seed)
     contexts = rng.uniform(-1, 1, (IMPRESSIONS, encoder.d)).round(3).tolist()
     clicked = rng.random(IMPRESSIONS) < CLICKED
-    shares = 1 / np.arange(1, arms + 1)
-    chosen = rng.choice(arms, IMPRESSIONS, p=shares / shares.sum())
+    chosen = rng.choice(len(shares), IMPRESSIONS, p=shares)
     users = rng.integers(USERS, size=IMPRESSIONS)
     now_ms, pending = time.time_ns() // 1_000_000 - 60_000, []
     for n in range(IMPRESSIONS):
@@ -122,7 +129,7 @@ def loop(messages: list[Message]) -> dict[str, Any]:
     return theta
 
 
-def measure(settings: Settings, messages: list[Message], key: str) -> float:
+def measure(settings: Settings, messages: list[Message], key: str, slots: int = 1) -> float:
     """Impressions per second, steady state."""
     stack.empty(settings)
     stack.send(settings, messages)
@@ -132,7 +139,7 @@ def measure(settings: Settings, messages: list[Message], key: str) -> float:
     def progress() -> float:
         return sum(found is not None for found in client.hmget(key, marks)) / MARKS
 
-    with stack.job(settings, "rocksdb", 1, name=JOB), console.status(f"{JOB} at work"):
+    with stack.job(settings, "rocksdb", slots, name=JOB), console.status(f"{JOB} at work"):
         stack.wait(lambda: progress() >= STEADY_FROM, "the steady state")
         begin_s, begin = time.monotonic(), progress()
         stack.wait(lambda: progress() == 1, "all impressions")
