@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from headrace.infra.operate import generations
 from headrace.infra.settings import Settings
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, DEAD_LETTERS, IMPRESSIONS, REWARDS, STATISTICS
-from headrace.udfs.bandit import arms, sums_version
+from headrace.udfs.bandit import arms
 from headrace.udfs.bandit.context import SHOPPER
 from tests import topic
 from tests.oracles import bandit
@@ -88,7 +89,7 @@ def statistics(settings: Settings) -> dict[tuple[str, ...], dict[str, Any]]:
 
 
 def version(settings: Settings) -> str:
-    return sums_version.of_rules(SHOPPER, settings.bandit)
+    return generations.generation(settings, JOB)
 
 
 def posteriors(settings: Settings) -> dict[tuple[str, str], bytes]:

@@ -5,16 +5,21 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from headrace.edge.recommendations import Recommendations, policy
+from headrace.infra import paths
 from headrace.infra.clients import kafka_topics
 from headrace.infra.settings import load
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS, IMPRESSIONS
-from headrace.udfs.bandit.context import SHOPPER
+from headrace.udfs.bandit.context import SHOPPER, Encoder
+from headrace.udfs.bandit.slate import Chooser
 from tests import topic
+from tests.edge import redis_lists
 from tests.oracles import bandit
 from tests.oracles.bandit import Oracle
 from tests.stack.crashes import CHUNK, WORKER, Bite, Kill, Sender, bite, schedule
@@ -30,7 +35,8 @@ from tests.stack.learning import (
     version,
 )  # fmt: skip
 from tests.stack.running import Stack, wait
-from tests.streams.bandit import Sent, Shopper, ahead, sent
+from tests.streams.bandit import ITEMS, SLATE, Sent, Shopper, ahead, sent
+from tests.streams.encoders import NARROW
 
 pytestmark = pytest.mark.stack
 FIRST_MS = 1_763_900_000_000
@@ -193,6 +199,48 @@ def test_another_rule_is_learnt_beside_the_old_one(learning: Learning, monkeypat
     assert {key: posterior_of(arm.packed(), changed.settings) for key, arm in expected.items()} == found
     assert found != old[0]
     assert (posteriors(learning.settings), statistics(learning.settings)) == old
+
+
+def test_readers_never_mix_two_encoders(learning: Learning, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The encoder changes while services of both show and read: no read fails, and each has arms of its own width."""
+    client, over, reads = learning.settings.redis.client(), threading.Event(), Counter[int]()
+    redis_lists.publish(client, items={f"i{n}": float(n) for n in range(ITEMS)})
+    before, after = (Shopper(7, each.version, each.d).slates(400, FIRST_MS) for each in (SHOPPER, NARROW))
+    meanwhile = sorted([*before[len(before) // 2 :], *after], key=lambda each: each.moment_ms)
+
+    def read(encoder: Encoder) -> None:
+        service = Recommendations(client, None, Chooser(policy("linucb")), encoder=encoder, strict=True)
+        while not over.is_set():
+            assert len(service.for_user("ann", SLATE).items) == SLATE
+            reads[encoder.d] += 1
+
+    def show() -> None:
+        for part in range(0, len(meanwhile), 500):
+            learning.send_all(meanwhile[part : part + 500])
+
+    with ThreadPoolExecutor(3) as pool:
+        readers = [pool.submit(read, encoder) for encoder in (SHOPPER, NARROW)]
+        try:
+            learning.submit()
+            learning.send_all(before[: len(before) // 2])
+            learning.settle()
+            services = pool.submit(show)
+            learning.run("stop", JOB)
+            monkeypatch.setenv("HEADRACE_BANDIT__ENCODER", "tests.streams.encoders:NARROW")
+            monkeypatch.setenv("PYTHONPATH", str(paths.PACKAGE))
+            changed = Learning(learning.home, load())
+            changed.submit()
+            services.result()
+            changed.settle()
+        finally:
+            over.set()
+        for reader in readers:
+            reader.result()
+    assert min(reads[SHOPPER.d], reads[NARROW.d]) > 100
+    for encoder, settings in ((SHOPPER, learning.settings), (NARROW, changed.settings)):
+        learnt: Any = client.hgetall(redis_keys.bandit("linucb", version(settings)))
+        assert len(learnt) == ITEMS
+        assert {len(bandit.unpack(packed).theta) for packed in learnt.values()} == {encoder.d}
 
 
 class Both(Sender):
