@@ -1,9 +1,10 @@
 """What the jobs that read `clicks` share: the checked records, and each user's history.
 
-It declares four views. `validated` has every record, with its columns or the reason why it is refused. `good` has the
+It declares five views. `validated` has every record, with its columns or the reason why it is refused. `good` has the
 records that are not refused. `history` has the rows of udfs/jvm/UserHistory, by kind: 0 is a user's new state, 1 is a
-closed span, 2 is an event that came too late, 3 is one that could not be handled. `states` is the same, but in a run
-that restores: there it has the last state of every user, from the job's savepoint, and `history` reads the topic again.
+closed span, 2 is an event that came too late, 3 is one that could not be handled. `shown` has its new states, and so
+has `states`, but in a run that restores: there it has the last state of every user, from the job's savepoint, and
+`history` reads the topic again.
 """
 
 from typing import Any
@@ -44,10 +45,13 @@ HISTORY = """
     SELECT * FROM user_history(
       input => TABLE {good} PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => '{uid}')"""
 # What users are not shown (docs/semantics.md, "What is hidden"). Every job that makes a user's features or lists writes
-# it, so readers have it whichever job runs; the same events give the same members.
+# it, so readers have it whichever job runs; the same events give the same members. {shown}: as the view `shown`.
 HIDDEN = """
-    SELECT user_id, h.`member`, h.score, epoch_ms(rowtime)
-    FROM history, LATERAL TABLE(hiding(recent)) AS h(`member`, score) WHERE kind = 0"""
+    SELECT user_id, h.`member`, h.score, as_of_ms
+    FROM {shown}, LATERAL TABLE(hiding(recent)) AS h(`member`, score)"""
+# A row per new state of a user.
+STATES = """
+    SELECT user_id, counters, session_id, recent, as_of_ms(counters) AS as_of_ms FROM {history} WHERE kind = 0"""
 
 
 def parameters(rules: Session, run: Run) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run, ite
     flink_tables.functions(table_env, {"user_history": "UserHistory", "hiding": "Hiding", "as_of_ms": "AsOfMs"})
     if not run.restores:
         _declare_history(table_env, settings, run, item, uid="user_history")
-        table_env.execute_sql("CREATE TEMPORARY VIEW states AS SELECT * FROM history")
+        _declare_states(table_env, {"shown": "history", "states": "history"})
         return
     # Tables of other names: that of the running job would go on from the savepoint's offsets, and never end.
     _declare_history(table_env, settings, run, item, uid="replayed", table=f"{topics.CLICKS}_again")
@@ -69,7 +73,12 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run, ite
     _declare_history(
         table_env, settings, run, item, uid="user_history", table=since, suffix="_since", start="latest-offset"
     )
-    table_env.execute_sql("CREATE TEMPORARY VIEW states AS SELECT * FROM history_since")
+    _declare_states(table_env, {"shown": "history", "states": "history_since"})
+
+
+def _declare_states(table_env: StreamTableEnvironment, histories: dict[str, str]) -> None:
+    for name, history in histories.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {STATES.format(history=history)}")
 
 
 def _declare_history(

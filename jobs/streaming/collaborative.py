@@ -19,6 +19,7 @@ from typing import NamedTuple
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
+from pyflink.util.java_utils import load_java_class
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
@@ -33,8 +34,11 @@ from headrace.udfs.factors import live_lists
 from headrace.udfs.factors.live_lists import Serving
 
 JOB = "collaborative"
-# The newest list of each user of a batch.
-LIVE = redis_tables.made("recommend(user_id, recent, as_of_ms(counters))", "states WHERE kind = 0")
+# (user_id, recent, as_of_ms): a row per new state of a user; planned once for both who read it.
+LIVED = "SELECT user_id, recent, as_of_ms FROM states"
+# A list for each of the newest of these.
+LIVE = redis_tables.made("recommend(user_id, recent, as_of_ms)", "fresh")
+FRESH_MS = 5  # a user's states so close to one another make one list; more of them while lists come slower
 # UserHistory keeps the item of an event together with its rating (udfs/factors/live_lists).
 RATED = f"""
     CASE WHEN action = {clicks.RATE} THEN CONCAT(COALESCE(CAST(rating AS STRING), ''), ':', item_id)
@@ -48,7 +52,10 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     declare(table_env, settings, run)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO lists {LIVE}")
-    statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN}")
+    shown = "shown" if run.restores else "lived"
+    statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN.format(shown=shown)}")
+    if options.explain:
+        print(table_env.explain_sql(LIVED))
     flink_tables.execute(table_env, statements, options.explain, apart="recommend")
 
 
@@ -57,6 +64,9 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
     function = udf(recommend, result_type=f"ROW<{redis_tables.STRINGS}>", func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
+    java, operators = table_env._j_tenv, load_java_class("headrace.Operators").newInstance()
+    operators.shared(java, LIVED, "lived")
+    operators.newest(java, "lived", "fresh", FRESH_MS, "user_id", "recent")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
 

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import udf
+from pyflink.util.java_utils import load_java_class
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
@@ -47,10 +48,13 @@ WINDOWS = """
     GROUP BY window_start, window_end, item, kind"""
 SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_totals"
 # (item, kind, cells, bucket, as_of_ms): the counts with the others that rank first.
-COUNTS = "SELECT * FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"
+COUNTS = """
+    SELECT item, kind, cells, bucket, as_of_ms
+    FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"""
 ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
-# The newest list of each item of a batch.
-LISTS = redis_tables.made("project(item, kind, cells, bucket, as_of_ms)", "counts")
+# A list for each of the newest of these.
+LISTS = redis_tables.made("project(item, kind, cells, bucket, as_of_ms)", "fresh")
+FRESH_MS = 5  # those of one item so close to one another make one list; more of them while lists come slower
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
@@ -60,6 +64,8 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     declare(table_env, settings, run)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO lists {LISTS}")
+    if options.explain:
+        print(table_env.from_path("counts").explain())
     flink_tables.execute(table_env, statements, options.explain, apart="project")
 
 
@@ -84,6 +90,8 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
+    operators = load_java_class("headrace.Operators").newInstance()
+    operators.newest(table_env._j_tenv, "counts", "fresh", FRESH_MS, "item kind", "cells")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
 
 

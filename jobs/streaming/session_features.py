@@ -23,9 +23,8 @@ from headrace.schemas.types import ddl
 JOB = "session_features"
 # A row per new state of a user, of redis_tables.STRINGS.
 LIVE = f"""
-    SELECT user_id, session_json(counters, session_id, recent), as_of_ms(counters) + {redis_keys.SESSION_TTL_MS},
-           as_of_ms(counters)
-    FROM states WHERE kind = 0"""
+    SELECT user_id, session_json(counters, session_id, recent), as_of_ms + {redis_keys.SESSION_TTL_MS}, as_of_ms
+    FROM states"""
 CLOSED = """
     SELECT CAST(user_id AS BYTES), user_id, start_ms, end_ms, events, counts, items, distinct_items, truncated
     FROM history WHERE kind = 1"""
@@ -44,7 +43,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO {'unread' if options.blackhole else 'live'} {LIVE}")
     if not options.blackhole:
-        statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN}")
+        statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN.format(shown='shown')}")
     if not run.restores:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")

@@ -30,7 +30,7 @@ def optimized(job: str) -> str:
 def test_each_record_is_read_checked_and_counted_once(job: str, maker: str, sinks: int) -> None:
     plan = optimized(job)
     assert plan.count("Sink(table=") == sinks
-    assert plan.count("TableSourceScan(") == 1
+    assert plan.count("TableSourceScan(table=[[default_catalog, default_database, clicks,") == 1
     assert plan.count(f"{maker}(") == 1
     if job != "covisitation":
         assert plan.count("user_history(") == 1

@@ -1,15 +1,22 @@
 package headrace;
 
+import static org.apache.flink.table.data.RowData.createFieldGetter;
+
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.table.data.RowData;
+import org.apache.flink.table.data.RowData.FieldGetter;
 import org.apache.flink.table.runtime.typeutils.RowDataSerializer;
+import org.apache.flink.table.types.logical.RowType;
 
 /**
  * Keeps the newest row of each key for a while, so that what follows sees a key by the clock and not by the record.
  *
- * <p>The key is the first two columns, text. everyMs: so long after the first row they go on; 0: with checkpoints alone.
+ * <p>keys: the indices of the key's columns. everyMs: so long after the first row they go on; 0: with checkpoints alone.
  * What follows may be slower than the rows come: then they wait longer here, so that it sees fewer, and most of the time
  * goes to what comes before.
  */
@@ -18,17 +25,17 @@ final class Newest extends HeldBack {
   static final long MOST_BYTES = 64 << 20; // of the rows' column at `bytesAt`, by far the largest
   private static final int REST = 4; // times as long as the last rows took
 
-  private record Key(String first, String second) {}
-
   private final long everyMs;
   private final RowDataSerializer serializer;
+  private final FieldGetter[] keys;
   private final int bytesAt;
-  private transient Map<Key, RowData> rows;
+  private transient Map<List<Object>, RowData> rows;
   private transient long held, tookMs;
 
-  Newest(long everyMs, RowDataSerializer serializer, int bytesAt) {
+  Newest(long everyMs, RowType type, int[] keys, int bytesAt) {
     this.everyMs = everyMs;
-    this.serializer = serializer;
+    this.serializer = new RowDataSerializer(type);
+    this.keys = Arrays.stream(keys).mapToObj(at -> createFieldGetter(type.getTypeAt(at), at)).toArray(FieldGetter[]::new);
     this.bytesAt = bytesAt;
   }
 
@@ -40,13 +47,14 @@ final class Newest extends HeldBack {
 
   @Override
   public void processElement(StreamRecord<RowData> record) {
-    var row = record.getValue();
-    var before = rows.put(new Key(row.getString(0).toString(), row.getString(1).toString()), serializer.copy(row));
+    var row = serializer.copy(record.getValue());
+    var key = new ArrayList<>(keys.length);
+    for (var each : keys) key.add(each.getFieldOrNull(row));
+    var before = rows.put(key, row);
     held += row.getBinary(bytesAt).length - (before == null ? 0 : before.getBinary(bytesAt).length);
     if (held >= MOST_BYTES) flush();
     else if (everyMs > 0) flushAfter(Math.max(everyMs, REST * tookMs));
   }
-
 
   @Override
   void flush() {

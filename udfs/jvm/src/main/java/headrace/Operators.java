@@ -6,6 +6,7 @@ import static org.apache.flink.table.api.DataTypes.FIELD;
 import static org.apache.flink.table.api.DataTypes.ROW;
 import static org.apache.flink.table.api.DataTypes.STRING;
 
+import java.util.Arrays;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
 import org.apache.flink.table.api.Table;
@@ -37,16 +38,13 @@ public class Operators {
     add(tables, tables.from(of), to, new PartialSums(everyMs), PARTIAL);
   }
 
-  /** Declares the view `to` of Newest over the view `of`. */
-  public void newest(StreamTableEnvironment tables, String of, String to, long everyMs) {
+  /** Declares the view `to` of Newest over the view `of`. keys: columns, with spaces between; bytes: the largest one. */
+  public void newest(StreamTableEnvironment tables, String of, String to, long everyMs, String keys, String bytes) {
     var table = tables.from(of);
     var type = type(table);
-    var serializer = InternalTypeInfo.of((RowType) type.getLogicalType()).toRowSerializer();
-    add(tables, table, to, new Newest(everyMs, serializer, of(table, "sums")), type);
-  }
-
-  private static int of(Table table, String column) {
-    return table.getResolvedSchema().getColumnNames().indexOf(column);
+    var names = table.getResolvedSchema().getColumnNames();
+    int[] places = Arrays.stream(keys.split(" ")).mapToInt(names::indexOf).toArray();
+    add(tables, table, to, new Newest(everyMs, (RowType) type.getLogicalType(), places, names.indexOf(bytes)), type);
   }
 
   private static void add(

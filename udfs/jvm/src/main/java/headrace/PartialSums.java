@@ -69,7 +69,6 @@ final class PartialSums extends HeldBack {
     sum.asOf = Math.max(sum.asOf, row.getLong(7));
   }
 
-
   @Override
   void flush() {
     arms.forEach((arm, sum) -> output.collect(new StreamRecord<>(GenericRowData.of(StringData.fromString(arm.policy),

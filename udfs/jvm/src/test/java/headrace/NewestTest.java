@@ -10,6 +10,7 @@ import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.data.StringData;
 import org.apache.flink.table.runtime.typeutils.RowDataSerializer;
 import org.apache.flink.table.types.logical.BigIntType;
+import org.apache.flink.table.types.logical.RowType;
 import org.apache.flink.table.types.logical.VarBinaryType;
 import org.apache.flink.table.types.logical.VarCharType;
 import org.junit.jupiter.api.Test;
@@ -17,9 +18,9 @@ import org.junit.jupiter.api.Test;
 class NewestTest {
   private static OneInputStreamOperatorTestHarness<RowData, RowData> harness(long everyMs) throws Exception {
     var text = new VarCharType(VarCharType.MAX_LENGTH);
-    var serializer = new RowDataSerializer(text, text, new BigIntType(), new VarBinaryType(VarBinaryType.MAX_LENGTH));
-    var harness = new OneInputStreamOperatorTestHarness<>(new Newest(everyMs, serializer, 3));
-    harness.setup(serializer);
+    var type = RowType.of(text, text, new BigIntType(), new VarBinaryType(VarBinaryType.MAX_LENGTH));
+    var harness = new OneInputStreamOperatorTestHarness<>(new Newest(everyMs, type, new int[] {0, 1}, 3));
+    harness.setup(new RowDataSerializer(type));
     harness.open();
     return harness;
   }
