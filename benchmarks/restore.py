@@ -63,6 +63,8 @@ def measure(settings: Settings) -> Run:
             stack.wait(lambda: client.dbsize() >= USERS, f"{USERS:,} users are in Redis", poll_s=1)
             time.sleep(2 * settings.flink.checkpoint_interval_s)
         before = dict(sessions(client))
+        if missing := sum(value is None for value in before.values()):
+            raise RuntimeError(f"{missing:,} of {USERS:,} users have no session")
         peer_s = written_back(client) * USERS / PEER_USERS
         client.flushall()
         load_s = 10 * TARGET_S
@@ -78,12 +80,12 @@ def measure(settings: Settings) -> Run:
     return Run(took_s, peer_s)
 
 
-def sessions(client: Any) -> Iterator[tuple[bytes, int]]:
-    """Yields the key of each of our users, and a hash of the value."""
+def sessions(client: Any) -> Iterator[tuple[bytes, int | None]]:
+    """Yields the key of each of our users, and a hash of the value; None without one."""
     keys = [redis_keys.session(f"user-{n}").encode() for n in range(USERS)]
     for at in range(0, USERS, PIPELINE):
         some = keys[at : at + PIPELINE]
-        yield from ((key, hash(value)) for key, value in zip(some, client.mget(some), strict=True))
+        yield from ((key, value and hash(value)) for key, value in zip(some, client.mget(some), strict=True))
 
 
 def written_back(client: Any) -> float:

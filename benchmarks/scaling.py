@@ -12,7 +12,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from benchmarks import bandit, stack
+from benchmarks import bandit, session_features, stack
 from benchmarks.harness import Result, console, show_round, table
 from headrace.edge.spool_line import Message
 from headrace.infra.settings import Settings
@@ -21,7 +21,7 @@ from headrace.udfs.bandit import sums_version
 from headrace.udfs.bandit.context import SHOPPER
 
 SLOTS = (1, 2, 4)
-CLICKS, USERS, MARKS = 1_000_000, 100_000, 200
+CLICKS, USERS = 1_000_000, 100_000
 HOT_USER, HOT_ARM = 0.3, 0.5  # shares
 ARMS = 1_000
 STEADY_FROM = 0.4
@@ -50,16 +50,14 @@ def clicks_per_s(settings: Settings, slots: int, seed: int) -> float:
     """Of session_features on heap, in the steady state."""
     stack.empty(settings)
     stack.send(settings, list(clicks(seed)))
-    client = stack.redis(settings)
-    marks = [redis_keys.session(f"~mark-{n}") for n in range(MARKS)]
 
     def progress() -> float:
-        return int(client.exists(*marks)) / MARKS
+        return stack.metric(settings, session_features.PASSED) / CLICKS
 
     with stack.job(settings, "heap", slots), console.status(f"session_features on {slots} slots"):
         stack.wait(lambda: progress() >= STEADY_FROM, "the steady state")
         begin_s, begin = time.monotonic(), progress()
-        stack.wait(lambda: progress() == 1, "all clicks")
+        stack.wait(lambda: progress() >= 1, "all clicks")
         return CLICKS * (1 - begin) / (time.monotonic() - begin_s)
 
 
@@ -68,8 +66,7 @@ def clicks(seed: int) -> Iterator[Message]:
     users = np.where(rng.random(CLICKS) < HOT_USER, USERS, rng.integers(USERS, size=CLICKS))
     items = rng.integers(10_000, size=CLICKS)
     for n in range(CLICKS):
-        is_mark = n % (CLICKS // MARKS) == CLICKS // MARKS - 1
-        user = f"~mark-{n * MARKS // CLICKS}" if is_mark else f"user-{users[n]}"
+        user = f"user-{users[n]}"
         click = {"event_id": f"{n}", "user_id": user, "item_id": f"item-{items[n]}", "action": "view", "ts_ms": now_ms}
         yield Message(topics.CLICKS, user.encode(), msgspec.json.encode(click))
 

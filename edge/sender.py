@@ -41,10 +41,7 @@ class Shipper:
     No error ends its thread: what fails is logged once per kind and tried again. `wake` starts one that ended anyway.
     """
 
-    def __init__(
-        self, client: dict[str, Any], topic_prefix: str, own: Journal, linger_s: float, on_exit: Callable[[], None]
-    ):
-        self._topic_prefix = topic_prefix
+    def __init__(self, client: dict[str, Any], own: Journal, linger_s: float, on_exit: Callable[[], None]):
         self.unreadable = 0  # lines that a power cut has damaged
         self.recovered = 0  # events of other processes that are in Kafka now
         self.orphans = Journal.orphans(own.folder.parent)
@@ -185,7 +182,7 @@ class Shipper:
         try:
             producer = self._connected()
             for topic, key, value in messages:
-                futures.append(producer.send(self._topic_prefix + topic, value, key))
+                futures.append(producer.send(topic, value, key))
             self._flush(producer)
             cause = next((f.exception for f in futures if f.failed()), None)
         except Exception as error:  # whatever the client raises, the thread must live on and try again

@@ -83,7 +83,7 @@ class Tracker:
 
     def _begin(self) -> None:
         self._journal = Journal.create(self._spool_root)
-        self._shipper = Shipper(self._client, self._topic_prefix, self._journal, self._limits.linger_s, self.close)
+        self._shipper = Shipper(self._client, self._journal, self._limits.linger_s, self.close)
         self._begun = True
 
     def _after_fork(self) -> None:
@@ -116,7 +116,7 @@ class Tracker:
         record["ts_ms"] = _now_ms() if ts_ms is None else ts_ms
         value = self._checked(self._click, record)
         has_session = fields.keys() & {"session_id", "session_position"}
-        self._spool(topics.CLICKS, value, None if has_session else (user_id, record["ts_ms"]))
+        self._spool(self._topic_prefix + topics.CLICKS, value, None if has_session else (user_id, record["ts_ms"]))
         return str(record["event_id"])
 
     def impression(self, *, ts_ms: int | None = None, **fields: Any) -> None:
@@ -125,7 +125,7 @@ class Tracker:
         Raises what `track` raises.
         """
         value = self._checked(self._impression, fields | {"ts_ms": _now_ms() if ts_ms is None else ts_ms})
-        self._spool(topics.IMPRESSIONS, value)
+        self._spool(self._topic_prefix + topics.IMPRESSIONS, value)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Waits until every event taken so far is in Kafka. False if the timeout came first."""

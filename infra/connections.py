@@ -95,7 +95,7 @@ class Kafka(Credentials):
     partitions: Positive
     retention_h: Positive
     transaction_timeout_s: Positive
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")]
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]{0,99}\.)?$")]
     from_time: Annotated[str, AfterValidator(_moment)]
     java: dict[str, SecretStr]
     python: Annotated[dict[str, Any], Field(repr=False)]

@@ -13,7 +13,7 @@ class Flink(Credentials):
     """The JobManager's REST API, and how jobs run there."""
 
     rest: Annotated[str, AfterValidator(addresses)]
-    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{0,100}$")]
+    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]{0,99}\.)?$")]
     tls: bool
     ca_file: ExistingFile
     parallelism: Positive

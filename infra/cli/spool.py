@@ -51,7 +51,7 @@ def drain(
 
     settings, root = load(), folder or own_root()
     with kafka_topics.admin(settings.kafka), working(f"sending what waits in {root}"):
-        tracker = Tracker(settings.kafka.client(), root, gap_ms=None, topic_prefix=settings.kafka.prefix)
+        tracker = Tracker(settings.kafka.client(), root, gap_ms=None)
         done = tracker.drain(timeout_s)
         health, sent = tracker.health(), tracker.counters().recovered
         tracker.close()

@@ -156,7 +156,7 @@ def wait_running(flink: Flink, job_id: str, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
         detail = get(flink, f"/jobs/{job_id}")
-        job = Job(job_id, detail["name"], detail["state"])
+        job = Job(job_id, detail["name"].removeprefix(flink.prefix), detail["state"])
         if all(vertex["status"] in ("RUNNING", "FINISHED") for vertex in detail["vertices"]) and job.state == "RUNNING":
             return
         if job.state == "FINISHED":

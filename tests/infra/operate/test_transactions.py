@@ -30,10 +30,10 @@ def began(kafka: Kafka, checkpoint: int, timeout_ms: int = 60_000, subtask: int 
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("prefix", ["", f"{JOB}-"])
+@pytest.mark.parametrize("prefix", ["", f"{JOB}."])
 def test_transactions_that_kafka_aborted_are_found_by_the_checkpoint(broker: Broker, prefix: str) -> None:
     """Also beside a shop whose prefix looks like the job."""
-    kafka, other = (broker.kafka.model_copy(update={"prefix": each}) for each in (prefix, f"{JOB}-sessions-"))
+    kafka, other = (broker.kafka.model_copy(update={"prefix": each}) for each in (prefix, f"{JOB}-{SESSIONS}."))
     kafka_topics.create(kafka)
     kafka_topics.create(other)
     with closing(began(other, 6)) as producer:

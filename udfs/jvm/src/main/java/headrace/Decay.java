@@ -8,7 +8,7 @@ final class Decay {
   record AsOf(int bucket, double value) {}
 
   final int horizon;
-  private final double halfLife; // in buckets
+  final double halfLife; // in buckets
   private final double[] weights; // by age
 
   Decay(double halfLife, int horizon) {

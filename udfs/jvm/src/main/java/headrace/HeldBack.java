@@ -1,5 +1,6 @@
 package headrace;
 
+import java.util.concurrent.ScheduledFuture;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
 import org.apache.flink.table.data.RowData;
@@ -10,29 +11,31 @@ import org.apache.flink.table.data.RowData;
  */
 abstract class HeldBack extends AbstractStreamOperator<RowData> implements OneInputStreamOperator<RowData, RowData> {
   private static final long serialVersionUID = 1;
-  private transient boolean waits; // for its timer
+  private transient ScheduledFuture<?> timer;
 
   /** Lets all that is held back go on. */
   abstract void flush();
 
+  final void flushNow() {
+    if (timer != null) timer.cancel(false);
+    timer = null;
+    flush();
+  }
+
   /** Flushes after so long, unless a timer runs already. */
   final void flushAfter(long ms) {
-    if (waits) return;
-    waits = true;
+    if (timer != null) return;
     var time = getProcessingTimeService();
-    time.registerTimer(time.getCurrentProcessingTime() + ms, at -> {
-      waits = false;
-      flush();
-    });
+    timer = time.registerTimer(time.getCurrentProcessingTime() + ms, at -> flushNow());
   }
 
   @Override
   public void prepareSnapshotPreBarrier(long checkpointId) {
-    flush();
+    flushNow();
   }
 
   @Override
   public void finish() {
-    flush();
+    flushNow();
   }
 }

@@ -22,8 +22,10 @@ import org.apache.flink.table.types.logical.RowType;
  */
 final class Newest extends HeldBack {
   private static final long serialVersionUID = 1;
-  static final long MOST_BYTES = 64 << 20; // of the rows' column at `bytesAt`, by far the largest
-  private static final int REST = 4; // times as long as the last rows took
+  static final long MOST_BYTES = 64 << 20; // of all rows: their column at `bytesAt`, and ROW_BYTES for the rest of each
+  static final int ROW_BYTES = 512;
+  private static final int REST = 4; // times as long as the last rows took ...
+  private static final long LONGEST_MS = 5_000; // ... but no longer
 
   private final long everyMs;
   private final RowDataSerializer serializer;
@@ -51,9 +53,13 @@ final class Newest extends HeldBack {
     var key = new ArrayList<>(keys.length);
     for (var each : keys) key.add(each.getFieldOrNull(row));
     var before = rows.put(key, row);
-    held += row.getBinary(bytesAt).length - (before == null ? 0 : before.getBinary(bytesAt).length);
-    if (held >= MOST_BYTES) flush();
-    else if (everyMs > 0) flushAfter(Math.max(everyMs, REST * tookMs));
+    held += bytes(row) - (before == null ? 0 : bytes(before));
+    if (held >= MOST_BYTES) flushNow();
+    else if (everyMs > 0) flushAfter(Math.max(everyMs, Math.min(LONGEST_MS, REST * tookMs)));
+  }
+
+  private int bytes(RowData row) {
+    return ROW_BYTES + row.getBinary(bytesAt).length;
   }
 
   @Override

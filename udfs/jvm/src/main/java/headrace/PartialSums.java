@@ -53,7 +53,7 @@ final class PartialSums extends HeldBack {
     } catch (RuntimeException fault) {
       faults.of(fault, row);
     }
-    if (held >= MOST_VALUES) flush();
+    if (held >= MOST_VALUES) flushNow();
     else flushAfter(everyMs);
   }
 

@@ -41,9 +41,10 @@ final class Ranking {
     }
   }
 
-  /** The scores of Ranked.items as of a bucket. The savepoint's schema; before 0.3.0 they were not kept. */
+  /** The scores of Ranked.items, by which rule and as of which bucket. The savepoint's schema. */
   public static class Scores {
-    public int bucket = NONE;
+    public int bucket = NONE, horizon;
+    public double halfLife, shrink;
     public double[] of = {};
 
     boolean areOf(Ranked ranked, int newest) {
@@ -67,6 +68,7 @@ final class Ranking {
   /** Returns the SENT that rank first, the best first. changed: those of the others that have changed. */
   List<String> rank(Ranked ranked, Scores scores, MapView<String, byte[]> others, Map<String, Other> changed)
       throws Exception {
+    if (!isOfRule(scores)) ranked.scanned = NONE; // nor is the bound
     var self = ranked.kind == Baskets.TOUCHED ? null : Other.read(others.get(ranked.item));
     int newest = newest(ranked, others, self, changed);
     if (newest == NONE) return List.of();
@@ -77,6 +79,15 @@ final class Ranking {
     ranked.items = first.stream().map(Scored::item).toArray(String[]::new);
     scores.of = first.stream().mapToDouble(Scored::score).toArray();
     return List.of(ranked.items).subList(0, Math.min(SENT, ranked.items.length));
+  }
+
+  /** Whether the scores are of today's rule; from here on they are. */
+  private boolean isOfRule(Scores scores) {
+    boolean same = scores.halfLife == decay.halfLife && scores.horizon == decay.horizon && scores.shrink == shrink;
+    scores.halfLife = decay.halfLife;
+    scores.horizon = decay.horizon;
+    scores.shrink = shrink;
+    return same;
   }
 
   /**

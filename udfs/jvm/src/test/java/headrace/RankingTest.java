@@ -145,6 +145,23 @@ class RankingTest {
     assertEquals(byLookingAtAll(ranked, others), sent);
   }
 
+  /** A savepoint's scores and bound are of the rule of then. */
+  @Test
+  void anotherRuleLooksAtAllAgain() throws Exception {
+    var others = new MapView<String, byte[]>();
+    var ranked = ranked(Baskets.VIEWED);
+    var scores = new Ranking.Scores();
+    var changed = new HashMap<String, Together.Other>();
+    change(others, ranked, changed, "own", 20_000, 1, 1);
+    for (int n = 0; n < 1_000; n++) // the less users together, the less in all
+      for (int users = n; users < 1_000; users += 100) change(others, ranked, changed, "i" + n, 20_000, 1, 1_000 - n);
+    ranking.rank(ranked, scores, others, changed);
+    for (var rule : List.of(new Ranking(decay, 5_000), new Ranking(new Decay(3, HORIZON), 5_000))) {
+      var sent = rule.rank(ranked, scores, others, Map.of());
+      assertEquals(rule.rank(ranked(Baskets.VIEWED), new Ranking.Scores(), others, Map.of()), sent);
+    }
+  }
+
   @Test
   void aListGoesBackToTheNewestBucketLeft() throws Exception {
     var others = new MapView<String, byte[]>();
