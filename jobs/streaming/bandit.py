@@ -32,9 +32,9 @@ from headrace.udfs.bandit.context import Encoder
 from headrace.udfs.bandit.reward import ACTIONS
 
 JOB = "bandit"
-EARLIER = {  # the sources' ids in savepoints of 0.1.0 and 0.2.0
-    topics.IMPRESSIONS: "cbc357ccb763df2852fee8c4fc7d55f2",
-    topics.CLICKS: "6cdc5bb954874d922eaee11a8e7b5dd5",
+SOURCE_UIDS = {  # see flink_tables.SOURCE_UIDS
+    topics.IMPRESSIONS: "src: impressions0000000007124628u0fKHvFTC.^KvxRD",
+    topics.CLICKS: "source of clicks0000000000460651vJ<Nzk;e@56l$VF%",
 }
 PARTIAL_MS = 50  # for so long a subtask adds up its changes of an arm
 FRESH_MS = 100  # at most so often an arm's posterior is solved
@@ -138,7 +138,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     for name, sql in inserts.items():
         statements.add_insert_sql(f"INSERT INTO {name} {sql.format(**names)}")
     statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")
-    flink_tables.execute(table_env, statements, options.explain, apart="posterior", earlier=EARLIER)
+    flink_tables.execute(table_env, statements, options.explain, apart="posterior", source_uids=SOURCE_UIDS)
 
 
 def parameters(settings: Settings, encoder: Encoder, version: str) -> dict[str, Any]:

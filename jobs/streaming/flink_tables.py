@@ -20,7 +20,10 @@ MAX_KEY_BYTES = MAX_BYTES // 2  # of a dead letter: with a value of MAX_BYTES an
 MAX_REQUEST_BYTES = 4 * MAX_BYTES  # one record before compression
 SOURCE = re.compile(r"^\w+-default_catalog\.default_database\.(\w+)$")  # the name of an operator
 SINK = re.compile(r"Sink\(table=\[default_catalog\.default_database\.(\w+)\]")  # in its description
-FIRST_SOURCE = {topics.CLICKS: "cbc357ccb763df2852fee8c4fc7d55f2"}  # in savepoints without uids
+# The uids of sources that had none in 0.1.0 and 0.2.0. Each hashes to the operator id that Flink gave its source then,
+# so their savepoints go on. A uidHash would not do: it finds the readers' offsets, but not what the enumerator had
+# assigned, and every partition would be read once more.
+SOURCE_UIDS = {topics.CLICKS: "source of clicks0000000004689855goxuWF%Abf,RQSJ>"}
 FUNCTIONS = {"at_most": "AtMost", "epoch_ms": "EpochMs"}  # that the SQL of this module uses
 
 
@@ -84,13 +87,13 @@ def execute(
     statements: StatementSet,
     explain: bool,
     apart: str = "",
-    earlier: Mapping[str, str] = FIRST_SOURCE,
+    source_uids: Mapping[str, str] = SOURCE_UIDS,
 ) -> None:
     """Starts the job, or prints its plan. The operator that calls the SQL function `apart` gets a thread of its own.
 
     A task waits while Python works on its batch. In one task with that function, the state before it would wait too.
-    Each source and sink gets a uid by its table, so that its state outlives a change of the statements. earlier: the
-    operator ids under which savepoints of 0.1.0 and 0.2.0 have the sources of tables.
+    Each source and sink gets a uid by its table, so that its state outlives a change of the statements. source_uids:
+    those that are given.
     """
     if explain:
         print(statements.explain())
@@ -100,9 +103,7 @@ def execute(
     for operator in _operators(table_env._get_j_env().getTransformations()):
         description = operator.getDescription() or ""
         if source := SOURCE.match(operator.getName()):
-            operator.setUid(f"source_{source[1]}")
-            if source[1] in earlier:
-                operator.setUidHash(earlier[source[1]])
+            operator.setUid(source_uids.get(source[1], f"source_{source[1]}"))
         if sink := SINK.search(description):
             operator.setUid(f"sink_{sink[1]}")
         if apart and f"{apart}(" in description and operator.getName().startswith("Python"):

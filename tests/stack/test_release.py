@@ -29,14 +29,14 @@ VERSION = "als-20261130T040357-ba1d088e"
 
 
 @pytest.fixture
-def release(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Makes a home as 0.1.0 left it. Kafka has nothing at its log's offsets: only the savepoints know the log."""
+def release(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes a home as 0.1.0 left it. Kafka has bad records at its log's offsets: only the savepoints know the log."""
     monkeypatch.setenv("HEADRACE_BANDIT__REWARD_DELAY_MS", "1000")  # as it was when the savepoint was taken
     monkeypatch.setenv("HEADRACE_BANDIT__FAST_MS", "500")
     monkeypatch.setenv("HEADRACE_COVISITATION__HORIZON_DAYS", "8190")  # what it saw counts, however long ago it was
     monkeypatch.setenv("HEADRACE_COVISITATION__HALF_LIFE_DAYS", "36500")
     monkeypatch.setenv("HEADRACE_SESSION__FORGET_MS", f"{36_500 * 86_400_000}")
-    folder = releases.unpack("0.1.0", tmp_path / "release")
+    folder = releases.unpack("0.1.0", stack.home / "flink" / "savepoints")
     shutil.copytree(folder / "models", stack.home / store.root().relative_to(paths.home()))
     producer = KafkaProducer(**stack.settings.kafka.client())
     for sent in releases.log(folder):
@@ -86,6 +86,9 @@ def test_savepoints_and_the_version_of_0_1_0_go_on(stack: Stack, release: Path) 
     for job in JOBS:
         found = flink.named(stack.settings.flink, job)
         assert flink.restarts(stack.settings.flink, found) == 0
+    stack.commit(60)
+    letters = json.loads(stack.run("deadletters", "--count", "--json"))["data"]["counts"]
+    assert letters == {}  # nothing before the savepoints is read again
 
 
 def click(event_id: str, user_id: str, item_id: str, ts_ms: int) -> dict[str, Any]:
