@@ -203,8 +203,8 @@ def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encode
     operators.partialSums(java, "terms", "partials", PARTIAL_MS)
     view("added", ADDED)
     operators.shared(java, planned[2], "totals")
-    operators.newest(java, "totals", "fresh", FRESH_MS, "policy item_id", "sums")
-    operators.newest(java, "totals", "kept", 0, "policy item_id", "sums")
+    operators.newest(java, "totals", "fresh", FRESH_MS, "policy item_id")
+    operators.newest(java, "totals", "kept", 0, "policy item_id")
     return planned
 
 

@@ -66,7 +66,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     table_env.create_temporary_system_function("recommend", function)
     java, operators = table_env._j_tenv, load_java_class("headrace.Operators").newInstance()
     operators.shared(java, LIVED, "lived")
-    operators.newest(java, "lived", "fresh", FRESH_MS, "user_id", "recent")
+    operators.newest(java, "lived", "fresh", FRESH_MS, "user_id")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
 

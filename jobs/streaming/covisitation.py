@@ -91,7 +91,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
     operators = load_java_class("headrace.Operators").newInstance()
-    operators.newest(table_env._j_tenv, "counts", "fresh", FRESH_MS, "item kind", "cells")
+    operators.newest(table_env._j_tenv, "counts", "fresh", FRESH_MS, "item kind")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
 
 

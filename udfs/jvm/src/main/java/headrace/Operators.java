@@ -7,6 +7,7 @@ import static org.apache.flink.table.api.DataTypes.ROW;
 import static org.apache.flink.table.api.DataTypes.STRING;
 
 import java.util.Arrays;
+import java.util.stream.IntStream;
 import org.apache.flink.streaming.api.datastream.DataStream;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
 import org.apache.flink.table.api.Table;
@@ -14,6 +15,7 @@ import org.apache.flink.table.api.bridge.java.StreamTableEnvironment;
 import org.apache.flink.table.data.RowData;
 import org.apache.flink.table.runtime.typeutils.InternalTypeInfo;
 import org.apache.flink.table.types.DataType;
+import org.apache.flink.table.types.logical.LogicalTypeFamily;
 import org.apache.flink.table.types.logical.RowType;
 
 /**
@@ -38,13 +40,15 @@ public class Operators {
     add(tables, tables.from(of), to, new PartialSums(everyMs), PARTIAL);
   }
 
-  /** Declares the view `to` of Newest over the view `of`. keys: columns, with spaces between; bytes: the largest one. */
-  public void newest(StreamTableEnvironment tables, String of, String to, long everyMs, String keys, String bytes) {
+  /** Declares the view `to` of Newest over the view `of`, which has a column of bytes. keys: columns, apart by spaces. */
+  public void newest(StreamTableEnvironment tables, String of, String to, long everyMs, String keys) {
     var table = tables.from(of);
     var type = type(table);
-    var names = table.getResolvedSchema().getColumnNames();
-    int[] places = Arrays.stream(keys.split(" ")).mapToInt(names::indexOf).toArray();
-    add(tables, table, to, new Newest(everyMs, (RowType) type.getLogicalType(), places, names.indexOf(bytes)), type);
+    var row = (RowType) type.getLogicalType();
+    int[] places = Arrays.stream(keys.split(" ")).mapToInt(row::getFieldIndex).toArray();
+    int bytes = IntStream.range(0, row.getFieldCount())
+        .filter(at -> row.getTypeAt(at).is(LogicalTypeFamily.BINARY_STRING)).findFirst().getAsInt();
+    add(tables, table, to, new Newest(everyMs, row, places, bytes), type);
   }
 
   private static void add(
