@@ -66,7 +66,7 @@ def test_a_savepoint_resumes_with_a_changed_job(stack: Stack, stream: Stream, tm
 def changed_checkout(folder: Path) -> Path:
     checkouts.copy(folder)
     streaming = folder / "jobs" / "streaming"
-    change(streaming / f"{JOB}.py", "WHERE kind = 0", "WHERE kind = 0 AND CHAR_LENGTH(user_id) > 0")
+    change(streaming / f"{JOB}.py", "FROM states", "FROM states WHERE CHAR_LENGTH(user_id) > 0")
     change(streaming / "flink_tables.py", "the broker''s clock plus", "the clock of the broker plus")
     return folder
 
