@@ -9,16 +9,8 @@ import typer
 from benchmarks import stack
 from benchmarks.harness import console
 
-NAMES: tuple[str, ...] = (
-    "session_features",
-    "freshness",
-    "redis_writes",
-    "startup",
-    "recovery",
-    "memory",
-    "restore",
-    "scaling",
-)
+NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
+NAMES += ("restore", "scaling")
 NAMES += ("whole", "lists", "covisitation", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
 NAMES += ("floors",)
 NAMES += ("faiss", "precompute")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Servers = list[tuple[str, int]]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
+Prefix = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9._-]{0,99}\.)?$")
+]  # of a shop: the dot keeps it apart from our own names
 NonNegative = Annotated[int, Field(ge=0)]
 PASSWORDS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")  # mechanisms of SASL with a user and a password
 # Flink's connector carries the Kafka client under a package name of its own.
@@ -95,7 +98,7 @@ class Kafka(Credentials):
     partitions: Positive
     retention_h: Positive
     transaction_timeout_s: Positive
-    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]{0,99}\.)?$")]
+    prefix: Prefix
     from_time: Annotated[str, AfterValidator(_moment)]
     java: dict[str, SecretStr]
     python: Annotated[dict[str, Any], Field(repr=False)]

@@ -4,16 +4,16 @@ import base64
 import ssl
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, model_validator
 
-from headrace.infra.connections import Credentials, ExistingFile, Positive, addresses
+from headrace.infra.connections import Credentials, ExistingFile, Positive, Prefix, addresses
 
 
 class Flink(Credentials):
     """The JobManager's REST API, and how jobs run there."""
 
     rest: Annotated[str, AfterValidator(addresses)]
-    prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]{0,99}\.)?$")]
+    prefix: Prefix
     tls: bool
     ca_file: ExistingFile
     parallelism: Positive

@@ -19,7 +19,6 @@ from typing import Any
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
-from pyflink.util.java_utils import load_java_class
 
 from headrace.infra import extensions
 from headrace.infra.settings import Settings, load
@@ -189,7 +188,7 @@ def views(table_env: StreamTableEnvironment, settings: Settings, encoder: Encode
     # A savepoint finds its sums by this uid, so one of another encoder or half-life is refused.
     names = {"period": period, "version": version, "kept": KEPT} | flink_tables.ahead(settings.session.future_ms)
     names |= {"default": sums_version.DEFAULT, "state": f"{encoder.version}_{rules.half_life_ms}"}
-    java, operators = table_env._j_tenv, load_java_class("headrace.Operators").newInstance()
+    java, operators = table_env._j_tenv, flink_tables.operators()
 
     def view(name: str, sql: str) -> None:
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql.format(**names)}")

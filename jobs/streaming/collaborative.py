@@ -19,7 +19,6 @@ from typing import NamedTuple
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
-from pyflink.util.java_utils import load_java_class
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
@@ -64,7 +63,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     recommend = Recommend(settings.redis.sealed(), settings.collaborative.top_n, follower)
     function = udf(recommend, result_type=f"ROW<{redis_tables.STRINGS}>", func_type="pandas")
     table_env.create_temporary_system_function("recommend", function)
-    java, operators = table_env._j_tenv, load_java_class("headrace.Operators").newInstance()
+    java, operators = table_env._j_tenv, flink_tables.operators()
     operators.shared(java, LIVED, "lived")
     operators.newest(java, "lived", "fresh", FRESH_MS, "user_id")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))

@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import udf
-from pyflink.util.java_utils import load_java_class
 
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
@@ -90,7 +89,7 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
         table_env.create_temporary_view(name, table_env.sql_query(sql))
-    operators = load_java_class("headrace.Operators").newInstance()
+    operators = flink_tables.operators()
     operators.newest(table_env._j_tenv, "counts", "fresh", FRESH_MS, "item kind")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
 

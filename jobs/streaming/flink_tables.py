@@ -10,6 +10,7 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StatementSet, StreamTableEnvironment
+from pyflink.util.java_utils import load_java_class
 
 from headrace import schemas
 from headrace.infra.settings import Flink, Kafka
@@ -80,6 +81,11 @@ def functions(table_env: StreamTableEnvironment, of_name: dict[str, str]) -> Non
     """Declares Java functions: name in SQL -> class of the package headrace."""
     for name, java in of_name.items():
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
+
+
+def operators() -> Any:
+    """Returns what declares the steps of a job that SQL has no words for (udfs/jvm, Operators)."""
+    return load_java_class("headrace.Operators").newInstance()
 
 
 def execute(
