@@ -1,10 +1,10 @@
 """What the jobs that read `clicks` share: the checked records, and each user's history.
 
 It declares five views. `validated` has every record, with its columns or the reason why it is refused. `good` has the
-records that are not refused. `history` has the rows of udfs/jvm/UserHistory, by kind: 0 is a user's new state, 1 is a
-closed span, 2 is an event that came too late, 3 is one that could not be handled. `shown` has its new states, and so
-has `states`, but in a run that restores: there it has the last state of every user, from the job's savepoint, and
-`history` reads the topic again.
+records that are not refused. `hides` has what they hide. `history` has the rows of udfs/jvm/UserHistory, by kind: 0 is
+a user's new state, 1 is a closed span, 2 is an event that came too late, 3 is one that could not be handled. `states`
+has the new states. In a run that restores they are the last state of every user, from the job's savepoint, and only
+`hides` reads the topic again.
 """
 
 from typing import Any
@@ -21,6 +21,7 @@ FIELDS = """
     event_id STRING, user_id STRING, item_id STRING, action TINYINT, ts_ms BIGINT, session_id STRING, category STRING,
     price DOUBLE, quantity BIGINT, rating DOUBLE"""
 SEARCH, PURCHASE, REFUND, RATE = (ACTIONS.index(action) for action in ("search", "purchase", "refund", "rate"))
+DISLIKE, BLOCK = ACTIONS.index("dislike"), ACTIONS.index("block")
 
 # What UserHistory keeps as the item of an event.
 ACTED_ON = f"CASE WHEN action <> {SEARCH} THEN item_id END"
@@ -43,50 +44,50 @@ GOOD = """
 # (user_id, kind, ...): a row for each new state, closed span and late event of a user.
 HISTORY = """
     SELECT * FROM user_history(
-      input => TABLE {good} PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => '{uid}')"""
+      input => TABLE good PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'user_history')"""
 # What users are not shown (docs/semantics.md, "What is hidden"). Every job that makes a user's features or lists writes
-# it, so readers have it whichever job runs; the same events give the same members. {shown}: as the view `shown`.
-HIDDEN = """
-    SELECT user_id, h.`member`, h.score, as_of_ms
-    FROM {shown}, LATERAL TABLE(hiding(recent)) AS h(`member`, score)"""
+# it, so readers have it whichever job runs. An event needs no other one to hide its item, nor its user's state.
+HIDES = f"""
+    SELECT user_id, {{member}} AS `member`,
+           ts_ms + CASE action WHEN {PURCHASE} THEN {{bought_ms}} ELSE {redis_keys.FOREVER_MS} END AS score,
+           append_ms AS as_of_ms
+    FROM {{good}} WHERE action IN ({PURCHASE}, {DISLIKE}, {BLOCK})"""
+HIDDEN = "SELECT * FROM hides"
 # A row per new state of a user.
 STATES = """
-    SELECT user_id, counters, session_id, recent, as_of_ms(counters) AS as_of_ms FROM {history} WHERE kind = 0"""
+    SELECT user_id, counters, session_id, recent, as_of_ms(counters) AS as_of_ms FROM history WHERE kind = 0"""
 
 
 def parameters(rules: Session, run: Run) -> dict[str, Any]:
     """Returns the parameters of the Java functions. `recent` is the number of events in each state that they emit."""
-    of_run = {"actions": " ".join(ACTIONS), "forever_ms": redis_keys.FOREVER_MS, "restoring": run.restores}
-    return rules.model_dump() | of_run
+    return rules.model_dump() | {"actions": " ".join(ACTIONS), "restoring": run.restores}
 
 
-def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run, item: str = ACTED_ON) -> None:
-    """Declares the sources, the functions and the views. item: SQL of what UserHistory keeps as an event's item."""
-    flink_tables.functions(table_env, {"user_history": "UserHistory", "hiding": "Hiding", "as_of_ms": "AsOfMs"})
-    if not run.restores:
-        _declare_history(table_env, settings, run, item, uid="user_history")
-        _declare_states(table_env, {"shown": "history", "states": "history"})
-        return
-    # Tables of other names: that of the running job would go on from the savepoint's offsets, and never end.
-    _declare_history(table_env, settings, run, item, uid="replayed", table=f"{topics.CLICKS}_again")
-    since = f"{topics.CLICKS}_since"
-    _declare_history(
-        table_env, settings, run, item, uid="user_history", table=since, suffix="_since", start="latest-offset"
-    )
-    _declare_states(table_env, {"shown": "history", "states": "history_since"})
+def declare(
+    table_env: StreamTableEnvironment, settings: Settings, run: Run, item: str = ACTED_ON, member: str = "item_id"
+) -> None:
+    """Declares the sources, the functions and the views.
+
+    item: SQL of what UserHistory keeps as an event's item; member: SQL of the item that this names.
+    """
+    flink_tables.functions(table_env, {"user_history": "UserHistory", "as_of_ms": "AsOfMs"})
+    suffix = ""
+    if run.restores:
+        # Tables of other names: that of the running job would go on from the savepoint's offsets, and never end.
+        _declare_good(table_env, settings, run, item, table=f"{topics.CLICKS}_since", start="latest-offset")
+        _declare_good(table_env, settings, run, item, table=f"{topics.CLICKS}_again", suffix=(suffix := "_again"))
+    else:
+        _declare_good(table_env, settings, run, item)
+    hides = HIDES.format(member=member, bought_ms=settings.session.bought_hidden_ms, good=f"good{suffix}")
+    for name, sql in {"history": HISTORY, "states": STATES, "hides": hides}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
 
 
-def _declare_states(table_env: StreamTableEnvironment, histories: dict[str, str]) -> None:
-    for name, history in histories.items():
-        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {STATES.format(history=history)}")
-
-
-def _declare_history(
+def _declare_good(
     table_env: StreamTableEnvironment,
     settings: Settings,
     run: Run,
     item: str,
-    uid: str,
     table: str = topics.CLICKS,
     suffix: str = "",
     start: str = "earliest-offset",
@@ -96,10 +97,9 @@ def _declare_history(
         topics.CLICKS, "click", FIELDS, settings.kafka, run.name, future_ms, table, start, bounded=run.restores
     )
     table_env.execute_sql(source)
-    names = {"source": table, "validated": f"validated{suffix}", "good": f"good{suffix}", "uid": uid}
-    rules = {"item": item, "amount": AMOUNT} | flink_tables.ahead(future_ms)
-    for name, sql in {"validated": VALIDATED, "good": GOOD, "history": HISTORY}.items():
-        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name}{suffix} AS {sql.format(**names, **rules)}")
+    validated = VALIDATED.format(source=table, item=item, amount=AMOUNT, **flink_tables.ahead(future_ms))
+    for name, sql in {"validated": validated, "good": GOOD.format(validated=f"validated{suffix}")}.items():
+        table_env.execute_sql(f"CREATE TEMPORARY VIEW {name}{suffix} AS {sql}")
 
 
 def hidden_sink(settings: Settings, run: Run) -> str:

@@ -33,8 +33,13 @@ from headrace.udfs.factors import live_lists
 from headrace.udfs.factors.live_lists import Serving
 
 JOB = "collaborative"
-# (user_id, recent, as_of_ms): a row per new state of a user; planned once for both who read it.
-LIVED = "SELECT user_id, recent, as_of_ms FROM states"
+# (user_id, recent, as_of_ms, member, score): a row per new state of a user and per item that is hidden from one; one
+# view of both, so that the topic is read once.
+LIVED = """
+    SELECT user_id, recent, as_of_ms, CAST(NULL AS STRING) AS `member`, CAST(NULL AS BIGINT) AS score FROM states
+    UNION ALL SELECT user_id, CAST(NULL AS BYTES), as_of_ms, `member`, score FROM hides"""
+NEW = "SELECT user_id, recent, as_of_ms FROM lived WHERE `member` IS NULL"
+HIDDEN = "SELECT user_id, `member`, score, as_of_ms FROM lived WHERE `member` IS NOT NULL"
 # A list for each of the newest of these.
 LIVE = redis_tables.made("recommend(user_id, recent, as_of_ms)", "fresh")
 FRESH_MS = 5  # a user's states so close to one another make one list; more of them while lists come slower
@@ -42,17 +47,17 @@ FRESH_MS = 5  # a user's states so close to one another make one list; more of t
 RATED = f"""
     CASE WHEN action = {clicks.RATE} THEN CONCAT(COALESCE(CAST(rating AS STRING), ''), ':', item_id)
          WHEN action <> {clicks.SEARCH} THEN CONCAT(':', item_id) END"""
+UNRATED = "SUBSTRING(item_id FROM 2)"
 
 
 def main(settings: Settings, options: argparse.Namespace) -> None:
     run, whole = Run(JOB, options.redis_only), settings.session.model_copy(update={"recent": settings.session.history})
-    table_env = flink_tables.environment(run.name, settings.flink, clicks.parameters(whole, run) | {"rated": True})
-    clicks.declare(table_env, settings, run, RATED)
+    table_env = flink_tables.environment(run.name, settings.flink, clicks.parameters(whole, run))
+    clicks.declare(table_env, settings, run, RATED, UNRATED)
     declare(table_env, settings, run)
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO lists {LIVE}")
-    shown = "shown" if run.restores else "lived"
-    statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN.format(shown=shown)}")
+    statements.add_insert_sql(f"INSERT INTO hidden {HIDDEN}")
     if options.explain:
         print(table_env.explain_sql(LIVED))
     flink_tables.execute(table_env, statements, options.explain, apart="recommend")
@@ -65,7 +70,8 @@ def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> 
     table_env.create_temporary_system_function("recommend", function)
     java, operators = table_env._j_tenv, flink_tables.operators()
     operators.shared(java, LIVED, "lived")
-    operators.newest(java, "lived", "fresh", FRESH_MS, "user_id")
+    table_env.create_temporary_view("new", table_env.sql_query(NEW))
+    operators.newest(java, "new", "fresh", FRESH_MS, "user_id")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
     table_env.execute_sql(clicks.hidden_sink(settings, run))
 

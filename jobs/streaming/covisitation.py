@@ -27,7 +27,6 @@ from headrace.jobs.streaming.flink_tables import Run
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
 from headrace.udfs.covisitation import counts, together_lists
-from headrace.udfs.covisitation.together_lists import ListRules
 
 JOB = "covisitation"
 ACTS = "SELECT user_id, event_id, ts_ms, append_ms, action, item_id, append_ts FROM good"
@@ -35,24 +34,19 @@ ACTS = "SELECT user_id, event_id, ts_ms, append_ms, action, item_id, append_ts F
 BASKETS = """
     SELECT * FROM baskets(
       input => TABLE acts PARTITION BY user_id, on_time => DESCRIPTOR(append_ts), uid => 'baskets')"""
-# (item, kind, change, rowtime, arrival).
+# (item, kind, change, rowtime).
 TOTALS = """
-    SELECT target AS item, kind, change, rowtime, PROCTIME() AS arrival FROM totals(
+    SELECT target AS item, kind, change, rowtime FROM totals(
       input => TABLE changed_baskets PARTITION BY (item, kind), on_time => DESCRIPTOR(rowtime), uid => 'totals')"""
-# Many changes of an item become one row, and so one list. A run that ends would leave its last window unsent, so it
-# uses SINGLE.
-WINDOWS = """
-    SELECT item, kind, ARRAY_AGG(change) AS changes
-    FROM TABLE(TUMBLE(TABLE changed_totals, DESCRIPTOR(arrival), INTERVAL '{refresh_s}' SECOND))
-    GROUP BY window_start, window_end, item, kind"""
-SINGLE = "SELECT item, kind, ARRAY[change] AS changes, rowtime FROM changed_totals"
-# (item, kind, cells, bucket, as_of_ms): the counts with the others that rank first.
-COUNTS = """
-    SELECT item, kind, cells, bucket, as_of_ms
+# (item, kind, changes, rowtime), when each change makes a row of its own.
+SINGLE = "SELECT item, kind, change AS changes, rowtime FROM changed_totals"
+# (item, kind, scores, norm, as_of_ms): the others that rank first.
+SCORES = """
+    SELECT item, kind, scores, norm, as_of_ms
     FROM together(input => TABLE changes PARTITION BY (item, kind){on_time}, uid => 'together')"""
 ON_TIME = ", on_time => DESCRIPTOR(rowtime)"
 # A list for each of the newest of these.
-LISTS = redis_tables.made("project(item, kind, cells, bucket, as_of_ms)", "fresh")
+LISTS = redis_tables.made("project(item, kind, scores, norm, as_of_ms)", "fresh")
 FRESH_MS = 5  # those of one item so close to one another make one list; more of them while lists come slower
 
 
@@ -64,7 +58,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO lists {LISTS}")
     if options.explain:
-        print(table_env.from_path("counts").explain())
+        print(*(table_env.from_path(before).explain() for before in ("changed_totals", "scores")), sep="\n")
     flink_tables.execute(table_env, statements, options.explain, apart="project")
 
 
@@ -77,42 +71,48 @@ def parameters(settings: Settings, at_end: bool) -> dict[str, Any]:
 
 def declare(table_env: StreamTableEnvironment, settings: Settings, run: Run) -> None:
     rules, top_n = settings.covisitation, settings.collaborative.top_n
-    list_rules = ListRules(top_n, rules.half_life_days, rules.horizon_days, rules.shrink)
-    project = ProjectLists(settings.redis.sealed(), list_rules, followed_rules.of(settings.night.rules))
+    project = ProjectLists(settings.redis.sealed(), top_n, followed_rules.of(settings.night.rules))
     function = udf(project, result_type=f"ROW<{redis_tables.STRINGS}>", func_type="pandas")
     table_env.create_temporary_system_function("project", function)
     for name, java in {"baskets": "Baskets", "totals": "Totals", "together": "Together"}.items():
         table_env.execute_sql(f"CREATE TEMPORARY SYSTEM FUNCTION {name} AS 'headrace.{java}' LANGUAGE JAVA")
     views = {"acts": ACTS, "changed_baskets": BASKETS, "changed_totals": TOTALS}
-    views |= {"changes": SINGLE if run.restores else WINDOWS.format(refresh_s=rules.refresh_s)}
-    views |= {"counts": COUNTS.format(on_time=ON_TIME if run.restores else "")}
-    # Made from tables: Flink 2.3 cannot read the text of a view whose function another view reads.
     for name, sql in views.items():
-        table_env.create_temporary_view(name, table_env.sql_query(sql))
+        view(table_env, name, sql)
     operators = flink_tables.operators()
-    operators.newest(table_env._j_tenv, "counts", "fresh", FRESH_MS, "item kind")
+    if run.restores:
+        view(table_env, "changes", SINGLE)
+    else:
+        operators.pairChanges(table_env._j_tenv, "changed_totals", "changes", 1000 * rules.refresh_s)
+    view(table_env, "scores", SCORES.format(on_time=ON_TIME if run.restores else ""))
+    operators.newest(table_env._j_tenv, "scores", "fresh", FRESH_MS, "item kind")
     table_env.execute_sql(redis_tables.sink("lists", redis_tables.STRINGS, "", settings.redis, run))
 
 
-class ProjectLists(ListingFunction):
-    """(item, kind, cells, bucket, as_of_ms) -> key and list of each item's newest row; nothing for the other rows."""
+def view(table_env: StreamTableEnvironment, name: str, sql: str) -> None:
+    """Declares a view of a table: Flink 2.3 cannot read the text of a view whose function another view reads."""
+    table_env.create_temporary_view(name, table_env.sql_query(sql))
 
-    def __init__(self, redis: Redis, rules: ListRules, follower: RulesFollower) -> None:
+
+class ProjectLists(ListingFunction):
+    """(item, kind, scores, norm, as_of_ms) -> key and list of each item's newest row; nothing for the other rows."""
+
+    def __init__(self, redis: Redis, n: int, follower: RulesFollower) -> None:
         super().__init__(redis, follower, redis_keys.together(), took="project_ms")
-        self.rules = rules
+        self.n = n
 
     def eval(
-        self, items: pd.Series, kinds: pd.Series, cells: pd.Series, buckets: pd.Series, as_of_ms: pd.Series
+        self, items: pd.Series, kinds: pd.Series, scores: pd.Series, norms: pd.Series, as_of_ms: pd.Series
     ) -> pd.DataFrame:
         newest = ~pd.DataFrame({"item": items, "kind": kinds}).duplicated(keep="last")
-        return self.of_newest(newest, self.lists, items, kinds, cells, buckets, as_of_ms)
+        return self.of_newest(newest, self.lists, items, kinds, scores, norms, as_of_ms)
 
     def lists(
-        self, items: pd.Series, kinds: pd.Series, cells: pd.Series, buckets: pd.Series, as_of_ms: pd.Series
+        self, items: pd.Series, kinds: pd.Series, scores: pd.Series, norms: pd.Series, as_of_ms: pd.Series
     ) -> pd.DataFrame:
         forbids = self.obeyed.rules().forbids
-        each = zip(kinds, items, cells, buckets.tolist(), as_of_ms.tolist(), strict=True)
-        values = [together_lists.listed(*one, self.rules, forbids) for one in each]
+        each = zip(kinds, items, scores, norms.tolist(), as_of_ms.tolist(), strict=True)
+        values = [together_lists.listed(*one, self.n, forbids) for one in each]
         return self.listed(list(map(key, kinds.tolist(), items)), values, as_of_ms, redis_keys.TOGETHER_TTL_MS)
 
 

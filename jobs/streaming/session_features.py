@@ -43,7 +43,7 @@ def main(settings: Settings, options: argparse.Namespace) -> None:
     statements = table_env.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO {'unread' if options.blackhole else 'live'} {LIVE}")
     if not options.blackhole:
-        statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN.format(shown='shown')}")
+        statements.add_insert_sql(f"INSERT INTO hidden {clicks.HIDDEN}")
     if not run.restores:
         statements.add_insert_sql(f"INSERT INTO {topics.SESSIONS} {CLOSED}")
         statements.add_insert_sql(f"INSERT INTO {topics.DEAD_LETTERS} {DEAD}")

@@ -146,7 +146,7 @@ class Covisitation:
         half_lives = max(users) / self.rules.half_life_days
         power = floor(half_lives)
         fraction, exponent = frexp(self.decayed(users, max(users)) * 2.0 ** (half_lives - power))
-        return power + exponent - 1, floor(fraction * 8) / 4
+        return power + exponent - 1, floor(fraction * 4) / 2
 
     def at(self, total: tuple[int, float], as_of: int) -> float:
         power, mantissa = total

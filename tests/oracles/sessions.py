@@ -119,9 +119,8 @@ class Oracle:
         user = self.users.get(click["user_id"]) or User(deque(maxlen=self.session.history))
         self.at_risk += user.clock >= 0 and user.clock + self.session.forget_ms < highest
         event = event_of(click, t)
+        self._hide(click["user_id"], event)
         path = self._judge(user, event, highest)
-        if path in ("applied", "late"):
-            self._hide(click["user_id"], event)
         if path != "dead late":
             user.as_of_ms = append_ms
             self.users[click["user_id"]] = user

@@ -224,7 +224,8 @@ def test_what_is_hidden_and_until_when() -> None:
     feed(9, "view", item_id="wick")
     feed(9, "search", item_id="home")
     assert feed(-90, "block", item_id="late") == "dead late"
-    for_ever = {"rug": T0 + 6 * MIN + 3_155_760_000_000, "cup": T0 + 8 * MIN + 3_155_760_000_000}
+    until = {"rug": T0 + 6 * MIN, "cup": T0 + 8 * MIN, "late": T0 - 90 * MIN}
+    for_ever = {item: t + 3_155_760_000_000 for item, t in until.items()}
     assert feed.oracle.hidden(T0 + DAY) == {"hidden:u": for_ever | {"lamp": T0 + 5 * MIN + DAY}}
     assert feed.oracle.hidden(T0 + DAY + 5 * MIN) == {"hidden:u": for_ever}
 

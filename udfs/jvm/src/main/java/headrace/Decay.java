@@ -36,7 +36,7 @@ final class Decay {
   }
 
   /**
-   * Rounds a sum as of a bucket down to three significant bits, in units of a fixed landmark (forward decay: Cormode,
+   * Rounds a sum as of a bucket down to two significant bits, in units of a fixed landmark (forward decay: Cormode,
    * Shkapenyuk, Srivastava, Xu 2009). So it stays the same while nothing is counted, whatever day it is. The bucket of
    * the result depends on its value alone.
    */

@@ -11,7 +11,10 @@ import org.apache.flink.table.data.RowData;
  */
 abstract class HeldBack extends AbstractStreamOperator<RowData> implements OneInputStreamOperator<RowData, RowData> {
   private static final long serialVersionUID = 1;
+  private static final int REST = 4; // times as long as the last rows took ...
+  private static final long LONGEST_MS = 5_000; // ... but no longer
   private transient ScheduledFuture<?> timer;
+  private transient long tookMs;
 
   /** Lets all that is held back go on. */
   abstract void flush();
@@ -19,7 +22,9 @@ abstract class HeldBack extends AbstractStreamOperator<RowData> implements OneIn
   final void flushNow() {
     if (timer != null) timer.cancel(false);
     timer = null;
+    long began = System.nanoTime();
     flush();
+    tookMs = (System.nanoTime() - began) / 1_000_000;
   }
 
   /** Flushes after so long, unless a timer runs already. */
@@ -27,6 +32,14 @@ abstract class HeldBack extends AbstractStreamOperator<RowData> implements OneIn
     if (timer != null) return;
     var time = getProcessingTimeService();
     timer = time.registerTimer(time.getCurrentProcessingTime() + ms, at -> flushNow());
+  }
+
+  /**
+   * Flushes after so long, or later if what follows is slow. Then more of what comes meanwhile goes on as one, and most
+   * of the time goes to what comes before.
+   */
+  final void flushPaced(long ms) {
+    flushAfter(Math.max(ms, Math.min(LONGEST_MS, REST * tookMs)));
   }
 
   @Override

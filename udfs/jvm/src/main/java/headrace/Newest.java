@@ -16,23 +16,20 @@ import org.apache.flink.table.types.logical.RowType;
 /**
  * Keeps the newest row of each key for a while, so that what follows sees a key by the clock and not by the record.
  *
- * <p>keys: the indices of the key's columns. everyMs: so long after the first row they go on; 0: with checkpoints alone.
- * What follows may be slower than the rows come: then they wait longer here, so that it sees fewer, and most of the time
- * goes to what comes before.
+ * <p>keys: the indices of the key's columns. everyMs: so long after the first row they go on, or later if what follows
+ * is slow; 0: with checkpoints alone.
  */
 final class Newest extends HeldBack {
   private static final long serialVersionUID = 1;
   static final long MOST_BYTES = 64 << 20; // of all rows: their column at `bytesAt`, and ROW_BYTES for the rest of each
   static final int ROW_BYTES = 512;
-  private static final int REST = 4; // times as long as the last rows took ...
-  private static final long LONGEST_MS = 5_000; // ... but no longer
 
   private final long everyMs;
   private final RowDataSerializer serializer;
   private final FieldGetter[] keys;
   private final int bytesAt;
   private transient Map<List<Object>, RowData> rows;
-  private transient long held, tookMs;
+  private transient long held;
 
   Newest(long everyMs, RowType type, int[] keys, int bytesAt) {
     this.everyMs = everyMs;
@@ -55,7 +52,7 @@ final class Newest extends HeldBack {
     var before = rows.put(key, row);
     held += bytes(row) - (before == null ? 0 : bytes(before));
     if (held >= MOST_BYTES) flushNow();
-    else if (everyMs > 0) flushAfter(Math.max(everyMs, Math.min(LONGEST_MS, REST * tookMs)));
+    else if (everyMs > 0) flushPaced(everyMs);
   }
 
   private int bytes(RowData row) {
@@ -64,10 +61,8 @@ final class Newest extends HeldBack {
 
   @Override
   void flush() {
-    long began = System.nanoTime();
     for (var row : rows.values()) output.collect(new StreamRecord<>(row));
     rows.clear();
     held = 0;
-    tookMs = (System.nanoTime() - began) / 1_000_000;
   }
 }

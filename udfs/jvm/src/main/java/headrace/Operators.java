@@ -5,6 +5,7 @@ import static org.apache.flink.table.api.DataTypes.BYTES;
 import static org.apache.flink.table.api.DataTypes.FIELD;
 import static org.apache.flink.table.api.DataTypes.ROW;
 import static org.apache.flink.table.api.DataTypes.STRING;
+import static org.apache.flink.table.api.DataTypes.TINYINT;
 
 import java.util.Arrays;
 import java.util.stream.IntStream;
@@ -28,6 +29,8 @@ public class Operators {
   private static final DataType PARTIAL =
       ROW(FIELD("policy", STRING()), FIELD("item_id", STRING()), FIELD("period", BIGINT()), FIELD("sums", BYTES()),
           FIELD("as_of_ms", BIGINT()));
+  private static final DataType CHANGES =
+      ROW(FIELD("item", STRING()), FIELD("kind", TINYINT()), FIELD("changes", BYTES()));
 
   /** Declares the view `to` of a query, which is planned once. */
   public void shared(StreamTableEnvironment tables, String query, String to) {
@@ -38,6 +41,11 @@ public class Operators {
   /** Declares the view `to` of PartialSums over the view `of`. */
   public void partialSums(StreamTableEnvironment tables, String of, String to, long everyMs) {
     add(tables, tables.from(of), to, new PartialSums(everyMs), PARTIAL);
+  }
+
+  /** Declares the view `to` of PairChanges over the view `of`. */
+  public void pairChanges(StreamTableEnvironment tables, String of, String to, long everyMs) {
+    add(tables, tables.from(of), to, new PairChanges(everyMs), CHANGES);
   }
 
   /** Declares the view `to` of Newest over the view `of`, which has a column of bytes. keys: columns, apart by spaces. */

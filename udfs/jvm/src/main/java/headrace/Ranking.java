@@ -1,6 +1,10 @@
 package headrace;
 
 import headrace.Together.Other;
+import java.io.ByteArrayOutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Comparator;
@@ -16,7 +20,8 @@ import org.apache.flink.table.api.dataview.MapView;
  * other itself, and a new day lowers all scores, so the bound stays one. Only when fewer than SENT of those remembered
  * still rank before it are all others looked at again, and once in SCAN_DAYS, which also removes the expired ones.
  *
- * <p>The scores here only choose whom to send: udfs/covisitation/together_lists.py makes the list of them.
+ * <p>A score is the decayed count of users who hold both, over the root of the other's total and the shrink; for
+ * EVERYBODY the count alone. It is the cosine but for the item's own total, the same for a whole list: see `norm`.
  */
 final class Ranking {
   static final int NONE = Integer.MIN_VALUE, SENT = 200, KEPT = 400, SCAN_DAYS = 30;
@@ -32,27 +37,54 @@ final class Ranking {
     public int bucket = NONE; // as of which the bound is: none but `items` ranks before (bound, boundItem)
     public double bound;
     public String boundItem = "";
-    public String[] items = {}; // best first
+    public String[] items = {}; // of 0.1.0 and 0.2.0 alone: Best has what ranks first
 
-    void count(int in, int sign) {
-      if (sign == 0 || in < newest) return;
-      atNewest = sign + (in > newest ? 0 : atNewest);
+    /** cells: bucket, users, bucket, users, ... */
+    void count(int... cells) {
+      for (int i = 0; i < cells.length; i += 2) count(cells[i], cells[i + 1]);
+    }
+
+    private void count(int in, int users) {
+      if (users == 0 || in < newest) return;
+      atNewest = users + (in > newest ? 0 : atNewest);
       newest = in;
     }
   }
 
-  /** The scores of Ranked.items, by which rule and as of which bucket. The savepoint's schema. */
-  public static class Scores {
+  /** Those remembered with their scores, by which rule and as of which bucket. The savepoint's schema. */
+  public static class Best {
     public int bucket = NONE, horizon;
     public double halfLife, shrink;
-    public double[] of = {};
-
-    boolean areOf(Ranked ranked, int newest) {
-      return bucket == newest && of.length == ranked.items.length;
-    }
+    public byte[] scores = {}; // the best first: Scored, one after another
   }
 
-  record Scored(String item, double score) {}
+  /** Layout, little-endian: score f64, length of the item u16, the item in UTF-8. */
+  record Scored(String item, double score) {
+    static final int HEAD = 10;
+
+    static byte[] write(List<Scored> all) {
+      var bytes = new ByteArrayOutputStream(32 * all.size());
+      var head = ByteBuffer.allocate(HEAD).order(ByteOrder.LITTLE_ENDIAN);
+      for (var each : all) {
+        var name = each.item.getBytes(StandardCharsets.UTF_8);
+        bytes.writeBytes(head.clear().putDouble(each.score).putShort((short) name.length).array());
+        bytes.writeBytes(name);
+      }
+      return bytes.toByteArray();
+    }
+
+    static List<Scored> read(byte[] bytes) {
+      var all = new ArrayList<Scored>();
+      var buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+      while (buffer.hasRemaining()) {
+        double score = buffer.getDouble();
+        int length = Short.toUnsignedInt(buffer.getShort());
+        all.add(new Scored(new String(bytes, buffer.position(), length, StandardCharsets.UTF_8), score));
+        buffer.position(buffer.position() + length);
+      }
+      return all;
+    }
+  }
 
   /** As in the lists: the best first, equal ones by item id in code point order. */
   private static final Comparator<Scored> ORDER =
@@ -65,28 +97,33 @@ final class Ranking {
     this.shrink = shrink;
   }
 
-  /** Returns the SENT that rank first, the best first. changed: those of the others that have changed. */
-  List<String> rank(Ranked ranked, Scores scores, MapView<String, byte[]> others, Map<String, Other> changed)
-      throws Exception {
-    if (!isOfRule(scores)) ranked.scanned = NONE; // nor is the bound
+  /** What a list of an item is made from: the SENT that rank first, as Scored. A score of the list is its share of norm. */
+  record First(byte[] scores, double norm) {
+    static final First NOTHING = new First(new byte[0], 1);
+  }
+
+  /** changed: those of the others that have changed. */
+  First rank(Ranked ranked, Best best, MapView<String, byte[]> others, Map<String, Other> changed) throws Exception {
+    if (!isOfRule(best)) ranked.scanned = NONE; // nor is the bound
     var self = ranked.kind == Baskets.TOUCHED ? null : Other.read(others.get(ranked.item));
     int newest = newest(ranked, others, self, changed);
-    if (newest == NONE) return List.of();
+    if (newest == NONE) return First.NOTHING;
     var first = newest < ranked.bucket || newest >= ranked.scanned + SCAN_DAYS ? null
-        : remembered(ranked, scores, others, changed, newest);
+        : remembered(ranked, best, others, changed, newest);
     if (first == null) first = scanned(ranked, others, newest);
-    ranked.bucket = scores.bucket = newest;
-    ranked.items = first.stream().map(Scored::item).toArray(String[]::new);
-    scores.of = first.stream().mapToDouble(Scored::score).toArray();
-    return List.of(ranked.items).subList(0, Math.min(SENT, ranked.items.length));
+    ranked.bucket = best.bucket = newest;
+    ranked.items = new String[0];
+    best.scores = Scored.write(first);
+    var sent = first.size() <= SENT ? best.scores : Scored.write(first.subList(0, SENT));
+    return new First(sent, self == null ? 1 : Math.sqrt(decay.as(self.total(), newest) + shrink));
   }
 
   /** Whether the scores are of today's rule; from here on they are. */
-  private boolean isOfRule(Scores scores) {
-    boolean same = scores.halfLife == decay.halfLife && scores.horizon == decay.horizon && scores.shrink == shrink;
-    scores.halfLife = decay.halfLife;
-    scores.horizon = decay.horizon;
-    scores.shrink = shrink;
+  private boolean isOfRule(Best best) {
+    boolean same = best.halfLife == decay.halfLife && best.horizon == decay.horizon && best.shrink == shrink;
+    best.halfLife = decay.halfLife;
+    best.horizon = decay.horizon;
+    best.shrink = shrink;
     return same;
   }
 
@@ -110,15 +147,14 @@ final class Ranking {
   }
 
   /** The best of those remembered and changed; null if that may not be the best of all. */
-  private List<Scored> remembered(Ranked ranked, Scores scores, MapView<String, byte[]> others,
-      Map<String, Other> changed, int newest) throws Exception {
+  private List<Scored> remembered(Ranked ranked, Best best, MapView<String, byte[]> others, Map<String, Other> changed,
+      int newest) throws Exception {
     lower(ranked, newest);
-    var found = new ArrayList<Scored>(ranked.items.length + changed.size());
-    boolean known = scores.areOf(ranked, newest);
-    for (int i = 0; i < ranked.items.length; i++) {
-      var name = ranked.items[i];
-      if (changed.containsKey(name)) continue;
-      found.add(known ? new Scored(name, scores.of[i]) : scored(ranked, name, Other.read(others.get(name)), newest));
+    var found = new ArrayList<Scored>(KEPT + changed.size());
+    boolean known = best.bucket == newest;
+    for (var each : Scored.read(best.scores)) {
+      if (changed.containsKey(each.item)) continue;
+      found.add(known ? each : scored(ranked, each.item, Other.read(others.get(each.item)), newest));
     }
     for (var each : changed.entrySet()) found.add(scored(ranked, each.getKey(), each.getValue(), newest));
     found.removeIf(scored -> scored.score <= 0 || !isBeforeBound(ranked, scored));
@@ -167,7 +203,6 @@ final class Ranking {
     return found.subList(0, KEPT);
   }
 
-  /** Of the cosine without the item's own total: that is the same for a whole list. */
   private Scored scored(Ranked ranked, String name, Other other, int newest) {
     double score = name.equals(ranked.item) ? 0 : decay.sum(other.users, newest);
     if (ranked.kind != Baskets.TOUCHED) score /= Math.sqrt(decay.as(other.total(), newest) + shrink);

@@ -1,6 +1,5 @@
 package headrace;
 
-import java.io.ByteArrayOutputStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -24,7 +23,7 @@ import org.apache.flink.types.Row;
  * <p>Changes come many at a time, and one row goes out for all of them, with the others that rank first (Ranking). A
  * run that restores Redis sends one row at its end.
  */
-@DataTypeHint("ROW<cells BYTES, bucket INT, as_of_ms BIGINT>")
+@DataTypeHint("ROW<scores BYTES, norm DOUBLE, as_of_ms BIGINT>")
 public class Together extends ProcessTableFunction<Row> {
   private static final long END = Long.MAX_VALUE - 1; // before the last watermark, after any other
 
@@ -46,23 +45,24 @@ public class Together extends ProcessTableFunction<Row> {
 
   /**
    * @param others by item: Other, without items that no user holds together with this one
-   * @param ranked the others that rank first, and their scores; 0.1.0 and 0.2.0 did not keep them
-   * @param input item, kind, changes as Totals sends them
+   * @param ranked what is known of the others that rank first
+   * @param best those, with their scores; 0.1.0 and 0.2.0 did not keep them
+   * @param input item, kind, changes: PairChange of several others
    */
   public void eval(
       Context context,
       @StateHint(ttl = UserHistory.NO_TTL) Item item,
       @StateHint(ttl = UserHistory.NO_TTL) MapView<String, byte[]> others,
       @StateHint(ttl = UserHistory.NO_TTL) Ranking.Ranked ranked,
-      @StateHint(ttl = UserHistory.NO_TTL) Ranking.Scores scores,
+      @StateHint(ttl = UserHistory.NO_TTL) Ranking.Best best,
       @ArgumentHint(ArgumentTrait.SET_SEMANTIC_TABLE) Row input)
       throws Exception {
     ranked.item = (String) input.getField("item");
     ranked.kind = (Byte) input.getField("kind");
     Row row = null;
     try {
-      var changed = change(item, others, ranked, (byte[][]) input.getField("changes"));
-      if (!atEnd) row = row(item, ranked, scores, others, changed);
+      var changed = change(item, others, ranked, PairChange.readAll((byte[]) input.getField("changes")));
+      if (!atEnd) row = row(item, ranked, best, others, changed);
     } catch (RuntimeException fault) {
       faults.of(fault, ranked.item);
       ranked.scanned = Ranking.NONE;
@@ -72,22 +72,21 @@ public class Together extends ProcessTableFunction<Row> {
   }
 
   public void onTimer(OnTimerContext context, Item item, MapView<String, byte[]> others, Ranking.Ranked ranked,
-      Ranking.Scores scores) throws Exception {
+      Ranking.Best best) throws Exception {
     ranked.scanned = Ranking.NONE; // nothing was ranked on the way
-    collect(row(item, ranked, scores, others, Map.of()));
+    collect(row(item, ranked, best, others, Map.of()));
   }
 
   /** Applies the changes, and returns the others that they change. */
-  private Map<String, Other> change(Item item, MapView<String, byte[]> others, Ranking.Ranked ranked, byte[][] changes)
+  private Map<String, Other> change(Item item, MapView<String, byte[]> others, Ranking.Ranked ranked, List<PairChange> changes)
       throws Exception {
     var changed = new HashMap<String, Other>();
-    for (byte[] bytes : changes) {
-      var change = Totals.Change.read(bytes);
-      item.asOf = Math.max(item.asOf, change.asOf());
-      var other = changed.get(change.other());
-      if (other == null) changed.put(change.other(), other = Other.read(others.get(change.other())));
+    for (var change : changes) {
+      item.asOf = Math.max(item.asOf, change.asOf);
+      var other = changed.get(change.other);
+      if (other == null) changed.put(change.other, other = Other.read(others.get(change.other)));
       other.apply(change, ranking.decay.horizon);
-      if (ranked.kind == Baskets.TOUCHED) ranked.count(change.bucket(), change.sign());
+      if (ranked.kind == Baskets.TOUCHED) ranked.count(change.cells);
     }
     for (var entry : changed.entrySet()) {
       if (entry.getValue().users.isEmpty()) others.remove(entry.getKey());
@@ -96,32 +95,10 @@ public class Together extends ProcessTableFunction<Row> {
     return changed;
   }
 
-  private Row row(Item item, Ranking.Ranked ranked, Ranking.Scores scores, MapView<String, byte[]> others,
+  private Row row(Item item, Ranking.Ranked ranked, Ranking.Best best, MapView<String, byte[]> others,
       Map<String, Other> changed) throws Exception {
-    var first = ranking.rank(ranked, scores, others, changed);
-    return Row.of(cells(ranked, first, others), ranked.bucket, item.asOf);
-  }
-
-  /**
-   * Packs others as udfs/covisitation/together_lists.py reads them: u16 lengths of name and Other, then both. The item
-   * itself is first.
-   */
-  private static byte[] cells(Ranking.Ranked ranked, List<String> first, MapView<String, byte[]> others)
-      throws Exception {
-    var cells = new ByteArrayOutputStream();
-    byte[] own = ranked.kind == Baskets.TOUCHED ? null : others.get(ranked.item);
-    if (own != null) pack(cells, ranked.item, own);
-    for (var name : first) pack(cells, name, others.get(name));
-    return cells.toByteArray();
-  }
-
-  private static void pack(ByteArrayOutputStream cells, String item, byte[] other) {
-    byte[] name = item.getBytes(StandardCharsets.UTF_8);
-    var lengths = ByteBuffer.allocate(4).order(ByteOrder.LITTLE_ENDIAN);
-    lengths.putShort((short) name.length).putShort((short) other.length);
-    cells.writeBytes(lengths.array());
-    cells.writeBytes(name);
-    cells.writeBytes(other);
+    var first = ranking.rank(ranked, best, others, changed);
+    return Row.of(first.scores(), first.norm(), item.asOf);
   }
 
   /**
@@ -134,11 +111,11 @@ public class Together extends ProcessTableFunction<Row> {
     double rounded;
     final TreeMap<Integer, Integer> users = new TreeMap<>();
 
-    void apply(Totals.Change change, int horizon) {
-      newest = change.newest();
-      rounded = change.rounded();
-      if (change.sign() == 0) return;
-      users.merge(change.bucket(), (int) change.sign(), (a, b) -> a + b == 0 ? null : a + b);
+    void apply(PairChange change, int horizon) {
+      newest = change.newest;
+      rounded = change.rounded;
+      for (int i = 0; i < change.cells.length; i += 2)
+        if (change.cells[i + 1] != 0) users.merge(change.cells[i], change.cells[i + 1], (a, b) -> a + b == 0 ? null : a + b);
       if (!users.isEmpty()) users.headMap(users.lastKey() - horizon, true).clear();
     }
 

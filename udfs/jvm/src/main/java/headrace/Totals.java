@@ -1,10 +1,6 @@
 package headrace;
 
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -24,7 +20,7 @@ import org.apache.flink.types.Row;
  * How many users hold an item, by kind. The items that it is together with need this total to weigh their pairs.
  *
  * <p>Each change of a pair goes on to its other item, with the total of this one. A total that changes alone would have
- * to go to every item it is together with, at each event. So it is rounded down to three bits, in a form that a new day
+ * to go to every item it is together with, at each event. So it is rounded down to two bits, in a form that a new day
  * does not change (Decay.rounded), and sent only when that changes.
  */
 @DataTypeHint("ROW<target STRING, change BYTES>")
@@ -82,11 +78,15 @@ public class Totals extends ProcessTableFunction<Row> {
     byte sign = (Byte) input.getField("sign");
     boolean moved = others.contains(item) && count(total, bucket, sign);
     for (var other : others) {
-      rows.add(Row.of(other, Change.write(sign, (int) bucket, total, (Long) input.getField("as_of_ms"), item)));
+      rows.add(change(other, total, item, (Long) input.getField("as_of_ms"), (int) bucket, sign));
       Long newest = together.get(other);
       if (newest == null || newest < bucket) together.put(other, bucket);
     }
     if (moved) send(total, together, item, others);
+  }
+
+  private static Row change(String target, Total total, String item, long asOf, int... cell) {
+    return Row.of(target, new PairChange(item, total.newest, total.rounded, asOf, cell).write());
   }
 
   /** Counts a user in or out of a bucket. True if the part of the total that other items know has changed. */
@@ -110,9 +110,9 @@ public class Totals extends ProcessTableFunction<Row> {
     return decay.rounded(sum, newest);
   }
 
-  /** Rounds down to three significant bits: 1, 1.25, 1.5 or 1.75 times a power of 2. */
+  /** Rounds down to two significant bits: 1 or 1.5 times a power of 2. */
   static double roundedDown(double value) {
-    return Double.longBitsToDouble(Double.doubleToLongBits(value) & -1L << 50);
+    return Double.longBitsToDouble(Double.doubleToLongBits(value) & -1L << 51);
   }
 
   /** Sends the total to the items that it is together with, except to those that know it already. */
@@ -124,25 +124,9 @@ public class Totals extends ProcessTableFunction<Row> {
         expired.add(entry.getKey());
       } else if (!knowing.contains(entry.getKey())) {
         sent.inc();
-        rows.add(Row.of(entry.getKey(), Change.write((byte) 0, 0, total, Long.MIN_VALUE, item)));
+        rows.add(change(entry.getKey(), total, item, Long.MIN_VALUE));
       }
     }
     for (var other : expired) together.remove(other);
-  }
-
-  /** What to add to the count of a list's item with `other`, and the current total of the other. */
-  record Change(byte sign, int bucket, int newest, double rounded, long asOf, String other) {
-    static byte[] write(byte sign, int bucket, Total total, long asOf, String other) {
-      var name = other.getBytes(StandardCharsets.UTF_8);
-      var buffer = ByteBuffer.allocate(25 + name.length).order(ByteOrder.LITTLE_ENDIAN);
-      buffer.put(sign).putInt(bucket).putInt(total.newest).putDouble(total.rounded).putLong(asOf).put(name);
-      return buffer.array();
-    }
-
-    static Change read(byte[] bytes) {
-      var buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
-      return new Change(buffer.get(), buffer.getInt(), buffer.getInt(), buffer.getDouble(), buffer.getLong(),
-          new String(Arrays.copyOfRange(bytes, 25, bytes.length), StandardCharsets.UTF_8));
-    }
   }
 }

@@ -3,10 +3,9 @@ package headrace;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.util.ArrayList;
+import java.io.ByteArrayOutputStream;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -32,53 +31,55 @@ class CovisitationTest {
 
   private void act(String user, String item, long t, String action) throws Exception {
     var id = user + item + t + action;
-    var changes = new HashMap<List<Object>, List<byte[]>>();
+    var changes = new HashMap<List<Object>, ByteArrayOutputStream>();
     for (var row : baskets.insert(t, user, id, t, t + 1, (byte) Clicks.ACTIONS.indexOf(action), item)) {
       var values = new Object[row.getArity()];
       for (int i = 0; i < values.length; i++) values[i] = row.getField(i);
       for (var change : totals.insert(t, values)) {
         var target = List.of((Object) change.<String>getFieldAs(0), row.<Byte>getFieldAs(1));
-        changes.computeIfAbsent(target, each -> new ArrayList<>()).add(change.getFieldAs(1));
+        changes.computeIfAbsent(target, each -> new ByteArrayOutputStream()).writeBytes(change.getFieldAs(1));
       }
     }
     for (var entry : changes.entrySet()) {
       Object target = entry.getKey().get(0), kind = entry.getKey().get(1);
-      var rows = together.insert(t, target, kind, entry.getValue().toArray(byte[][]::new));
+      var rows = together.insert(t, target, kind, entry.getValue().toByteArray());
       lists.put(target + "/" + kind, rows.get(0));
     }
   }
 
-  /** The others of a list, each with its counts by bucket. */
-  private Map<String, Map<Integer, Integer>> cells(String list) {
-    var found = new TreeMap<String, Map<Integer, Integer>>();
-    var cells = ByteBuffer.wrap(lists.get(list).<byte[]>getFieldAs(0)).order(ByteOrder.LITTLE_ENDIAN);
-    while (cells.hasRemaining()) {
-      var name = new byte[cells.getShort()];
-      var other = new byte[cells.getShort()];
-      cells.get(name).get(other);
-      found.put(new String(name), Together.Other.read(other).users);
-    }
+  /** The scores of a list by item, the best first. */
+  private Map<String, Double> scores(String list) {
+    var found = new LinkedHashMap<String, Double>();
+    double norm = lists.get(list).getFieldAs(1);
+    for (var each : Ranking.Scored.read(lists.get(list).getFieldAs(0))) found.put(each.item(), each.score() / norm);
     return found;
+  }
+
+  private static void assertScores(Map<String, Double> expected, Map<String, Double> found) {
+    assertEquals(expected.keySet(), found.keySet());
+    expected.forEach((item, score) -> assertEquals(score, found.get(item), 1e-12, item));
   }
 
   @Test
   void aPairIsCountedUnderBothItemsAndTakenBack() throws Exception {
-    act("ann", "lamp", 10 * DAY_MS, "view");
-    act("ann", "bulb", 10 * DAY_MS + 1, "view");
-    act("bob", "lamp", 11 * DAY_MS, "purchase");
-    act("bob", "wick", 11 * DAY_MS + 1, "purchase");
-    assertEquals(Map.of("lamp", Map.of(10, 1), "bulb", Map.of(10, 1)), cells("lamp/0"));
-    assertEquals(cells("lamp/0"), cells("bulb/0"));
-    assertEquals(Map.of("lamp", Map.of(11, 1), "wick", Map.of(11, 1)), cells("lamp/1"));
-    assertEquals(Map.of("lamp", Map.of(10, 1, 11, 1), "bulb", Map.of(10, 1), "wick", Map.of(11, 1)), cells("/2"));
-    var buckets = List.of("lamp/0", "lamp/1", "/2").stream().map(list -> lists.get(list).getField(1)).toList();
-    assertEquals(List.of(10, 11, 11), buckets);
-    act("bob", "wick", 12 * DAY_MS, "refund");
-    assertEquals(Map.of(), cells("wick/1"));
-    assertEquals(Map.of("lamp", Map.of(10, 1, 11, 1), "bulb", Map.of(10, 1)), cells("/2"));
+    act("ann", "lamp", 14 * DAY_MS, "view");
+    act("ann", "bulb", 14 * DAY_MS + 1, "view");
+    act("bob", "lamp", 28 * DAY_MS, "purchase");
+    act("bob", "wick", 28 * DAY_MS + 1, "purchase");
+    double once = 1.0 / (1 + 5), old = .5; // a half-life
+    assertScores(Map.of("bulb", once), scores("lamp/0"));
+    assertScores(Map.of("lamp", once), scores("bulb/0"));
+    assertScores(Map.of("wick", once), scores("lamp/1"));
+    assertScores(Map.of("lamp", once), scores("wick/1"));
+    assertScores(Map.of("lamp", 1 + old, "bulb", old, "wick", 1.0), scores("/2"));
+    assertEquals(List.of("lamp", "wick", "bulb"), List.copyOf(scores("/2").keySet()));
+    act("bob", "wick", 29 * DAY_MS, "refund");
+    assertScores(Map.of(), scores("wick/1"));
+    assertScores(Map.of(), scores("lamp/1"));
+    assertScores(Map.of("lamp", 1 + old, "bulb", old), scores("/2"));
   }
 
-  /** Each total is sent on where its three bits change, not where a day begins. */
+  /** Each total is sent on where its two bits change, not where a day begins. */
   @Test
   void aNewDayTellsNobody() throws Exception {
     for (int n = 0; n < 40; n++) act("u" + n, "best", 10 * DAY_MS + n, "view");
@@ -89,7 +90,7 @@ class CovisitationTest {
     long told = totals.counter("totals_told");
     act("bob", "best", 11 * DAY_MS, "view");
     assertEquals(told, totals.counter("totals_told"));
-    for (int n = 0; n < 8; n++) act("eve" + n, "best", 11 * DAY_MS + n, "view"); // from 1.5 to 1.75 times 64
+    for (int n = 0; n < 17; n++) act("eve" + n, "best", 11 * DAY_MS + n, "view"); // from 1.5 to 2 times 64
     assertEquals(told + 20, totals.counter("totals_told"));
   }
 
@@ -97,10 +98,10 @@ class CovisitationTest {
   void aRowThatFailsCostsItself() throws Exception {
     assertEquals(List.of(), baskets.insert(0, "ann", "e", DAY_MS, DAY_MS, (byte) 99, "lamp"));
     assertEquals(List.of(), totals.insert(0, "lamp", (byte) 0, 1L, (byte) 1, new String[] {"a", "a"}, 0L));
-    assertEquals(List.of(), together.insert(0, "lamp", (byte) 0, new byte[][] {{1, 2}}));
+    assertEquals(List.of(), together.insert(0, "lamp", (byte) 0, new byte[] {1, 2}));
     for (var each : List.of(baskets, totals, together)) assertEquals(1, each.counter("internal"));
     act("ann", "lamp", 10 * DAY_MS, "view");
-    assertEquals(Map.of("lamp", Map.of(10, 1)), cells("lamp/0"));
+    assertScores(Map.of("lamp", 1.0), scores("/2"));
   }
 
   @Test

@@ -112,17 +112,6 @@ class StateLayoutTest {
     assertEquals(hex, HexFormat.of().formatHex(other.write()));
   }
 
-  /** Changes wait in the windows of covisitation, and so in its savepoints. */
-  @Test
-  void changesOfATotal() {
-    var hex = "ff204e0000214e0000000000000000fc3f0000000000010000c3a934";
-    assertEquals(new Totals.Change((byte) -1, 20_000, 20_001, 1.75, 1L << 40, "é4"), Totals.Change.read(bytes(hex)));
-    var total = new Totals.Total();
-    total.newest = 20_001;
-    total.rounded = 1.75;
-    assertEquals(hex, HexFormat.of().formatHex(Totals.Change.write((byte) -1, 20_000, total, 1L << 40, "é4")));
-  }
-
   private static byte[] bytes(String hex) {
     return HexFormat.of().parseHex(hex);
   }

@@ -6,10 +6,11 @@ import org.junit.jupiter.api.Test;
 
 class TotalsTest {
   @Test
-  void totalsAreRoundedDownToThreeBits() {
-    assertEquals(1.75, Totals.roundedDown(1.99));
-    assertEquals(1.75, Totals.roundedDown(1.75));
-    assertEquals(12, Totals.roundedDown(13.9));
+  void totalsAreRoundedDownToTwoBits() {
+    assertEquals(1.5, Totals.roundedDown(1.99));
+    assertEquals(1.5, Totals.roundedDown(1.5));
+    assertEquals(1, Totals.roundedDown(1.49));
+    assertEquals(12, Totals.roundedDown(15.9));
     assertEquals(0, Totals.roundedDown(0));
   }
 }
