@@ -110,6 +110,7 @@ def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict
     """(lists of the users with a relevant item, what they are judged by, the items' cosines)."""
     from headrace.jobs.batch.judging import recommenders
     from headrace.jobs.batch.judging.figures import About
+    from headrace.jobs.batch.publishing import listing
     from headrace.udfs.evaluation.ranking import Relevant
 
     users, before = int(events.users.max()) + 1, events.where(~held)
@@ -120,11 +121,12 @@ def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict
     chosen, n = np.unique(owners[fresh], return_counts=True)
     R = recommenders.matrix(known.rows, len(items))
     cosines, item_users = recommenders.Cosines(R), np.asarray(R.sum(axis=0)).ravel().astype(np.int64)
-    paths = {item: place for place, item in enumerate(items)}
+    paths, every = {item: place for place, item in enumerate(items)}, np.arange(len(items))
+    model = Folded(items, fit(known.rows, len(items), how), how.objective)
     asked: dict[str, recommenders.Recommender] = {
-        "als": recommenders.FactorModel(Folded(items, fit(known.rows, len(items), how), how.objective), paths),
-        "popularity": recommenders.Popularity(item_users),
-        "item_item": recommenders.ItemItem(cosines.neighbours(), item_users),
+        "als": recommenders.FactorModel(model, paths, listing.by_score(K)),
+        "popularity": recommenders.Popularity(item_users, every),
+        "item_item": recommenders.ItemItem(cosines.neighbours(), item_users, every),
     }
     history = np.bincount(known.seen.users, minlength=users)[chosen]
     about = About(Relevant(np.concatenate([[0], np.cumsum(n)]), wanted.columns[fresh]), history, item_users, users)

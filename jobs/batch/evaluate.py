@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from scipy import sparse
@@ -32,6 +33,8 @@ from headrace.jobs.batch import night
 from headrace.jobs.batch.judging import figures, recommenders, report
 from headrace.jobs.batch.judging.recommenders import Lists, Recommender
 from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.publishing import listing
+from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder, split
 from headrace.jobs.batch.training.scorer import Scorer
@@ -50,11 +53,9 @@ class Question(NamedTuple):
     users: list[str]  # whose lists are asked for
     relevant: Relevant  # the items that they wanted in the held-out events
     history: Int  # (users,): how many items each had seen before
-    R: sparse.csr_matrix  # (all users, items): strength > 0 in the training events
-
-    @property
-    def item_users(self) -> Int:
-        return np.asarray(self.R.sum(axis=0)).ravel().astype(np.int64)
+    R: sparse.csr_matrix  # (all users, items): strength > 0 in the training events; at most BASKET items a user
+    item_users: Int  # (items,): users of strength > 0 in the training events
+    users_trained: int  # those with such an item
 
 
 class Contest(NamedTuple):
@@ -62,6 +63,7 @@ class Contest(NamedTuple):
 
     folders: dict[str, Path]  # of the night's models
     champion: str | None  # a version
+    comparable: bool = False  # the champion cannot have seen what is held out
 
 
 class Asked(NamedTuple):
@@ -77,10 +79,12 @@ def main(options: argparse.Namespace) -> None:
     tonight = night.of(options)
     if tonight.is_left(STEP):
         return
-    began, settings, contest = time.monotonic(), load().night, contestants(tonight)
+    began, settings = time.monotonic(), load().night
+    contest = contestants(tonight, settings.protocol)
     with tonight.writing(STEP) as draft:
-        events = split.held(read(tonight), settings.protocol)
-        results = build(events, contest, settings.k, settings.evaluated_users)
+        clicks = read(tonight)
+        how = listing.of(settings, clicks, settings.k)
+        results = build(split.held(clicks, settings.protocol), contest, how, settings.evaluated_users)
         results |= {"date": tonight.date.isoformat(), "protocol": settings.protocol, "checks": checks(tonight)}
         results |= {"seconds": round(time.monotonic() - began, 1)}
         durable.write(draft / "report.json", msgspec.json.format(msgspec.json.encode(results), indent=1))
@@ -96,7 +100,7 @@ def read(tonight: Night) -> DataFrame:
     return popular.placed(tables.clicks(session(STEP), tonight.date), load().night)
 
 
-def contestants(tonight: Night) -> Contest:
+def contestants(tonight: Night, protocol: str) -> Contest:
     """Returns the night's models with finite factors, and the champion. Raises Refusal if no model has any."""
     folders = model_folder.of(tonight)
     broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / store.FACTORS)).all()]
@@ -106,10 +110,13 @@ def contestants(tonight: Night) -> Contest:
     if not folders:
         raise Refusal(f"evaluate of {tonight.date}: item factors must be finite, got none that are")
     champion = store.current()
-    return Contest(folders, champion.version if champion else None)
+    if champion is None:
+        return Contest(folders, None)
+    lineage = store.manifest(champion.version).lineage
+    return Contest(folders, champion.version, split.is_unseen(lineage, protocol, tonight.date))
 
 
-def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[str, Any]:
+def build(events: DataFrame, contest: Contest, how: Listing, users_max: int) -> dict[str, Any]:
     """Returns the report, without what only the night knows. events: all of the night, with `held`."""
     # (user_id, item_id, action, rating, t_ms, ..., event_id, category, held), a user's rows together and by time
     columns = [*model_folder.columns(events), *split.TIES, "category", "held"]
@@ -117,16 +124,17 @@ def build(events: DataFrame, contest: Contest, k: int, users_max: int) -> dict[s
     expected = split.digest(kept.where(~F.col("held")))
     question = ask(kept, known_items(contest), users_max)
     cosines = recommenders.Cosines(question.R)
-    lists = answer(kept, question, every_recommender(question, contest, cosines), k)
-    about = figures.About(question.relevant, question.history, question.item_users, question.R.shape[0])
+    lists = answer(kept, question, every_recommender(question, contest, cosines, how), how.wish.n)
+    choosing = choosers(question.users) if len(contest.folders) > 1 else None
+    about = figures.About(question.relevant, question.history, question.item_users, question.users_trained, choosing)
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
     kept.unpersist()
     return figures.summary(lists, about, similar, list(contest.folders)) | {
         "about": {name: msgspec.to_builtins(model_folder.description(path)) for name, path in contest.folders.items()},
-        "champion": champion(contest.champion) if contest.champion else None,
+        "champion": champion(contest.champion, contest.comparable) if contest.champion else None,
         "digests": {name: {"trained": _digest(path), "expected": expected} for name, path in contest.folders.items()},
         "catalogue": {name: share(model_folder.item_ids(path), question) for name, path in contest.folders.items()},
-        "files": {name: sha256(path) for name, path in contest.folders.items()},
+        "files": {name: model_folder.sha256(path) for name, path in contest.folders.items()},
     }
 
 
@@ -148,14 +156,22 @@ def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
         raise HeadraceError("the protocol must hold out an item that a user had not seen before, found none")
     chosen = sampled(wanting, users_max)
     relevant = Relevant(np.concatenate([[0], np.cumsum(chosen["relevant"].map(len))]), _joined(chosen["relevant"]))
-    history, R = chosen["history"].to_numpy(np.int64), recommenders.baskets(list(users["items"]), len(items))
-    return Question(items, chosen["user_id"].tolist(), relevant, history, R)
+    history, baskets = chosen["history"].to_numpy(np.int64), list(users["items"])
+    R, item_users = recommenders.baskets(baskets, len(items)), np.bincount(_joined(baskets), minlength=len(items))
+    trained = sum(len(basket) > 0 for basket in baskets)
+    return Question(items, chosen["user_id"].tolist(), relevant, history, R, item_users, trained)
 
 
 def sampled(users: pd.DataFrame, at_most: int) -> pd.DataFrame:
     """Returns at most so many users, drawn by a hash of the id: the same ones from night to night."""
     order = np.argsort([zlib.crc32(user.encode()) for user in users["user_id"]], kind="stable")[:at_most]
     return users.iloc[np.sort(order)]
+
+
+def choosers(users: list[str]) -> NDArray[np.bool_] | None:
+    """Returns the half of the users who choose among the models, by a hash of the id; None if a half is empty."""
+    chosen = np.array([zlib.crc32(f"chooses {user}".encode()) & 1 == 1 for user in users])
+    return chosen if chosen.any() and not chosen.all() else None
 
 
 def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]:
@@ -178,15 +194,24 @@ def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]
         )
 
 
-def every_recommender(question: Question, contest: Contest, cosines: recommenders.Cosines) -> dict[str, Recommender]:
-    """Returns the recommenders. Models are loaded here and sent to the workers, which need not see the files."""
-    places = _places(question.items)
-    scorers: dict[str, Scorer] = {name: model_folder.load(folder) for name, folder in contest.folders.items()}
+def every_recommender(
+    question: Question, contest: Contest, cosines: recommenders.Cosines, how: Listing
+) -> dict[str, Recommender]:
+    """Returns the recommenders. Models are loaded here and sent to the workers, which need not see the files.
+
+    A model is there twice: as readers get it, and under figures.raw(name) as it ranks by score alone.
+    """
+    places, by_score = _places(question.items), listing.by_score(how.wish.n)
+    listed = np.array([place for item, place in places.items() if not how.item_rules.forbids(item)], np.int64)
+    every: dict[str, Recommender] = {"popularity": recommenders.Popularity(question.item_users, listed)}
+    every["item_item"] = recommenders.ItemItem(cosines.neighbours(), question.item_users, listed)
+    for name, folder in contest.folders.items():
+        scorer: Scorer = model_folder.load(folder)
+        every[name] = recommenders.FactorModel(scorer, places, how)
+        every[figures.raw(name)] = recommenders.FactorModel(scorer, places, by_score)
     if contest.champion:
-        scorers[CHAMPION] = recommenders.Published(contest.champion)
-    every: dict[str, Recommender] = {name: recommenders.FactorModel(scorer, places) for name, scorer in scorers.items()}
-    every["popularity"] = recommenders.Popularity(question.item_users)
-    return every | {"item_item": recommenders.ItemItem(cosines.neighbours(), question.item_users)}
+        every[CHAMPION] = recommenders.FactorModel(recommenders.Published(contest.champion), places, how)
+    return every
 
 
 def answer(events: DataFrame, question: Question, every: dict[str, Recommender], k: int) -> dict[str, Lists]:
@@ -243,10 +268,8 @@ def categories(events: DataFrame, items: list[str]) -> Similarity | None:
     return ranking.same(codes.reindex(items, fill_value=-1).to_numpy(np.int64))
 
 
-def champion(version: str) -> dict[str, Any]:
-    """Describes the champion. A version that no night made may have seen the held-out events: it is not comparable."""
-    manifest = store.manifest(version)
-    return {"version": version, "kind": manifest.kind, "comparable": "digest" in manifest.lineage}
+def champion(version: str, comparable: bool) -> dict[str, Any]:
+    return {"version": version, "kind": store.manifest(version).kind, "comparable": comparable}
 
 
 def share(items: list[str], question: Question) -> float:
@@ -260,10 +283,6 @@ def checks(tonight: Night) -> dict[str, Any]:
     done, refused = tonight.folder / "check", tonight.folder / "check-refused"
     passed = done.is_dir() and not (refused.is_dir() and refused.stat().st_mtime > done.stat().st_mtime)
     return {"passed": passed, "report": f"../{(done if passed else refused).name}/report.html"}
-
-
-def sha256(folder: Path) -> dict[str, str]:
-    return {name: durable.sha256(folder / name) for name in (store.ITEMS, store.FACTORS)}
 
 
 def _digest(folder: Path) -> str:

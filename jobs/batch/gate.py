@@ -25,6 +25,7 @@ from headrace.infra.versions import store
 from headrace.jobs.batch import night
 from headrace.jobs.batch.judging.limits import End, GateProfile, gate_profile
 from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import model_folder
 
 STEP, REFUSED = "gate", "gate-refused"
 Report = dict[str, Any]
@@ -49,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True):
     model: str
     profile: str
     rules: list[GateRule]
-    sha256: dict[str, str]  # of the judged files of the model
+    sha256: dict[str, str]  # of the model's files, as they were judged
 
 
 def main(options: argparse.Namespace) -> None:
@@ -112,8 +113,9 @@ def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[GateRule]:
     )
     sorted_once = items == sorted(set(items)) and "" not in items
     yield equal("item_map", "in order, once" if sorted_once else "unordered, empty or repeated", "in order, once")
-    for name in (store.ITEMS, store.FACTORS):
-        yield equal(f"item_map.{name}", durable.sha256(folder / name), evaluated.get(name, "evaluated"))
+    now = model_folder.sha256(folder)
+    for name in sorted(now.keys() | evaluated):
+        yield equal(f"file.{name}", now.get(name, "missing"), evaluated.get(name, "not evaluated"))
 
 
 def good(report: Report, model: str, wanted: GateProfile) -> Iterator[GateRule]:
@@ -124,6 +126,8 @@ def good(report: Report, model: str, wanted: GateProfile) -> Iterator[GateRule]:
     yield GateRule("protocol", protocol, known, floors is not None, "be one that the profile has floors for:")
     for metric, limit in (floors or {}).items():
         yield above(f"floor.{metric}", _value(figures, metric), limit, bound(report, metric, limit))
+    yield at_least("users", report["data"]["users"], wanted.users)
+    yield at_least("hits", figures.get("hits"), wanted.hits)
     gain = figures["against"]["popularity"]
     yield above("popularity", _end(gain.get("ndcg"), wanted.popularity), 0.0, "NDCG above that of the popular list")
     yield at_most("overlap", _value(figures, "popularity_overlap"), wanted.overlap)

@@ -16,7 +16,7 @@ Run: headrace run precompute --date 2026-01-31
 import argparse
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,20 +31,19 @@ from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings, load
 from headrace.infra.versions import list_files, publication, rules, store
-from headrace.infra.versions.rules import Rules
 from headrace.infra.versions.store import Manifest, Model
 from headrace.jobs.batch import index, night, register
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.publishing import popular
+from headrace.jobs.batch.publishing import listing, popular
+from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder, split
 from headrace.jobs.batch.training.scorer import Scorer
 from headrace.schemas import redis_keys
 from headrace.udfs.factors import nightly_lists
 from headrace.udfs.factors.confidence import histories
-from headrace.udfs.factors.diversity import UNGROUPED, DiversityRule, Groups
-from headrace.udfs.factors.nightly_lists import Catalogue, ListWish
+from headrace.udfs.factors.nightly_lists import Catalogue
 
 STEP, PLAN = "precompute", "plan.json"
 EVENTS_A_PART, PARTS_MIN = 200_000, 4
@@ -62,9 +61,7 @@ class ListPlan(NamedTuple):
     version: str
     as_of_ms: int
     left_out: tuple[str, ...]
-    wish: ListWish
-    categories: dict[str, str]  # of items that a cap may concern
-    caps: dict[str, int]
+    listing: Listing
     parts: int
 
 
@@ -89,33 +86,29 @@ def main(options: argparse.Namespace) -> None:
 
 def compute(tonight: Night, version: str, settings: Settings) -> None:
     """Writes every file of the version's lists that is not there yet."""
-    model, path = store.load(version), Path(settings.night.rules)
-    business, spark = rules.load(path), session(STEP)
+    model, spark = store.load(version), session(STEP)
     clicks = popular.placed(tables.clicks(spark, tonight.date), settings.night)
-    categories = popular.categories(clicks) if business.caps_categories else {}
-    plan = _plan(tonight, model, business, categories, settings)
+    plan = _plan(tonight, model, listing.of(settings.night, clicks, settings.collaborative.top_n))
     write_recs(clicks, plan)
     write_similar(spark, plan)
     counted = popular.counted(clicks, tonight.date, settings.covisitation.half_life_days)
-    values = popular.lists(counted, version, plan.as_of_ms, rules.read(path).left_out)
+    values = popular.lists(counted, version, plan.as_of_ms, plan.listing.item_rules.left_out)
     list_files.write(plan.home, "popular", values.keys(), values.values())
     list_files.finish(version)
 
 
-def _plan(tonight: Night, model: Model, business: Rules, categories: dict[str, str], settings: Settings) -> ListPlan:
+def _plan(tonight: Night, model: Model, how: Listing) -> ListPlan:
     manifest, contents = model.manifest, model.contents
     folder = tonight.result(manifest.kind)
     scorer = model_folder.load(folder)
     if scorer.items != contents.items or not np.array_equal(scorer.item_factors, contents.item_factors):
         rule = f"{folder} must hold the items and factors of {manifest.version}, got others"
         raise HeadraceError(f"{rule}: `headrace run register --again`")
-    mix, home = business.diversity, list_files.folder(manifest.version)
+    home = list_files.folder(manifest.version)
     # An exact index is no faster than our own scan, which also knows what was seen.
     nearest = None if index.read(model).kind == index.FLAT else publication.index(manifest.version)
-    wish = ListWish(settings.collaborative.top_n, mix.candidates, DiversityRule(mix.trade_off, mix.max_similarity))
-    caps, parts = _caps(business, categories), _parts(home, manifest)
     version = manifest.version, manifest.created_ms, contents.left_out
-    return ListPlan(home, folder, nearest, *version, wish, categories, caps, parts)
+    return ListPlan(home, folder, nearest, *version, how, _parts(home, manifest))
 
 
 def _parts(home: Path, manifest: Manifest) -> int:
@@ -126,12 +119,6 @@ def _parts(home: Path, manifest: Manifest) -> int:
     home.mkdir(parents=True, exist_ok=True)
     durable.write(home / PLAN, msgspec.json.encode({"parts": parts}))
     return parts
-
-
-def _caps(business: Rules, categories: dict[str, str]) -> dict[str, int]:
-    """Returns the caps by category."""
-    most = business.category.at_most
-    return (dict.fromkeys(categories.values(), most) if most else {}) | business.category.limits
 
 
 def write_recs(clicks: DataFrame, plan: ListPlan) -> None:
@@ -164,7 +151,9 @@ def user_lists(rows: pd.DataFrame, plan: ListPlan) -> dict[str, bytes]:
         own = events.where(slice(*np.searchsorted(events.users, [first, first + size])))  # type: ignore[arg-type]
         own = own._replace(users=own.users - first)
         history = histories(own, size, len(catalogue.items), np.inf)
-        values = nightly_lists.lists(catalogue, scorer.user_vectors(own, size), history.rows, history.seen, plan.wish)
+        values = nightly_lists.lists(
+            catalogue, scorer.user_vectors(own, size), history.rows, history.seen, plan.listing.wish
+        )
         lists |= {users[first + at]: value for at, value in enumerate(values) if value is not None}
     return lists
 
@@ -185,7 +174,7 @@ def _similar(batches: Iterator[pd.DataFrame], plan: ListPlan, size: int) -> Iter
         end = min(start + 16 * ITEMS_AT_A_TIME, size)
         for first in range(start, end, ITEMS_AT_A_TIME):
             places = np.arange(first, min(first + ITEMS_AT_A_TIME, end))
-            values = nightly_lists.similar(catalogue, places, plan.wish.n)
+            values = nightly_lists.similar(catalogue, places, plan.listing.wish.n)
             named = zip(places.tolist(), values, strict=True)
             lists |= {redis_keys.similar(plan.version, catalogue.items[at]): value for at, value in named if value}
         list_files.write(plan.home, _similar_name(start), lists.keys(), lists.values())
@@ -200,21 +189,12 @@ def _ready(plan: ListPlan) -> tuple[Catalogue, Scorer, dict[str, int]]:
     """Returns what a task searches with. A Python worker keeps it from task to task."""
     if _held.get("plan") != plan:
         scorer = model_folder.load(plan.model)
-        catalogue = nightly_lists.catalogue(
-            plan.version, plan.as_of_ms, scorer.items, scorer.item_factors, plan.left_out
-        )
-        search = _search(plan.searched, scorer, catalogue) if plan.searched else None
-        catalogue = catalogue._replace(groups=_groups(scorer.items, plan.categories, plan.caps), search=search)
+        catalogue = plan.listing.catalogue(scorer, plan.left_out, plan.version, plan.as_of_ms)
+        if plan.searched:
+            catalogue = catalogue._replace(search=_search(plan.searched, scorer, catalogue))
         places = {item: place for place, item in enumerate(scorer.items)}
         _held.update(plan=plan, ready=(catalogue, scorer, places))
     return _held["ready"]  # type: ignore[no-any-return]
-
-
-def _groups(items: Sequence[str], categories: dict[str, str], caps: dict[str, int]) -> Groups | None:
-    """Returns the items' groups; None if no item is of a category with a cap."""
-    code = {name: n for n, name in enumerate(caps)}
-    groups = np.array([code.get(categories.get(item, ""), UNGROUPED) for item in items], np.int64)
-    return Groups(groups, np.array(list(caps.values()), np.int64)) if (groups != UNGROUPED).any() else None
 
 
 def _search(place: Path, scorer: Scorer, catalogue: Catalogue) -> nightly_lists.Search:

@@ -24,6 +24,7 @@ from headrace.infra.versions.store import Contents, Manifest, ModelError
 from headrace.jobs.batch import night
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
+from headrace.jobs.batch.training import model_folder
 from headrace.jobs.batch.training.local import POPULAR
 
 STEP, RESULT = "register", "version.json"
@@ -59,6 +60,7 @@ def passed(tonight: Night) -> dict[str, Any]:
 def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Manifest:
     """Writes the version and returns its manifest; that of an earlier try if it is there already."""
     folder = tonight.result(verdict["model"])
+    _check_files(folder, verdict.get("sha256", {}))
     trained = _read(folder / "model.json")
     contents = _contents(folder, Path(settings.rules))
     created_ms = int((tonight.result("gate") / "verdict.json").stat().st_mtime * 1000)
@@ -73,6 +75,14 @@ def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Ma
         if (store.root() / name).is_dir():
             return store.load(name).manifest
         raise
+
+
+def _check_files(folder: Path, judged: dict[str, str]) -> None:
+    """Raises HeadraceError unless the model's files are those that the gate passed."""
+    found = model_folder.sha256(folder)
+    if other := sorted(name for name in found.keys() | judged if found.get(name) != judged.get(name)):
+        what = f"{folder / other[0]} must be as the gate passed it, got another file or none"
+        raise HeadraceError(f"{what}: `headrace run evaluate --again`, then gate and register")
 
 
 def _contents(folder: Path, rules_path: Path) -> Contents:

@@ -36,6 +36,11 @@ class Relevant(NamedTuple):
     def counts(self) -> Int:
         return np.diff(self.indptr)
 
+    def where(self, users: Bool) -> "Relevant":
+        """Returns those of some users. users: a mask."""
+        ends = np.cumsum(self.counts[users])
+        return Relevant(np.concatenate([[0], ends]), self.items[np.repeat(users, self.counts)])
+
 
 class MeanInterval(NamedTuple):
     value: float

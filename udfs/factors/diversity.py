@@ -25,8 +25,8 @@ UNGROUPED = -1  # the group of an item without a cap
 
 
 class DiversityRule(NamedTuple):
-    trade_off: float = 0.7  # lambda: 1 keeps the order of the scores
-    max_similarity: float = 0.8
+    trade_off: float  # lambda: 1 keeps the order of the scores
+    max_similarity: float  # 1: no item is too like another
 
 
 class Groups(NamedTuple):
@@ -55,8 +55,9 @@ def mmr(
     is_open = items != NONE
     left = None if groups is None else _Left(groups, items, is_open)
     taken = np.full((len(items), n), NONE, np.int64)
+    limit = rule.max_similarity if rule.max_similarity < 1 else np.inf  # a cosine with itself may be a little above 1
     for at in range(n):
-        value = relevance - (1 - rule.trade_off) * closest - _LATER * (closest > rule.max_similarity)
+        value = relevance - (1 - rule.trade_off) * closest - _LATER * (closest > limit)
         best = np.argmax(np.where(is_open, value, -np.inf), axis=1)
         some = is_open[users, best]
         taken[some, at] = best[some]

@@ -57,17 +57,20 @@ def lists(known: Catalogue, X: Real, wanted: Rows, seen: Excluded, wish: ListWis
 
     X (users, f); wanted: one row per user, the items that may be reasons; seen: items that no list of the user holds.
     """
-    top = _candidates(known, X, seen, wish.candidates)
-    taken = diversity.mmr(top.items, top.scores, known.units, wish.n, wish.rule, known.groups)
-    items = np.where(taken == NONE, NONE, np.take_along_axis(top.items, taken, 1))
-    scores = np.take_along_axis(top.scores, taken, 1)
-    has_vector = np.any(X != 0, axis=1).tolist()
+    items, scores = chosen(known, X, seen, wish)
     return [
         encoded(known, items[user], scores[user], _reasons(known, items[user], _row(wanted, user)))
-        if has_vector[user]
-        else None
         for user in range(len(X))
     ]
+
+
+def chosen(known: Catalogue, X: Real, seen: Excluded, wish: ListWish) -> Top:
+    """What the lists hold, (users, n) in their order: indices of items and scores. NONE for a user of zeros."""
+    top = _candidates(known, X, seen, wish.candidates)
+    taken = diversity.mmr(top.items, top.scores, known.units, wish.n, wish.rule, known.groups)
+    taken[~np.any(X != 0, axis=1)] = NONE
+    items = np.where(taken == NONE, NONE, np.take_along_axis(top.items, taken, 1))
+    return Top(items, np.take_along_axis(top.scores, taken, 1))
 
 
 def similar(known: Catalogue, of: Int, n: int) -> list[bytes | None]:

@@ -11,8 +11,14 @@ from headrace.udfs.evaluation.ranking import Float, Int, MeanInterval, Relevant,
 
 SEED = 1
 BY_SEGMENT = ("hit_rate", "precision", "recall", "ndcg", "map")
+RAW = ("ndcg", "recall", "hit_rate", "coverage", "diversity")  # told of the lists by score alone, too
 OTHERS = ("popularity", "item_item", "champion")  # whom a model is held against, where they are there
 Figures = dict[str, Any]
+
+
+def raw(model: str) -> str:
+    """Returns the name of a model's lists by score alone, without rules and diversity."""
+    return f"raw_{model}"
 
 
 class About(NamedTuple):
@@ -22,33 +28,62 @@ class About(NamedTuple):
     history: Int  # (users,): items that each had seen before
     item_users: Int  # (items,): users of strength > 0 in the training events
     users: int  # of the training events
+    choosing: ranking.Bool | None = None  # (users,): those who choose among the models; the others judge
 
     @property
     def catalogue(self) -> ranking.Bool:
         return self.item_users > 0
 
+    def of(self, users: ranking.Bool) -> "About":
+        """Returns the same of some users, a mask, all of whom judge."""
+        return self._replace(relevant=self.relevant.where(users), history=self.history[users], choosing=None)
+
 
 def summary(
     lists: Mapping[str, Lists], about: About, similar: Mapping[str, Similarity | None], models: list[str]
 ) -> Figures:
-    """Returns all figures of the report. lists: of the models, and of OTHERS."""
+    """Returns all figures of the report. lists: of the models, raw ones too, and of OTHERS.
+
+    No user both chooses among the models and judges the one that is chosen: the best of several on the same users looks
+    better than it is.
+    """
+    chosen, exposed = choice(lists, about, models), {name: exposure(each, about) for name, each in lists.items()}
+    choosing = 0
+    if about.choosing is not None:
+        choosing, judges = int(about.choosing.sum()), ~about.choosing
+        lists, about = {name: each.of(judges) for name, each in lists.items()}, about.of(judges)
     kinds = {name: each for name, each in similar.items() if each}
     by_user = {name: values(each, lists["popularity"], about, kinds) for name, each in lists.items()}
     parts = ranking.segments(about.history)
-    figures = {name: figures_of(by_user[name], each, about, parts) for name, each in lists.items()}
+    figures = {name: figures_of(by_user[name], each, about, parts) | exposed[name] for name, each in lists.items()}
     others = [name for name in OTHERS if name in lists]
     for name in models:
+        if raw(name) in figures:
+            figures[name]["raw"] = {metric: each for metric, each in figures[raw(name)].items() if metric in RAW}
         figures[name]["against"] = {other: against(by_user[name], by_user[other], parts) for other in others}
     n, k = about.relevant.counts, lists["popularity"].items.shape[1]
     return {
         "k": k,
         "models": {name: figures[name] for name in models},
         "baselines": {name: figures[name] for name in others},
-        "chosen": max(sorted(models), key=lambda name: figures[name]["ndcg"]["value"]),
-        "bounds": ranking.bounds(n, k) | {"coverage": min(1.0, len(n) * k / max(int(about.catalogue.sum()), 1))},
-        "data": facts(about, parts),
+        "chosen": chosen,
+        "bounds": ranking.bounds(n, k)
+        | {"coverage": min(1.0, (len(n) + choosing) * k / max(int(about.catalogue.sum()), 1))},
+        "data": facts(about, parts) | {"users_choosing": choosing},
         "bootstrap": {"seed": SEED, "resamples": ranking.RESAMPLES, "confidence": ranking.CONFIDENCE},
     }
+
+
+def choice(lists: Mapping[str, Lists], about: About, models: list[str]) -> str:
+    """Returns the model with the highest NDCG of those who choose; of equal ones the first by name."""
+    users = np.ones(len(about.history), bool) if about.choosing is None else about.choosing
+    relevant = about.relevant.where(users)
+
+    def ndcg(model: str) -> float:
+        h = ranking.hits(lists[model].items[users], relevant)
+        return float(ranking.accuracy(h, relevant.counts)["ndcg"].mean())
+
+    return max(sorted(models), key=ndcg)
 
 
 def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:
@@ -65,13 +100,18 @@ def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Sim
 
 
 def figures_of(by_user: dict[str, Float], lists: Lists, about: About, parts: dict[str, ranking.Bool]) -> Figures:
-    exposed = ranking.exposure(lists.items, len(about.item_users))
-    whole = {"coverage": ranking.coverage(exposed, about.catalogue), "gini": ranking.gini(exposed, about.catalogue)}
-    figures = {name: interval._asdict() for name, interval in resampled(by_user).items()}
-    figures |= {name: {"value": value, "low": None, "high": None} for name, value in whole.items()}
+    figures: Figures = {name: interval._asdict() for name, interval in resampled(by_user).items()}
     by_segment = {name: within(by_user, part) for name, part in parts.items() if part.any()}
     h, n = ranking.hits(lists.items, about.relevant), about.relevant.counts
-    return figures | {"segments": by_segment, "by_k": by_k(h, n), "exposure": lorenz(exposed[about.catalogue])}
+    return figures | {"segments": by_segment, "by_k": by_k(h, n), "hits": int(h.sum())}
+
+
+def exposure(lists: Lists, about: About) -> Figures:
+    """Returns the figures of how the lists of all users, whether they judge or not, fill the catalogue."""
+    exposed = ranking.exposure(lists.items, len(about.item_users))
+    whole = {"coverage": ranking.coverage(exposed, about.catalogue), "gini": ranking.gini(exposed, about.catalogue)}
+    figures: Figures = {name: {"value": value, "low": None, "high": None} for name, value in whole.items()}
+    return figures | {"exposure": lorenz(exposed[about.catalogue])}
 
 
 def within(by_user: dict[str, Float], part: ranking.Bool) -> Figures:

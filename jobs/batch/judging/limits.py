@@ -15,7 +15,7 @@ T = TypeVar("T")
 End = Literal["low", "value", "high"]  # which end of an interval counts
 
 
-class GateProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GateProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     k: int
     popularity: End
     champion: End
@@ -24,6 +24,8 @@ class GateProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: float
     segment_tolerance: float
     segment_users: int
+    users: int = 20  # a project's file may be older than this rule and the next
+    hits: int = 10
     floors: dict[Literal["days", "last", "leave_one_out"], dict[str, float]]
 
 

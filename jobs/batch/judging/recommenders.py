@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from headrace.infra.versions import store
+from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.training.scorer import Scorer
-from headrace.udfs.factors import als
+from headrace.udfs.factors import als, nightly_lists
 from headrace.udfs.factors.als import Float, Int, Objective
 from headrace.udfs.factors.confidence import UNKNOWN, Events, Histories, histories
-from headrace.udfs.factors.top_n import NONE, top_n
+from headrace.udfs.factors.top_n import NONE, listed_top_n
 
 Bool = NDArray[np.bool_]
 
@@ -31,30 +32,38 @@ class Lists(NamedTuple):
     items: Int  # (users, k), best first, NONE at the end
     known: Bool  # (users,): whether the recommender knows anything about the user; others get the popular list
 
+    def of(self, users: Bool) -> "Lists":
+        """Returns those of some users. users: a mask."""
+        return Lists(self.items[users], self.known[users])
+
 
 class Recommender(Protocol):
     def lists(self, events: Events, users: int, k: int) -> Lists: ...
 
 
 class Popularity:
-    def __init__(self, item_users: Int) -> None:
-        self.scores = item_users.astype(np.float32)[:, None]
+    """What most users had, without what the rules leave out."""
+
+    def __init__(self, item_users: Int, listed: Int) -> None:
+        self.scores, self.listed = item_users.astype(np.float32)[:, None], listed
 
     def lists(self, events: Events, users: int, k: int) -> Lists:
         seen = plain(events, users, len(self.scores)).seen
-        return Lists(top_n(np.ones((users, 1)), self.scores, k, seen).items, np.zeros(users, bool))
+        items = listed_top_n(np.ones((users, 1)), self.scores[self.listed], self.listed, k, seen).items
+        return Lists(items, np.zeros(users, bool))
 
 
 class ItemItem:
-    def __init__(self, neighbours: sparse.csr_matrix, item_users: Int) -> None:
+    def __init__(self, neighbours: sparse.csr_matrix, item_users: Int, listed: Int) -> None:
         self.neighbours = neighbours  # (items, items), row j holds the cosines of j's neighbours
         self.popular = _BREAKS_TIES * item_users / max(item_users.max(initial=0), 1)
+        self.absent = np.setdiff1d(np.arange(len(item_users)), listed)
 
     def lists(self, events: Events, users: int, k: int) -> Lists:
         rows, seen = plain(events, users, len(self.popular))
         scores = (matrix(rows, len(self.popular)) @ self.neighbours).toarray() + self.popular
         known = (scores >= 2 * _BREAKS_TIES).any(axis=1)
-        scores[seen.users, seen.items] = -np.inf
+        scores[:, self.absent] = scores[seen.users, seen.items] = -np.inf
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         items = np.full((users, k), NONE)
         items[:, : best.shape[1]] = np.where(np.take_along_axis(scores, best, axis=1) > -np.inf, best, NONE)
@@ -62,20 +71,23 @@ class ItemItem:
 
 
 class FactorModel:
-    """A model's lists. It translates between the model's own item map and the evaluation's."""
+    """A model's lists, as `precompute` makes them: by the same code, from the same rules.
 
-    def __init__(self, scorer: Scorer, places: Mapping[str, int]) -> None:
-        self.scorer = scorer
+    It translates between the model's own item map and the evaluation's.
+    """
+
+    def __init__(self, scorer: Scorer, places: Mapping[str, int], how: Listing) -> None:
+        self.scorer, self.wish = scorer, how.wish
+        self.catalogue = how.catalogue(scorer, how.item_rules.left_out(scorer.items))
         self.here = np.array([places[item] for item in scorer.items], np.int64)
         self.there = np.full(len(places) + 1, UNKNOWN)
         self.there[self.here] = np.arange(len(self.here))
 
     def lists(self, events: Events, users: int, k: int) -> Lists:
         own = events._replace(items=self.there[events.items])
-        rows, seen = plain(own, users, len(self.here))
-        vectors = self.scorer.user_vectors(own, users)
-        items = top_n(vectors, self.scorer.item_factors, k, seen).items
-        return Lists(np.where(items == NONE, NONE, self.here[items]), np.diff(rows.indptr) > 0)
+        vectors, seen = self.scorer.user_vectors(own, users), plain(own, users, len(self.here)).seen
+        items = nightly_lists.chosen(self.catalogue, vectors, seen, self.wish._replace(n=k)).items
+        return Lists(np.where(items == NONE, NONE, self.here[items]), np.any(vectors != 0, axis=1))
 
 
 class Published:

@@ -6,6 +6,7 @@ evaluation draws the same one. Wherever a night sorts events, those of equal tim
 
 import hashlib
 from collections.abc import Callable
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -58,6 +59,17 @@ def newest(name: str) -> Column:
 def same(lineage: dict[str, Any], protocol: str) -> bool:
     """Returns whether a training held out by this protocol. Up to 0.2.0 equal times were ordered by event_id alone."""
     return lineage.get("protocol") == protocol and (protocol.startswith("days:") or lineage.get("ties") == [*TIES])
+
+
+def is_unseen(lineage: dict[str, Any], protocol: str, night: date) -> bool:
+    """Returns whether a training cannot have seen what a night holds out: an earlier night's, by the same protocol.
+
+    The training part of every protocol only grows from night to night. Not so for a version that no night made, nor for
+    one that devices trained, whose events nobody here knows.
+    """
+    if "federated" in lineage or "digest" not in lineage or "date" not in lineage:
+        return False
+    return same(lineage, protocol) and date.fromisoformat(lineage["date"]) < night
 
 
 def digest(events: DataFrame) -> str:

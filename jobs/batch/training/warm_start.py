@@ -5,7 +5,6 @@ holds out, since every protocol's training part only grows from night to night. 
 later night or of another protocol may have seen it, and the evaluation would then measure its memory.
 """
 
-from datetime import date
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +56,4 @@ def _newest(how: Training, night: Night, kind: str, protocol: str) -> Older | No
 
 
 def _fits(lineage: dict[str, Any], dims: dict[str, int], how: Training, night: Night, protocol: str) -> bool:
-    """Returns whether factors may be used. A version that no night made has no date in its lineage."""
-    same = split.same(lineage, protocol) and dims["factors"] == how.factors
-    return same and "date" in lineage and date.fromisoformat(lineage["date"]) < night.date
+    return dims["factors"] == how.factors and split.is_unseen(lineage, protocol, night.date)

@@ -1,5 +1,6 @@
 """Evaluation in Spark on a checkerboard, where every figure can be worked out by hand."""
 
+import json
 import math
 from datetime import date
 from html.parser import HTMLParser
@@ -9,17 +10,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError, Refusal
-from headrace.jobs.batch import evaluate, federated
+from headrace.infra.versions.rules import ItemRules
+from headrace.jobs.batch import evaluate, federated, precompute
 from headrace.jobs.batch.evaluate import Contest
 from headrace.jobs.batch.judging import report
 from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.precompute import ListPlan
+from headrace.jobs.batch.publishing import listing
+from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.training import model_folder, split
+from headrace.udfs.factors.diversity import DiversityRule
+from headrace.udfs.factors.nightly_lists import ListWish
 from tests.jobs.batch import checkerboard
 
 pytestmark = pytest.mark.spark
 K = 4
+BY_SCORE = listing.by_score(K)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +45,7 @@ def found(events: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         checkerboard.write_model(home / "als", split.digest(events.where("not held")))
         checkerboard.write_model(home / "half", split.digest(events), checkerboard.ITEMS[: checkerboard.EACH])
         checkerboard.publish("by-hand", file="some.csv")
-        return evaluate.build(events, Contest({"half": home / "half", "als": home / "als"}, "by-hand"), K, 1000)
+        return evaluate.build(events, Contest({"half": home / "half", "als": home / "als"}, "by-hand"), BY_SCORE, 1000)
 
 
 def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
@@ -49,8 +58,10 @@ def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
     assert als["coverage"]["value"] == 1
     assert als["category_diversity"]["value"] == pytest.approx(0.5)  # three of six pairs are of two colours
     assert found["chosen"] == "als"
-    assert found["data"]["users"] == found["data"]["users_trained"] == checkerboard.USERS
-    assert found["data"]["segments"] == {"new": 0, "light": 40, "heavy": 0}
+    assert found["data"]["users_trained"] == checkerboard.USERS
+    judges = found["data"]["users"]
+    assert 10 < judges == checkerboard.USERS - found["data"]["users_choosing"] < 30  # the others choose
+    assert found["data"]["segments"] == {"new": 0, "light": judges, "heavy": 0}
 
 
 def test_others_are_what_they_are(found: dict[str, Any]) -> None:
@@ -66,8 +77,11 @@ def test_others_are_what_they_are(found: dict[str, Any]) -> None:
 def test_the_champion_is_folded_in_with_its_own_factors(found: dict[str, Any], events: Any) -> None:
     """It likes all items alike, so its list is the first unseen ones by id."""
     rows = events.toPandas()
-    gained = []
-    for _, own in rows[rows["action"] != "search"].groupby("user_id"):
+    gained, users = [], sorted(set(rows["user_id"]))
+    choosing = dict(zip(users, evaluate.choosers(users), strict=True))  # type: ignore[arg-type]
+    for user, own in rows[rows["action"] != "search"].groupby("user_id"):
+        if choosing[user]:
+            continue
         seen, wanted = set(own[~own["held"]]["item_id"]), set(own[own["held"]]["item_id"])
         listed = [item for item in checkerboard.ITEMS if item not in seen][:K]
         best = sum(1 / math.log2(place + 2) for place in range(3))
@@ -81,7 +95,44 @@ def test_what_the_gate_needs_stands_there(found: dict[str, Any], events: Any) ->
     assert good["trained"] == good["expected"] == bad["expected"] == split.digest(events.where("not held"))
     assert bad["trained"] != bad["expected"]
     assert found["catalogue"] == {"als": 1.0, "half": 0.5}
-    assert found["files"]["als"].keys() == {"items.json", "item_factors.npy"}
+    assert found["files"]["als"].keys() >= {"items.json", "item_factors.npy", "model.json"}
+    assert found["models"]["als"]["hits"] == 3 * found["data"]["users"]
+
+
+def test_what_is_judged_is_what_precompute_writes(events: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all rules at work: a blocked item, a cap, and diversity. Lists by score alone have another figure."""
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    rng, folder = np.random.default_rng(5), tmp_path / "als"
+    checkerboard.write_model(folder, "", item_factors=rng.normal(size=(20, 2)).astype(np.float32))
+    blocked, colours = "i04", {item: ("black", "white")[int(item[1:]) % 2] for item in checkerboard.ITEMS}
+    wish = ListWish(K, 12, DiversityRule(0.5, 0.9))
+    how = Listing(wish, ItemRules(frozenset({blocked})), colours, {"black": 2})
+    model = evaluate.build(events, Contest({"als": folder}, None), how, 1000)["models"]["als"]
+    rows = events.toPandas().sort_values(["user_id", "t_ms", "offset"], ignore_index=True)
+    before = rows[~rows["held"]].reset_index(drop=True)
+    plan = ListPlan(tmp_path, folder, None, "v", 1, (blocked,), how, 1)
+    lists = precompute.user_lists(before[list(model_folder.COLUMNS)], plan)
+    wanted = rows[rows["held"]].groupby("user_id")["item_id"].agg(set)
+    gained, best = [], sum(1 / math.log2(place + 2) for place in range(3))
+    for user, items in wanted.items():
+        listed = [entry["item"] for entry in json.loads(lists[str(user)])["items"]]
+        assert blocked not in listed
+        assert sum(colours[item] == "black" for item in listed) <= 2
+        gained.append(sum(1 / math.log2(place + 2) for place, item in enumerate(listed) if item in items) / best)
+    assert model["ndcg"]["value"] == pytest.approx(np.mean(gained), abs=1e-9)
+    assert abs(model["raw"]["ndcg"]["value"] - model["ndcg"]["value"]) > 0.01
+
+
+def test_whose_items_count(spark: Any, tmp_path: Path) -> None:
+    """A user of 600 items counts with all of them; one without training events does not."""
+    rows = [("many", f"m{n}", f"x{n:03}", "view", n, None, None, n) for n in range(600)]
+    rows += [("many", "m-held", "i00", "view", 10_000, None, None, 601)]
+    rows += [("new", "n-held", "x000", "view", 10_001, None, None, 602)]
+    frame = spark.createDataFrame(rows, checkerboard.EVENTS).coalesce(1).withColumn("held", F.col("t_ms") >= 10_000)
+    question = evaluate.ask(frame, set(checkerboard.ITEMS), 1000)
+    assert question.users == ["many", "new"]
+    assert question.users_trained == 1
+    assert int((question.item_users > 0).sum()) == 600
 
 
 def test_the_page_is_whole(found: dict[str, Any]) -> None:
@@ -110,7 +161,7 @@ def parsed(page: str) -> tuple[set[str], list[str]]:
 def test_a_protocol_that_holds_nothing_out_is_no_evaluation(events: Any, tmp_path: Path) -> None:
     checkerboard.write_model(tmp_path / "als", "")
     with pytest.raises(HeadraceError, match="must hold out an item that a user had not seen before, found none"):
-        evaluate.build(events.where("not held"), Contest({"als": tmp_path / "als"}, None), K, 1000)
+        evaluate.build(events.where("not held"), Contest({"als": tmp_path / "als"}, None), BY_SCORE, 1000)
 
 
 def test_users_stay_whole_wherever_arrow_cuts() -> None:
@@ -134,14 +185,14 @@ def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
     night = Night(date(2026, 1, 31))
     with pytest.raises(HeadraceError, match="has no als in"):
-        evaluate.contestants(night)
+        evaluate.contestants(night, "days:1")
     checkerboard.write_model(night.folder / "als", "", item_factors=np.full((20, 2), np.nan, np.float32))
     with pytest.raises(Refusal, match="item factors must be finite"):
-        evaluate.contestants(night)
+        evaluate.contestants(night, "days:1")
     checkerboard.write_model(night.folder / "two_tower", "")
     checkerboard.write_model(night.folder / "federated", "")
     checkerboard.write_model(night.folder / ".als-draft", "")
-    assert evaluate.contestants(night).folders.keys() == {"federated", "two_tower"}
+    assert evaluate.contestants(night, "days:1").folders.keys() == {"federated", "two_tower"}
 
 
 def test_the_global_model_fused_with_the_nights_als_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +202,6 @@ def test_the_global_model_fused_with_the_nights_als_takes_part(tmp_path: Path, m
     learnt = federated.Global(1, checkerboard.factors(items) + 0.1, 50, 1e-4)
     with night.writing("federated") as folder:
         federated.write(folder, night.folder / "als", learnt, items, "items")
-    folders = evaluate.contestants(night).folders
+    folders = evaluate.contestants(night, "days:1").folders
     assert folders.keys() == {"als", "federated"}
     assert model_folder.load(folders["federated"]).items == items

@@ -21,6 +21,7 @@ from headrace.jobs.batch.judging import limits
 from headrace.jobs.batch.judging.figures import About, summary
 from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.jobs.batch.night import Night
+from headrace.jobs.batch.training import model_folder
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Relevant
 from tests.jobs.batch import checkerboard
@@ -52,7 +53,7 @@ def evaluated(made: Night, hits: int, champion: int) -> dict[str, Any]:
         "champion": {"version": "v0", "comparable": True},
         "digests": {"als": {"trained": "of the split", "expected": "of the split"}},
         "catalogue": {"als": 1.0},
-        "files": {"als": {name: durable.sha256(folder / name) for name in (store.ITEMS, store.FACTORS)}},
+        "files": {"als": model_folder.sha256(folder)},
     }
 
 
@@ -89,7 +90,8 @@ def test_a_sound_model_passes(night: Night, capsys: pytest.CaptureFixture[str]) 
     found = verdict(night)
     assert found["passed"] is True
     assert found["model"] == "als"
-    assert found["sha256"].keys() == {"items.json", "item_factors.npy"}
+    files = {"items.json", "item_factors.npy", "user_gram.npy", "popular.json", "model.json"}
+    assert found["sha256"].keys() == files
     rules = {rule["rule"] for rule in found["rules"]}
     assert {"digest", "finite", "item_map", "catalogue", "champion", "popularity", "overlap", "checks"} <= rules
     assert {f"floor.{name}" for name in ("precision", "recall", "ndcg", "coverage", "diversity")} <= rules
@@ -120,6 +122,14 @@ def other_map(_: dict[str, Any], folder: Path) -> None:
     (folder / store.ITEMS).write_bytes(msgspec.json.encode(items))
 
 
+def another_file(_: dict[str, Any], folder: Path) -> None:
+    np.save(folder / "more.npy", np.ones(2))
+
+
+def lost_file(_: dict[str, Any], folder: Path) -> None:
+    (folder / "popular.json").unlink()
+
+
 def repeated_item(report: dict[str, Any], folder: Path) -> None:
     items = [*checkerboard.ITEMS[:-1], checkerboard.ITEMS[0]]
     (folder / store.ITEMS).write_bytes(msgspec.json.encode(items))
@@ -132,7 +142,11 @@ BAD: dict[str, tuple[Change, str]] = {
     "no digest": (set_at("digests", to={}), "digest must be the split's, got nothing"),
     "half the catalogue": (set_at("catalogue", "als", to=0.5), "catalogue must be >= 0.95, got 0.5"),
     "NaN factors": (nan_factors, "finite must be finite, not all 0, got NaN, infinite or all 0"),
-    "another model's map": (other_map, "item_map.items.json must be "),
+    "another model's map": (other_map, "file.items.json must be "),
+    "an unjudged file": (another_file, "file.more.npy must be not evaluated, got "),
+    "a lost file": (lost_file, "file.popular.json must be "),
+    "two users": (set_at("data", "users", to=99), "users must be >= 100, got 99"),
+    "a lucky hit": (set_at("models", "als", "hits", to=99), "hits must be >= 100, got 99"),
     "a repeated item": (repeated_item, "item_map must be in order, once, got unordered, empty or repeated"),
     "other lists": (set_at("k", to=20), "report must be of lists of length 10, got 20"),
     "no floors": (set_at("protocol", to="leave_one_out"), "the profile has floors for: days, last, got leave_one_out"),

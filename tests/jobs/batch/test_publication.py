@@ -133,8 +133,7 @@ def test_a_night_ends_in_lists_that_readers_find(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """By score alone, so that the checkerboard's law holds: first what the user lacks of their own colour."""
-    rule(home, "lambda = 0.7", "lambda = 1.0")
-    rule(home, "max_similarity = 0.8", "max_similarity = 1.0")
+    rule(home, "lambda = 0.9", "lambda = 1.0")
     version = run()
     assert serving(redis) == version
     assert aliases() == {"champion": version}
@@ -321,6 +320,23 @@ def test_a_refused_night_registers_nothing(redis: Redis) -> None:  # noqa: F811
         run("register")
     shutil.rmtree(TONIGHT.folder / "gate")
     with pytest.raises(HeadraceError, match="has no gate in"):
+        run("register")
+    assert (store.versions(), redis.dbsize()) == ([], 0)
+
+
+def test_a_model_that_changed_after_the_verdict_is_not_registered(redis: Redis) -> None:  # noqa: F811
+    """All its files count: those that were added or lost, too."""
+    folder = TONIGHT.folder / "als"
+    nights.trained(TONIGHT, seed=2)
+    with pytest.raises(HeadraceError, match=r"item_factors.npy must be as the gate passed it, got another file"):
+        run("register")
+    nights.judged(TONIGHT)
+    (folder / "more.npy").write_bytes(b"")
+    with pytest.raises(HeadraceError, match=r"more.npy must be as the gate passed it"):
+        run("register")
+    (folder / "more.npy").unlink()
+    (folder / store.GRAM).unlink()
+    with pytest.raises(HeadraceError, match=r"user_gram.npy must be as the gate passed it, got another file or none"):
         run("register")
     assert (store.versions(), redis.dbsize()) == ([], 0)
 

@@ -36,7 +36,7 @@ def obvious(
     return taken + [NONE] * (n - len(taken))
 
 
-@pytest.mark.parametrize("rule", [DiversityRule(*each) for each in [(), (1.0, 1.0), (0.0, 0.5), (0.4, 0.2)]])
+@pytest.mark.parametrize("rule", [DiversityRule(*each) for each in [(0.7, 0.8), (1.0, 1.0), (0.0, 0.5), (0.4, 0.2)]])
 @pytest.mark.parametrize("grouped", [False, True])
 def test_it_is_the_obvious_loop(rule: DiversityRule, grouped: bool) -> None:
     rng = np.random.default_rng(1)
@@ -64,12 +64,20 @@ def test_by_hand() -> None:
     assert mmr(items, scores, units, 4, DiversityRule(1.0, 1.0)).tolist() == [[0, 1, 2, 3]]
 
 
+def test_at_1_no_item_is_too_like_another() -> None:
+    """Also where a cosine of equal factors is rounded up."""
+    units = unit(np.tile(np.array([[0.1, 0.7, 0.3]], np.float32), (4, 1)))
+    units[:2] *= np.float32(1 + 1e-6)
+    scores = np.array([[4.0, 3.0, 2.0, 1.0]])
+    assert mmr(np.arange(4)[None], scores, units, 4, DiversityRule(1.0, 1.0)).tolist() == [[0, 1, 2, 3]]
+
+
 def test_nothing_to_take_is_nothing_taken() -> None:
     units = unit(np.ones((2, 2)))
-    nobody = mmr(np.full((2, 3), NONE), np.full((2, 3), -np.inf), units, 2, DiversityRule())
+    nobody = mmr(np.full((2, 3), NONE), np.full((2, 3), -np.inf), units, 2, DiversityRule(0.7, 0.8))
     assert nobody.tolist() == [[NONE, NONE], [NONE, NONE]]
     groups = Groups(np.array([0, 0]), np.array([0]))
-    closed = mmr(np.array([[0, 1]]), np.array([[2.0, 1.0]]), units, 2, DiversityRule(), groups)
+    closed = mmr(np.array([[0, 1]]), np.array([[2.0, 1.0]]), units, 2, DiversityRule(0.7, 0.8), groups)
     assert closed.tolist() == [[NONE, NONE]]
 
 

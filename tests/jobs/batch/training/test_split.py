@@ -121,3 +121,13 @@ def test_the_digest_is_of_the_rows_and_not_of_their_order(spark: Any) -> None:
 def test_a_protocol_says_what_is_wrong(protocol: str) -> None:
     with pytest.raises(HeadraceError, match=r"protocol must be days:N .* got "):
         split.check(protocol)
+
+
+def test_what_cannot_have_seen_what_a_night_holds_out() -> None:
+    night, ours = date(2026, 1, 31), {"protocol": "days:1", "date": "2026-01-30", "digest": "1f"}
+    assert split.is_unseen(ours, "days:1", night)
+    others = ({"date": "2026-01-31"}, {"date": "2026-02-01"}, {"protocol": "days:2"}, {"federated": {"nodes": 5}})
+    for other in others:
+        assert not split.is_unseen(ours | other, "days:1", night), other
+    for name in ours:  # of `headrace train`
+        assert not split.is_unseen({key: ours[key] for key in ours if key != name}, "days:1", night), name
