@@ -4,7 +4,6 @@ A Spark job costs 100 ms, twice the solve of a million entries. A fork costs 5 m
 numpy's calls are too short here for threads: two were no faster than one.
 """
 
-import os
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing import get_context
@@ -12,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import TypeVar
 
+from headrace.infra import cores
 from headrace.infra.errors import HeadraceError, describe
 
 T = TypeVar("T")
@@ -23,9 +23,10 @@ def each(solve: Callable[[T], R], given: Sequence[T]) -> list[R]:
     """Returns the results in the order given. Raises HeadraceError with a child's error; all other children end."""
     results: dict[int, R] = {}
     running: dict[Connection, tuple[int, ForkProcess]] = {}
+    most = cores.usable()
     try:
         for place, one in enumerate(given):
-            if len(running) >= (os.cpu_count() or 1):
+            if len(running) >= most:
                 results |= _received(running)
             reader, process = _child(solve, one)
             running[reader] = place, process
