@@ -1,12 +1,14 @@
-"""A version's item factors -> a FAISS index by inner product, of the kind that suits its size.
+"""A version's listed items -> two FAISS indexes of the kind that suits their number: of factors, and of unit vectors.
 
-source     the version that `register` made
+source     the version that `register` made, without the items that no list may hold
 transform  flat (exact) up to night.index_flat_max items, HNSW up to night.index_hnsw_max, IVF-PQ above. The search of
            HNSW and IVF-PQ is widened until it finds night.index_recall of what the flat index finds
-sink       {home}/indexes/{version}/ index.faiss, manifest.json; index/index.json in the night
+sink       {home}/indexes/{version}/ index.faiss, similar.faiss, manifest.json; index/index.json in the night
 
-Recall is recall@20 over 200 queries, drawn with the second moments of the users' vectors (user_gram.npy). Candidates of
-IVF-PQ are scored again with the whole factors: its codes choose the candidates, not their order.
+Both are by inner product: of factors for users' lists, of unit vectors, so by cosine, for similar items. Recall is
+measured as each is used: at as many items as `precompute` asks for, over 200 queries. Those of users are drawn with the
+second moments of the users' vectors (user_gram.npy); those of similar items are items. Candidates of IVF-PQ are scored
+again with the whole vectors: its codes choose the candidates, not their order.
 
 Run: headrace run index --date 2026-01-31
 """
@@ -25,67 +27,66 @@ from numpy.typing import NDArray
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import NightSettings, load
-from headrace.infra.versions import publication, store
+from headrace.infra.settings import NightSettings, Settings, load
+from headrace.infra.versions import publication, rules, store
 from headrace.infra.versions.store import Contents, Model
 from headrace.jobs.batch import night, register
+from headrace.udfs.factors import diversity, nightly_lists
 from headrace.udfs.factors.als import Int, Real
 
 faiss: Any = untyped  # its types leave out half of it
-STEP, FILE, MANIFEST = "index", "index.faiss", "manifest.json"
+STEP, MANIFEST = "index", "manifest.json"
+BEST, ALIKE = "index.faiss", "similar.faiss"
 FLAT, HNSW, IVF_PQ = "flat", "hnsw", "ivf_pq"
-AT, QUERIES, SEED = 20, 200, 1
+QUERIES, SEED = 200, 1
 LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
 SAMPLE, CLUSTERED = 40, 10  # of IVF-PQ: vectors per cell to learn cells and codes from, iterations
 WIDEST = {HNSW: 4096, IVF_PQ: 1024}
-REFINED = 25  # candidates of IVF-PQ for each item wanted, which are scored again
+REFINED = 25  # candidates of IVF-PQ for each item wanted, which are scored again ...
+AT_ONCE = 1 << 25  # ... so many numbers of them at a time
+
+
+class Searched(msgspec.Struct, frozen=True):
+    """What is known of one of the two."""
+
+    width: int  # of a search: efSearch of HNSW, cells visited of IVF-PQ
+    recall: float  # of the `at` best, against flat
+    at: int
+    bytes: int = 0
 
 
 class IndexManifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     kind: str  # flat, hnsw or ivf_pq
-    items: int
-    width: int  # of a search: efSearch of HNSW, cells visited of IVF-PQ
-    recall: float  # of the `at` best, against flat
-    at: int
+    items: int  # that may be listed
+    searched: dict[str, Searched]  # by file
     seconds: float
-    bytes: int
-    sha256: dict[str, str]  # of the index, and of its sources items.json and item_factors.npy
+    sha256: dict[str, str]  # of the indexes, and of their sources in the version
 
 
 class Index(NamedTuple):
-    """An index ready to search. factors: of the items, to score again with; None where the index keeps them itself."""
+    """An index ready to search. Y: its vectors, to score again with; None where the index keeps them itself."""
 
     index: Any
     kind: str
-    factors: Real | None
+    Y: Real | None
 
-    def search(self, X: Real, k: int, listed: Int | None = None) -> tuple[NDArray[np.float32], Int]:
-        """Returns (scores, items), each (users, k), best first; -1 where fewer than k items were found.
-
-        listed: the only items to search among; None: all.
-        """
+    def search(self, X: Real, k: int) -> tuple[NDArray[np.float32], Int]:
+        """Returns (scores, rows of Y), each (users, k), best first; -1 where fewer than k were found."""
         X = np.ascontiguousarray(X, np.float32)
-        only = self._only(listed)
-        if self.factors is None:
-            return self.index.search(X, k, params=only)  # type: ignore[no-any-return]
-        _, items = self.index.search(X, min(REFINED * k, len(self.factors)), params=only)
-        scores = np.einsum("uf,ukf->uk", X, self.factors[items])
-        scores[items < 0] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(items, order, 1)
+        if self.Y is None:
+            return self.index.search(X, k)  # type: ignore[no-any-return]
+        asked = min(REFINED * k, len(self.Y))
+        users = max(1, AT_ONCE // (asked * self.Y.shape[1]))
+        parts = [self._refined(X[at : at + users], asked, k) for at in range(0, len(X), users)]
+        return np.concatenate([scores for scores, _ in parts]), np.concatenate([rows for _, rows in parts])
 
-    def _only(self, listed: Int | None) -> Any:
-        if listed is None or len(listed) == self.index.ntotal:
-            return None
-        chosen = np.zeros(-(-self.index.ntotal // 8) * 8, bool)
-        chosen[listed] = True
-        selector = faiss.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
-        if self.kind == HNSW:
-            return faiss.SearchParametersHNSW(sel=selector, efSearch=self.index.hnsw.efSearch)
-        if self.kind == IVF_PQ:
-            return faiss.SearchParametersIVF(sel=selector, nprobe=self.index.nprobe)
-        return faiss.SearchParameters(sel=selector)
+    def _refined(self, X: Real, asked: int, k: int) -> tuple[NDArray[np.float32], Int]:
+        _, rows = self.index.search(X, asked)
+        scores: NDArray[Any] = np.einsum("uf,ukf->uk", X, self.Y[rows])  # type: ignore[index,arg-type]
+        scores[rows < 0] = -np.inf
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
 
 def main(options: argparse.Namespace) -> None:
@@ -93,29 +94,41 @@ def main(options: argparse.Namespace) -> None:
     version = register.version(tonight)
     if publication.index(version).is_dir() and tonight.is_left(STEP, publication.index(version)):
         return
-    about = write(store.load(version), settings)
+    about = write(store.load(version), asked_for(load()), settings)
     with tonight.writing(STEP) as folder:
         durable.write(folder / "index.json", msgspec.json.encode(about))
-    size = f"recall@{about.at} {about.recall:.3f}, {about.bytes / 1e6:,.0f} MB"
-    print(f"{about.kind} index of {about.items:,} items, {size}")
+    told = ", ".join(
+        f"{file} recall@{each.at} {each.recall:.3f}, {each.bytes / 1e6:,.0f} MB"
+        for file, each in about.searched.items()
+    )
+    print(f"{about.kind} index of {about.items:,} items: {told}")
 
 
-def write(model: Model, settings: NightSettings) -> IndexManifest:
-    """Builds the model's index and writes it to its folder, whole or not at all."""
+def asked_for(settings: Settings) -> dict[str, int]:
+    """Returns how many items `precompute` asks each index for, with room for what was seen, and for the item itself."""
+    candidates = rules.load(Path(settings.night.rules)).diversity.candidates
+    return {BEST: nightly_lists.WIDER * candidates, ALIKE: settings.collaborative.top_n + 1}
+
+
+def write(model: Model, asked: dict[str, int], settings: NightSettings) -> IndexManifest:
+    """Builds the model's indexes and writes them to their folder, whole or not at all. asked: of asked_for."""
     place = publication.index(model.manifest.version)
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
     try:
-        began_s = time.monotonic()
-        built, width, recall = build(model, settings)
-        faiss.write_index(built.index, str(draft / FILE))
-        hashes = {FILE: durable.sha256(draft / FILE)} | _of_model(model)
+        began_s, kind = time.monotonic(), kind_of(len(listed(model)), settings)
+        searched = {}
+        for file, (Y, X) in vectors(model).items():
+            built, about = build(Y, X, kind, asked[file], settings.index_recall)
+            faiss.write_index(built.index, str(draft / file))
+            searched[file] = msgspec.structs.replace(about, bytes=(draft / file).stat().st_size)
+            durable.sync(draft / file)
+        hashes = {file: durable.sha256(draft / file) for file in searched} | _of_model(model)
         manifest = IndexManifest(
-            version=model.manifest.version, kind=built.kind, items=built.index.ntotal, width=width, recall=recall,
-            at=AT, seconds=round(time.monotonic() - began_s, 3), bytes=(draft / FILE).stat().st_size, sha256=hashes,
+            version=model.manifest.version, kind=kind, items=len(listed(model)), searched=searched,
+            seconds=round(time.monotonic() - began_s, 3), sha256=hashes,
         )  # fmt: skip
         durable.write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
-        durable.sync(draft / FILE)
         draft.chmod(0o755)
         with durable.locked(place.parent):
             shutil.rmtree(place, ignore_errors=True)
@@ -125,24 +138,42 @@ def write(model: Model, settings: NightSettings) -> IndexManifest:
     return manifest
 
 
-def read(model: Model) -> Index:
-    """Returns the model's index. Raises HeadraceError if there is none, or if it is of other factors or items."""
+def listed(model: Model) -> Int:
+    """Returns the places of the items that lists may hold, ascending."""
+    absent = set(model.contents.left_out)
+    return np.array([place for place, item in enumerate(model.contents.items) if item not in absent], np.int64)
+
+
+def vectors(model: Model) -> dict[str, tuple[Real, Real]]:
+    """Returns, by file, the vectors of the listed items and the queries that the recall is measured with."""
+    Y = np.ascontiguousarray(model.contents.item_factors[listed(model)])
+    units = diversity.unit(Y)
+    some = np.random.default_rng(SEED).choice(len(units), min(QUERIES, len(units)), replace=False)
+    return {BEST: (Y, queries(model.contents, model.manifest.dims["users"])), ALIKE: (units, units[np.sort(some)])}
+
+
+def read(model: Model) -> IndexManifest:
+    """Returns what is known of the model's indexes. Raises HeadraceError if there are none, or of other items."""
     place = publication.index(model.manifest.version)
     if not (place / MANIFEST).is_file():
         raise HeadraceError(f"no index of {model.manifest.version} in {place}: `headrace run index` makes it")
-    hashes = {FILE: durable.sha256(place / FILE)} | _of_model(model)
-    for name, expected in _manifest(place).sha256.items():
-        if hashes[name] != expected:
-            raise HeadraceError(f"{place}: the index must be that of {name} {hashes[name]}, got that of {expected}")
-    return opened(place, model.contents.item_factors)
+    try:
+        manifest = _manifest(place)
+    except msgspec.DecodeError:
+        raise HeadraceError(f"{place} is of an earlier release: `headrace run index --again` makes it") from None
+    hashes = {file: durable.sha256(place / file) for file in (BEST, ALIKE)} | _of_model(model)
+    for name, expected in manifest.sha256.items():
+        if hashes.get(name) != expected:
+            raise HeadraceError(f"{place}: the index must be that of {name} {hashes.get(name)}, got that of {expected}")
+    return manifest
 
 
-def opened(place: Path, factors: Real) -> Index:
-    """Opens an index that `read` has checked."""
+def opened(place: Path, file: str, Y: Real) -> Index:
+    """Opens one of the indexes that `read` has checked. Y: the vectors that it was built from."""
     manifest = _manifest(place)
-    index = faiss.read_index(str(place / FILE), faiss.IO_FLAG_MMAP if manifest.kind == IVF_PQ else 0)
-    _widen(index, manifest.kind, manifest.width)
-    return Index(index, manifest.kind, factors if manifest.kind == IVF_PQ else None)
+    index = faiss.read_index(str(place / file), faiss.IO_FLAG_MMAP if manifest.kind == IVF_PQ else 0)
+    _widen(index, manifest.kind, manifest.searched[file].width)
+    return Index(index, manifest.kind, Y if manifest.kind == IVF_PQ else None)
 
 
 def _manifest(place: Path) -> IndexManifest:
@@ -150,7 +181,8 @@ def _manifest(place: Path) -> IndexManifest:
 
 
 def _of_model(model: Model) -> dict[str, str]:
-    return {name: model.manifest.sha256[name] for name in (store.ITEMS, store.FACTORS)}
+    hashes = model.manifest.sha256
+    return {name: hashes[name] for name in (store.ITEMS, store.FACTORS, store.LEFT_OUT) if name in hashes}
 
 
 def kind_of(items: int, settings: NightSettings) -> str:
@@ -159,24 +191,23 @@ def kind_of(items: int, settings: NightSettings) -> str:
     return HNSW if items <= settings.index_hnsw_max else IVF_PQ
 
 
-def build(model: Model, settings: NightSettings) -> tuple[Index, int, float]:
-    """Returns (index, width of a search, recall). Raises HeadraceError if no width reaches night.index_recall."""
-    contents = model.contents
-    Y = np.ascontiguousarray(contents.item_factors)
-    kind = kind_of(len(Y), settings)
-    built = Index(_BUILD[kind](Y), kind, Y if kind == IVF_PQ else None)
+def build(Y: Real, X: Real, kind: str, at: int, wanted: float) -> tuple[Index, Searched]:
+    """Returns an index of Y (items, f), and how it was searched: until the recall of the `at` best is as wanted.
+
+    X (queries, f). Raises HeadraceError if no width reaches that.
+    """
+    built, at = Index(_BUILD[kind](Y), kind, Y if kind == IVF_PQ else None), min(at, len(Y))
     if kind == FLAT:
-        return built, 0, 1.0
-    X = queries(contents, model.manifest.dims["users"])
-    best = exact(X, Y)
+        return built, Searched(0, 1.0, at)
+    best = flat(Y).search(X, at)[1]
     for width in (2**power for power in range(4, 13)):
         _widen(built.index, kind, width)
-        recall = overlap(built.search(X, AT)[1], best)
-        if recall >= settings.index_recall:
-            return built, width, recall
+        recall = overlap(built.search(X, at)[1], best)
+        if recall >= wanted:
+            return built, Searched(width, recall, at)
         if width >= WIDEST[kind]:
             break
-    rule = f"{kind} must reach night.index_recall: {settings.index_recall}, got {recall:.3f}"
+    rule = f"{kind} must reach night.index_recall: {wanted}, got {recall:.3f}"
     raise HeadraceError(f"{rule}; lower it, or raise night.index_{'flat' if kind == HNSW else 'hnsw'}_max")
 
 
@@ -186,10 +217,6 @@ def queries(contents: Contents, users: int) -> NDArray[np.float32]:
     draws = np.random.default_rng(SEED).standard_normal((QUERIES, f))
     eigenvalues, rotation = np.linalg.eigh(contents.user_gram / max(users, 1))
     return np.asarray(draws * np.sqrt(np.maximum(eigenvalues, 0)) @ rotation.T, np.float32)
-
-
-def exact(X: Real, Y: Real) -> Int:
-    return flat(Y).search(X, min(AT, len(Y)))[1]  # type: ignore[no-any-return]
 
 
 def overlap(found: Int, best: Int) -> float:

@@ -191,15 +191,12 @@ def _ready(plan: ListPlan) -> tuple[Catalogue, Scorer, dict[str, int]]:
         scorer = model_folder.load(plan.model)
         catalogue = plan.listing.catalogue(scorer, plan.left_out, plan.version, plan.as_of_ms)
         if plan.searched:
-            catalogue = catalogue._replace(search=_search(plan.searched, scorer, catalogue))
+            best = index.opened(plan.searched, index.BEST, catalogue.shown).search
+            alike = index.opened(plan.searched, index.ALIKE, catalogue.units[catalogue.listed]).search
+            catalogue = catalogue._replace(best=best, alike=alike)
         places = {item: place for place, item in enumerate(scorer.items)}
         _held.update(plan=plan, ready=(catalogue, scorer, places))
     return _held["ready"]  # type: ignore[no-any-return]
-
-
-def _search(place: Path, scorer: Scorer, catalogue: Catalogue) -> nightly_lists.Search:
-    nearest = index.opened(place, scorer.item_factors)
-    return lambda X, k: nearest.search(X, k, catalogue.listed)
 
 
 if __name__ == "__main__":

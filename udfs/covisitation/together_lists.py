@@ -33,7 +33,7 @@ def listed(
     n: the most items; forbids: whether no list may hold an item. Such an item has a list of its own.
     """
     reason = None if kind == TOUCHED else item
-    items = []
+    items: list[Entry] = []
     for other, score in decode(packed):
         if len(items) == n:
             break

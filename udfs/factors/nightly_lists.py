@@ -18,10 +18,9 @@ from headrace.udfs.factors.als import Float, Int, Real, Rows
 from headrace.udfs.factors.diversity import DiversityRule, Groups
 from headrace.udfs.factors.top_n import NONE, Excluded, Top, listed_top_n
 
-# An index by inner product may miss items of high cosine, so `similar` asks it for this many times the items it needs.
-_WIDER = 10
+WIDER = 2  # times the candidates are asked of an index: users who have seen more than the rest are scanned for
 
-# (vectors (u, f), k) -> (scores, items), both (u, k). An index finds listed items only; NONE where it found fewer.
+# (vectors (u, f), k) -> (scores, places in `listed`), both (u, k), NONE where it found fewer.
 Search = Callable[[Real, int], tuple[NDArray[np.float32], Int]]
 
 
@@ -36,7 +35,8 @@ class Catalogue(NamedTuple):
     listed: Int  # (listed,), indices of the items that a list may hold, ascending
     shown: Real  # (listed, f), their rows of Y
     groups: Groups | None = None
-    search: Search | None = None  # instead of the exact scan
+    best: Search | None = None  # by Y, instead of the exact scan
+    alike: Search | None = None  # by units
 
 
 class ListWish(NamedTuple):
@@ -76,10 +76,10 @@ def chosen(known: Catalogue, X: Real, seen: Excluded, wish: ListWish) -> Top:
 def similar(known: Catalogue, of: Int, n: int) -> list[bytes | None]:
     """The list of each item in `of`, which is the reason of all its entries. None where no item has a cosine > 0."""
     units, itself = known.units[of], Excluded(np.arange(len(of)), of)
-    if known.search is None:
+    if known.alike is None:
         top = listed_top_n(units, known.units[known.listed], known.listed, n, itself)
     else:
-        nearest = _allowed(known, units, known.search(units, min(_WIDER * n, len(known.listed)))[1], itself)
+        nearest = _found(known, known.alike, units, n + 1, itself)
         top = _best(nearest, np.einsum("uf,ukf->uk", units, known.units[nearest]), n)
     alike = np.where(top.scores > 0, top.items, NONE)
     why = np.broadcast_to(of[:, None], alike.shape)
@@ -97,18 +97,25 @@ def encoded(known: Catalogue, items: Int, scores: Float, reasons: Int) -> bytes 
 
 
 def _candidates(known: Catalogue, X: Real, seen: Excluded, n: int) -> Top:
-    if known.search is None:
+    if known.best is None:
         return listed_top_n(X, known.shown, known.listed, n, seen)
-    most_seen = int(np.bincount(seen.users, minlength=1).max())
-    items = _allowed(known, X, known.search(X, min(n + most_seen, len(known.listed)))[1], seen)
-    return _best(items, np.einsum("uf,ukf->uk", X.astype(np.float64), known.Y[items].astype(np.float64)), n)
+    many = np.bincount(seen.users, minlength=len(X)) > (WIDER - 1) * n
+    items = _found(known, known.best, X, WIDER * n, seen)
+    top = _best(items, np.einsum("uf,ukf->uk", X.astype(np.float64), known.Y[items].astype(np.float64)), n)
+    if many.any():
+        theirs = many[seen.users]
+        own = Excluded(np.cumsum(many)[seen.users[theirs]] - 1, seen.items[theirs])
+        top.items[many], top.scores[many] = listed_top_n(X[many], known.shown, known.listed, n, own)
+    return top
 
 
-def _allowed(known: Catalogue, X: Real, items: Int, excluded: Excluded) -> Int:
-    """The items (users, k) that an index found, with NONE in place of the excluded ones."""
+def _found(known: Catalogue, search: Search, X: Real, k: int, excluded: Excluded) -> Int:
+    """The items (users, k) that an index finds, with NONE in place of the excluded ones."""
+    places = search(X, min(k, len(known.listed)))[1]
+    items = np.where(places < 0, NONE, known.listed[places])
     m = len(known.items)
     pairs = np.arange(len(X))[:, None] * m + items
-    return np.where(np.isin(pairs, excluded.users * m + excluded.items) | (items < 0), NONE, items)
+    return np.where(np.isin(pairs, excluded.users * m + excluded.items), NONE, items)
 
 
 def _best(items: Int, scores: Float, n: int) -> Top:

@@ -1,49 +1,74 @@
 """The index: its kind, its recall, and that it finds listed items alone."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from headrace.infra.settings import load
+from headrace.infra.versions import publication
 from headrace.infra.versions.store import Contents, Manifest, Model
 
 pytestmark = pytest.mark.spark
 
 
-def model(items: int, factors: int = 16) -> Model:
+def model(items: int, factors: int = 16, left_out: tuple[str, ...] = ()) -> Model:
     """Makes items in clusters, of uneven lengths, as trained ones are."""
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(50, factors))
     Y = centres[rng.integers(50, size=items)] + 0.7 * rng.normal(size=(items, factors))
     Y *= rng.lognormal(0, 0.3, (items, 1))
-    contents = Contents(Y.astype(np.float32), 100.0 * np.cov(centres.T), [f"i{n}" for n in range(items)], [])
+    contents = Contents(Y.astype(np.float32), 100.0 * np.cov(centres.T), [f"i{n}" for n in range(items)], [], left_out)
     dims = {"items": items, "factors": factors, "users": 100}
+    hashes = {"items.json": "1", "item_factors.npy": "2"} | ({"left_out.json": "3"} if left_out else {})
     described: dict[str, Any] = {"parameters": {}, "lineage": {}, "metrics": {}, "created_ms": 0, "commit": ""}
-    return Model(Manifest(version="v1", kind="als", dims=dims, sha256={}, **described), contents)
+    return Model(Manifest(version="v1", kind="als", dims=dims, sha256=hashes, **described), contents)
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_pq"])
-def test_it_finds_as_much_as_it_says_and_nothing_that_is_not_listed(kind: str) -> None:
+@pytest.mark.parametrize("every", [1, 3])
+def test_both_find_as_much_of_what_is_listed_as_they_say(
+    kind: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are asked: 120 items of users, 21 of similar ones; also where two thirds of the items are left out."""
     from headrace.jobs.batch import index
 
-    made = model(4_000)
-    Y = made.contents.item_factors.astype(np.float64)
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    absent = tuple(f"i{n}" for n in range(4_000) if n % every)
+    made, asked = model(4_000, left_out=absent), {index.BEST: 120, index.ALIKE: 21}
     sizes = {"flat": (10**9, 0), "hnsw": (0, 10**9), "ivf_pq": (0, 0)}[kind]
     settings = load().night.model_copy(update={"index_flat_max": sizes[0], "index_hnsw_max": sizes[1]})
-    found, _, recall = index.build(made, settings)
-    assert found.kind == kind
-    assert recall >= settings.index_recall
-    X = index.queries(made.contents, 100).astype(np.float64)
-    best = np.argsort(-(X @ Y.T), axis=1, kind="stable")
-    scores, items = found.search(X, 20)
-    assert np.mean([len({*items[n]} & {*best[n, :20]}) / 20 for n in range(len(X))]) == pytest.approx(recall, abs=0.01)
-    np.testing.assert_allclose(scores, (X @ Y.T)[np.arange(len(X))[:, None], items], rtol=1e-4, atol=1e-4)
-    listed = np.arange(1, 4_000, 3)
-    _, items = found.search(X, 20, listed)
-    assert set(items.ravel().tolist()) <= set(listed.tolist()) | {-1}
-    some = [[item for item in row if item % 3 == 1][:20] for row in best.tolist()]
-    assert np.mean([len({*items[n]} & {*some[n]}) / 20 for n in range(len(X))]) > 0.8
+    manifest = index.write(made, asked, settings)
+    assert (manifest.kind, manifest.items) == (kind, -(-4_000 // every))
+    assert index.read(made) == manifest
+    for file, (Y, X) in index.vectors(made).items():
+        about, found = manifest.searched[file], index.opened(publication.index("v1"), file, Y)
+        assert about.at == asked[file]
+        assert about.recall >= settings.index_recall
+        every_score: Any = X.astype(np.float64) @ Y.T.astype(np.float64)
+        best = np.argsort(-every_score, axis=1, kind="stable")[:, : about.at]
+        scores, rows = found.search(X, about.at)
+        told = np.mean([len({*rows[n]} & {*best[n]}) / about.at for n in range(len(X))])
+        assert told == pytest.approx(about.recall, abs=0.01)
+        np.testing.assert_allclose(scores, np.take_along_axis(every_score, rows, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_an_index_of_other_rules_or_an_earlier_release_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headrace.infra.errors import HeadraceError
+    from headrace.jobs.batch import index
+
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
+    made = model(50, left_out=("i7",))
+    index.write(made, {index.BEST: 20, index.ALIKE: 21}, load().night)
+    made.manifest.sha256["left_out.json"] = "4"
+    with pytest.raises(HeadraceError, match=r"the index must be that of left_out\.json 4, got that of 3"):
+        index.read(made)
+    (publication.index("v1") / index.MANIFEST).write_text('{"version": "v1", "kind": "flat", "width": 0}')
+    with pytest.raises(HeadraceError, match="is of an earlier release: `headrace run index --again` makes it"):
+        index.read(made)
 
 
 def test_the_kind_goes_by_size() -> None:
@@ -58,10 +83,10 @@ def test_a_recall_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyP
     from headrace.infra.errors import HeadraceError
     from headrace.jobs.batch import index
 
-    settings = load().night.model_copy(update={"index_flat_max": 0, "index_recall": 1.1})
+    Y, X = index.vectors(model(2_000))[index.BEST]
     monkeypatch.setattr(index, "WIDEST", {"hnsw": 16})
-    with pytest.raises(HeadraceError, match=r"hnsw must reach night\.index_recall: 1\.1, got 0\.\d+"):
-        index.build(model(2_000), settings)
+    with pytest.raises(HeadraceError, match=r"hnsw must reach night\.index_recall: 1\.1, got [01]\.\d+"):
+        index.build(Y, X, index.HNSW, 20, 1.1)
 
 
 def test_queries_have_the_users_second_moments() -> None:

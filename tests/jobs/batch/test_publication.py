@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from headrace.infra import paths
 from headrace.infra.cli import models as cli_models
-from headrace.infra.errors import HeadraceError, describe
+from headrace.infra.errors import HeadraceError, Refusal, describe
 from headrace.infra.operate.restore import restore_serving
 from headrace.infra.settings import load
 from headrace.infra.versions import list_files, publication, store
@@ -37,9 +37,10 @@ from tests.jobs.batch import lakes, nights
 
 pytestmark = pytest.mark.spark
 STEPS: dict[str, Callable[[Namespace], None]] = {
-    "register": register.main, "index": index.main, "precompute": precompute.main, "publish": publish.main,
-    "verify": verify.main,
+    "register": register.main, "index": index.main, "precompute": precompute.main, "verify": verify.main,
+    "publish": publish.main,
 }  # fmt: skip
+MADE = ("register", "index", "precompute", "verify")
 TONIGHT = Night(nights.DATE)
 
 
@@ -160,7 +161,7 @@ def test_a_night_ends_in_lists_that_readers_find(
     assert redis.ttl(redis_keys.recs(version, "u00")) == -1
     before = shown(redis)
     capsys.readouterr()
-    run(*list(STEPS)[:4])
+    run()
     assert capsys.readouterr().out.count("is done") == 4
     assert shown(redis) == before
 
@@ -189,7 +190,7 @@ def held(redis: Redis, version: str = "") -> dict[str, list[str]]:  # noqa: F811
 
 def test_a_change_of_the_rules_reaches_lists_that_were_made_before(redis: Redis, home: Path) -> None:  # noqa: F811
     """By a rollback, a restore, a publication; by the next one an item that may be listed again is back."""
-    version = run("register", "index", "precompute", "publish")
+    version = run()
     keep("another", 1)
     cli_models.publish("another")
     whole = held(redis)
@@ -289,8 +290,7 @@ def test_killed_at_each_step_readers_are_on_the_old_version_whole(
     deaths: list[tuple[Any, str, str]] = [
         (store, "write", "register"), (registry, "record", "register"), (index, "build", "index"),
         (precompute, "write_recs", "precompute"), (list_files, "finish", "precompute"),
-        (list_files, "load", "precompute"),
-        (store, "publish", "publish"),
+        (list_files, "load", "precompute"), (verify, "of_users", "verify"), (store, "publish_night", "publish"),
     ]  # fmt: skip
     for module, function, step in deaths:
         with monkeypatch.context() as patch:
@@ -300,7 +300,7 @@ def test_killed_at_each_step_readers_are_on_the_old_version_whole(
         assert not (tomorrow.folder / step).exists()
         assert serving(redis) == old
         assert {key: value for key, value in shown(redis).items() if key in before} == before
-        if function in ("record", "build", "load"):  # the last death of this step
+        if function in ("record", "build", "load", "of_users"):  # the last death of this step
             run(step, of=tomorrow)
     with (
         monkeypatch.context() as patch
@@ -343,7 +343,7 @@ def test_a_model_that_changed_after_the_verdict_is_not_registered(redis: Redis) 
 
 def test_without_redis_nothing_moves_and_a_rerun_goes_on(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     version = run("register", "index")
-    for step in ("precompute", "publish"):
+    for step in ("precompute", "verify", "publish"):
         with monkeypatch.context() as patch:
             patch.setenv("HEADRACE_REDIS__PORT", "1")
             with pytest.raises(RedisError) as caught:
@@ -356,17 +356,98 @@ def test_without_redis_nothing_moves_and_a_rerun_goes_on(redis: Redis, monkeypat
     assert serving(redis) == version
 
 
-def test_of_two_at_once_one_wins_whole(redis: Redis) -> None:  # noqa: F811
-    first, second = TONIGHT, night(1, seed=2)
-    versions = [run("register", "index", "precompute", of=each) for each in (first, second)]
+def test_of_two_at_once_the_newer_night_wins_whole(redis: Redis) -> None:  # noqa: F811
+    """The older one has published before it, or is refused."""
+    older, newer = TONIGHT, night(1, seed=2)
+    versions = [run(*MADE, of=each) for each in (older, newer)]
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(run, "publish", of=each) for each in (first, second)]:
-            done.result()
+        done = [pool.submit(run, "publish", of=each) for each in (older, newer)]
+    assert done[1].exception() is None
+    refused = done[0].exception()
+    assert refused is None or isinstance(refused, Refusal)
+    previous = None if refused else versions[0]
     pointer = store.current()
     assert pointer is not None
-    assert {pointer.version, pointer.previous} == set(versions)
+    assert (pointer.version, pointer.previous) == (versions[1], previous)
     assert serving(redis) == pointer.version
-    assert aliases() == {"champion": pointer.version, "previous": pointer.previous}
+    assert aliases() == {"champion": versions[1]} | ({} if refused else {"previous": versions[0]})
+
+
+def test_an_older_night_follows_a_newer_one_by_hand_alone(redis: Redis) -> None:  # noqa: F811
+    old = run(*MADE)
+    tomorrow = night(1, seed=2)
+    new = run(of=tomorrow)
+    for again in (False, True):
+        with pytest.raises(Refusal, match=rf"{new} of the night 2026-02-01 has served.*`headrace publish {old}`"):
+            run("publish", again=again)
+    assert (serving(redis), aliases()) == (new, {"champion": new})
+    cli_models.publish(old)
+    run("publish", of=tomorrow)
+    run("verify", of=tomorrow)
+    assert (serving(redis), aliases()) == (old, {"champion": old, "previous": new})
+
+
+def test_a_rollback_stands_when_the_step_is_tried_again(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]  # noqa: F811
+) -> None:  # fmt: skip
+    old, tomorrow = run(), night(1, seed=2)
+    new = run(*MADE, of=tomorrow)
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "follow", died)
+        with pytest.raises(Died):
+            run("publish", of=tomorrow)
+    assert serving(redis) == new
+    cli_models.rollback()
+    for _ in range(2):
+        run("publish", of=tomorrow)
+        assert (serving(redis), aliases()) == (old, {"champion": old, "previous": new})
+    assert f"{new} has served; {old}, which was published after it, stays" in capsys.readouterr().out
+    run("publish", of=tomorrow, again=True)
+    assert serving(redis) == new
+
+
+def test_without_mlflow_the_version_serves_and_the_aliases_follow_later(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]  # noqa: F811
+) -> None:  # fmt: skip
+    version = run(*MADE)
+    with monkeypatch.context() as patch:
+        patch.setenv("HEADRACE_NIGHT__REGISTRY", "sqlite:////proc/no/mlflow.db")
+        run("publish")
+    assert "MLflow's aliases did not follow" in capsys.readouterr().out
+    assert (serving(redis), aliases()) == (version, {})
+    run("publish")
+    assert "is done" in capsys.readouterr().out
+    upkeep.main(Namespace(aliases=True))
+    assert aliases() == {"champion": version}
+
+
+def test_a_version_with_a_wrong_list_never_serves(redis: Redis, home: Path) -> None:  # noqa: F811
+    """Whether `verify` saw it, or found all well before another try saw it, or has not looked."""
+    old, tomorrow = run(), night(1, seed=2)
+    version = run("register", "index", "precompute", of=tomorrow)
+    with pytest.raises(HeadraceError, match="its lists must be right: `headrace run verify --date 2026-02-01`"):
+        run("publish", of=tomorrow)
+    run("verify", of=tomorrow)
+    key = redis_keys.similar(version, "i03")
+    redis.set(key, lists_of(old, ["i01"]))
+    with pytest.raises(Refusal, match=f"{key} must be of {version}, got '{old}'"):
+        run("verify", of=tomorrow)
+    with pytest.raises(HeadraceError, match="its lists must be right"):
+        run("publish", of=tomorrow)
+    run("precompute", "verify", of=tomorrow, again=True)
+    popular = [item for item, _ in store.load(version).contents.popular]
+    rule(home, "items = []", f"items = {json.dumps(popular)}")
+    with pytest.raises(Refusal, match=f"{redis_keys.popular(version)} must hold different items, got"):
+        run("publish", of=tomorrow)
+    assert (serving(redis), aliases()) == (old, {"champion": old})
+
+
+def test_a_version_made_anew_is_published_without_again(redis: Redis, home: Path) -> None:  # noqa: F811
+    first = run()
+    rule(home, "items = []", 'items = ["i08"]')
+    second = run("register", again=True)
+    assert run("index", "precompute", "verify", "publish") == second != first
+    assert serving(redis) == second
 
 
 def test_two_at_once_register_one_version(redis: Redis) -> None:  # noqa: F811
@@ -418,7 +499,7 @@ def test_an_index_of_another_model_is_refused(redis: Redis) -> None:  # noqa: F8
     mine = run("register", "index")
     other = run("register", "index", of=night(1, seed=2))
     manifest = publication.index(other) / index.MANIFEST
-    shutil.copy(publication.index(mine) / index.FILE, publication.index(other) / index.FILE)
+    shutil.copy(publication.index(mine) / index.BEST, publication.index(other) / index.BEST)
     with pytest.raises(HeadraceError, match=r"the index must be that of index\.faiss \w{64}, got that of \w{64}"):
         index.read(store.load(other))
     shutil.copy(publication.index(mine) / index.MANIFEST, manifest)

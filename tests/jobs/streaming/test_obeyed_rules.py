@@ -18,7 +18,7 @@ from headrace.jobs.streaming import obeyed_rules
 from headrace.jobs.streaming.collaborative import Recommend, Version
 from headrace.jobs.streaming.covisitation import ProjectLists
 from headrace.schemas import redis_keys
-from headrace.udfs.covisitation.together_lists import TOUCHED, ListRules
+from headrace.udfs.covisitation.together_lists import TOUCHED
 from headrace.udfs.factors import als
 from headrace.udfs.factors.live_lists import ACTIONS
 from headrace.udfs.history import EVENT
@@ -30,7 +30,6 @@ from tests.stack.running import wait
 
 ITEMS = ["bulb", "lamp", "rug", "wick"]
 AS_OF_MS = 4_000_000_000_000
-BUCKET = 20_000
 
 
 @pytest.fixture(autouse=True)
@@ -39,18 +38,14 @@ def _soon(own_home: None, redis_port: int, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(obeyed_rules, "LOOK_S", 0.02)
 
 
-def counted(*items: str) -> bytes:
-    """Returns the packed counts of these items, the first held by most users."""
-    cells = b""
-    for n, item in enumerate(items):
-        rest = struct.pack("<idii", BUCKET, 9.0, BUCKET, 9 - n)
-        cells += struct.pack("<HH", len(item), len(rest)) + item.encode() + rest
-    return cells
+def scored(*items: str) -> bytes:
+    """Returns the packed scores of these items, the first one's the highest."""
+    return b"".join(struct.pack("<dH", 9.0 - n, len(item)) + item.encode() for n, item in enumerate(items))
 
 
 def projected(redis: Redis, function: ProjectLists, rows: list[tuple[str, int, bytes]]) -> None:  # noqa: F811
-    items, kinds, cells = map(list, zip(*rows, strict=True))
-    columns = map(pd.Series, (items, kinds, cells, [BUCKET] * len(rows), [AS_OF_MS] * len(rows)))
+    items, kinds, scores = map(list, zip(*rows, strict=True))
+    columns = map(pd.Series, (items, kinds, scores, [1.0] * len(rows), [AS_OF_MS] * len(rows)))
     written(redis, function.eval(*columns))
 
 
@@ -67,10 +62,10 @@ def test_lists_of_what_goes_together(redis: Redis, path: Path) -> None:  # noqa:
     """Blocked, out of stock, changed in mid-stream, allowed again; `new` is blocked and in no list."""
     put(path.with_name("stock.txt"), "bulb\nrug\nlamp\n")
     write(path, stock="stock.txt", items='"new", "rug"')
-    made = ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), followed_rules.of(str(path)))
+    made = ProjectLists(load().redis, 2, followed_rules.of(str(path)))
     viewed, bought, trending = redis_keys.also_viewed("lamp"), redis_keys.bought_together("wick"), redis_keys.trending()
-    rows = [("lamp", 0, counted("wick", "rug", "bulb", "lamp")), ("wick", 1, counted("rug", "wick"))]
-    rows.append(("", TOUCHED, counted(*ITEMS)))
+    rows = [("lamp", 0, scored("wick", "rug", "bulb")), ("wick", 1, scored("rug"))]
+    rows.append(("", TOUCHED, scored(*ITEMS)))
     with opened(pickle.loads(pickle.dumps(made))) as function:  # as it travels to the workers
         projected(redis, function, rows)
         assert lists(redis) == {viewed: ["bulb"], trending: ["bulb", "lamp"]}
@@ -88,16 +83,16 @@ def test_lists_of_what_goes_together(redis: Redis, path: Path) -> None:  # noqa:
 def test_lists_of_an_earlier_run_lose_what_was_blocked_meanwhile(
     redis: Redis, path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
-    with opened(ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), followed_rules.of(str(path)))) as function:
-        projected(redis, function, [("", TOUCHED, counted(*ITEMS))])
+    with opened(ProjectLists(load().redis, 2, followed_rules.of(str(path)))) as function:
+        projected(redis, function, [("", TOUCHED, scored(*ITEMS))])
     submitted = followed_rules.of(str(path))
     write(path, items='"bulb"')  # after the submission
     gone = {redis_keys.also_viewed("lamp"): ["rug"], redis_keys.trending(): ["lamp"]}
-    function = ProjectLists(load().redis, ListRules(2, 14.0, 90, 5.0), submitted)
+    function = ProjectLists(load().redis, 2, submitted)
     with monkeypatch.context() as patch:
         patch.setattr(obeyed_rules, "LOOK_S", 60.0)
         with opened(function):
-            projected(redis, function, [("lamp", 0, counted("bulb", "rug", "lamp"))])
+            projected(redis, function, [("lamp", 0, scored("bulb", "rug"))])
             assert lists(redis) == gone | {redis_keys.trending(): ["bulb", "lamp"]}
     with opened(function):
         wait(lambda: lists(redis) == gone, 20, lambda: str(lists(redis)))

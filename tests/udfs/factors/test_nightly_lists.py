@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from headrace.udfs.factors import nightly_lists
 from headrace.udfs.factors.als import Int, Real, Rows
 from headrace.udfs.factors.diversity import DiversityRule
-from headrace.udfs.factors.nightly_lists import Catalogue, ListWish
+from headrace.udfs.factors.nightly_lists import Catalogue, ListWish, Search
 from headrace.udfs.factors.top_n import Excluded
 
 ITEMS, USERS, FACTORS = 70, 30, 5
@@ -22,13 +22,16 @@ def catalogue(search: bool, left_out: list[str] = LEFT_OUT) -> Catalogue:
     Y = np.random.default_rng(1).normal(size=(ITEMS, FACTORS)).astype(np.float32)
     known = nightly_lists.catalogue("v1", 7, [f"i{n:02}" for n in range(ITEMS)], Y, left_out)
 
-    def exact(X: Real, k: int) -> tuple[NDArray[np.float32], Int]:
-        scores = np.full((len(X), ITEMS), -np.inf, np.float32)
-        scores[:, known.listed] = X @ Y[known.listed].T
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(scores, order, 1), order
+    def exact(vectors: Real, most: int) -> Search:
+        def search(X: Real, k: int) -> tuple[NDArray[np.float32], Int]:
+            assert k <= most, "one user's history sets the work of all"
+            scores = X @ vectors[known.listed].T
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+            return np.take_along_axis(scores, order, 1), order
 
-    return known._replace(search=exact if search else None)
+        return search
+
+    return known._replace(best=exact(Y, 20), alike=exact(known.units, 4)) if search else known
 
 
 def shoppers() -> tuple[Any, Rows, Excluded]:
