@@ -6,7 +6,8 @@ transform  features (actions, categories, devices, hours, prices, events a user)
            Kolmogorov-Smirnov distance of numbers (scipy)
 sink       drift/report.json: each measure beside its limit; `beyond` names those above it
 
-Limits are on the size of a move, not on its p-value: with many events every move is significant.
+Limits are on the size of a move, not on its p-value: with many events every move is significant. The index of two days
+of one distribution grows with the number of categories, so its limit is on what is more than chance gives.
 
 Run: headrace run drift --date 2026-01-31
 """
@@ -34,6 +35,7 @@ from headrace.udfs.evaluation import population_stability
 
 STEP = "drift"
 SEED = 1
+Counts = dict[str, int]  # by category
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -42,10 +44,12 @@ class Measure(msgspec.Struct, frozen=True):
     value: float
     limit: float
     rows: tuple[int, int]  # before the day, and of it
+    chance: float = 0.0  # what it is on average when nothing moves, because the samples are finite
+    chance_max: float = 0.0  # the most that it was in 100 draws
 
     @property
     def is_beyond(self) -> bool:
-        return self.value > self.limit
+        return self.value - self.chance > self.limit and self.value > self.chance_max
 
 
 class Sides(NamedTuple):
@@ -66,7 +70,8 @@ def main(options: argparse.Namespace) -> None:
         report = {"date": tonight.date, "measures": measured, "beyond": beyond}
         durable.write(folder / "report.json", msgspec.json.format(msgspec.json.encode(report)))
     for each in measured:
-        print(f"{each.name:<18}{each.kind:<5}{each.value:8.4f}  limit {each.limit:g}{'  BEYOND' * each.is_beyond}")
+        bound = f"limit {each.limit:g}{f' above {each.chance:.4f} by chance' * (each.kind == 'psi')}"
+        print(f"{each.name:<18}{each.kind:<5}{each.value:8.4f}  {bound}{'  BEYOND' * each.is_beyond}")
     print(f"drift of {tonight.date}: {', '.join(beyond) or 'none'}")
 
 
@@ -91,7 +96,7 @@ def measures(sides: Sides, limits: DriftLimits) -> Iterator[Measure]:
         before, of_day = _counts(sides.clicks, F.col(name))
         rows = sum(before.values()), sum(of_day.values())
         if min(rows) >= limits.rows_min:
-            yield Measure(name, "psi", population_stability.psi(before, of_day), limit, rows)
+            yield index(name, before, of_day, limit)
     for name, limit in limits.ks.items():
         values = _values(frames.get(name, sides.clicks), name, limits.sample)
         rows = len(values[0]), len(values[1])
@@ -99,7 +104,15 @@ def measures(sides: Sides, limits: DriftLimits) -> Iterator[Measure]:
             yield Measure(name, "ks", float(stats.ks_2samp(*values).statistic), limit, rows)
 
 
-def _counts(table: DataFrame, column: Column) -> tuple[dict[str, int], dict[str, int]]:
+def index(name: str, before: Counts, of_day: Counts, limit: float) -> Measure:
+    """Returns the population stability index of a column's counts by category, beside what chance gives."""
+    value = population_stability.psi(before, of_day)
+    dealt = population_stability.by_chance(before, of_day, np.random.default_rng(SEED))
+    rows = sum(before.values()), sum(of_day.values())
+    return Measure(name, "psi", value, limit, rows, float(dealt.mean()), float(dealt.max()))
+
+
+def _counts(table: DataFrame, column: Column) -> tuple[Counts, Counts]:
     # (of_day, name, count)
     counted = table.where(column.isNotNull()).groupBy("of_day", column.cast("string").alias("name")).count().collect()
     before, of_day = ({row["name"]: row["count"] for row in counted if row["of_day"] == side} for side in (False, True))

@@ -28,9 +28,7 @@ def psi(reference: Mapping[str, int], sample: Mapping[str, int]) -> float:
     return _psi(_counts(reference, sample))
 
 
-def by_chance(
-    reference: Mapping[str, int], sample: Mapping[str, int], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def by_chance(reference: Mapping[str, int], sample: Mapping[str, int], rng: np.random.Generator) -> NDArray[np.float64]:
     """The indices (DEALS,) of pairs of samples of the same sizes whose difference is chance alone.
 
     Each observation of a category falls on a side with the chance of that side's size, so sizes vary a little. Raises

@@ -64,6 +64,30 @@ def test_what_moved_is_named_and_nothing_else(spark: Any) -> None:
     assert price.value == pytest.approx(0.25, abs=0.05)  # the most that e^-x/2 is above e^-x
 
 
+def zipf(events: int, categories: int, shift: int = 0) -> dict[str, int]:
+    """Returns a sample of events by category, of which the n-th most common has a share as 1 / n. shift: of names."""
+    shares = 1 / np.arange(1, categories + 1)
+    counts = np.random.default_rng(events + shift).multinomial(events, shares / shares.sum())
+    return {str((n + shift) % categories): int(count) for n, count in enumerate(counts)}
+
+
+@pytest.mark.parametrize("categories", [2, 24, 500, 2000, 20_000])
+def test_of_any_number_of_categories_those_that_moved_are_beyond_and_no_others(categories: int) -> None:
+    before = zipf(7000, categories)
+    assert not drift.index("category", before, zipf(1000, categories), 0.25).is_beyond
+    assert drift.index("category", before, zipf(1000, categories, shift=5), 0.25).is_beyond
+
+
+@pytest.mark.parametrize(
+    ("chance", "chance_max", "is_beyond"),
+    [(0.0, 0.0, True), (0.25, 0.3, False), (0.249, 0.3, True), (0.1, 0.499, True), (0.1, 0.5, False)],
+)
+def test_beyond_is_more_than_the_limit_above_chance_and_more_than_chance_reached(
+    chance: float, chance_max: float, is_beyond: bool
+) -> None:
+    assert drift.Measure("category", "psi", 0.5, 0.25, (9, 9), chance, chance_max).is_beyond == is_beyond
+
+
 def test_too_few_rows_are_not_judged(spark: Any) -> None:
     assert list(drift.measures(sides(spark, day(0, 0.9, 99.0, 500, events=400)), LIMITS)) == []
 
