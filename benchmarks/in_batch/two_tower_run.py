@@ -14,7 +14,8 @@ from torch import nn
 from benchmarks.in_batch import asked
 from headrace.infra.settings import load
 from headrace.jobs.batch import two_tower
-from headrace.jobs.batch.training import tower_training
+from headrace.jobs.batch.training import tower_steps, tower_training
+from headrace.jobs.batch.training.tower_training import TrainingProgress
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors.als import Rows
 
@@ -27,22 +28,23 @@ def main(path: str, rounds: str) -> None:
     users = rows(given)
     nothing = Rows(np.zeros(len(users.indptr), np.int64), np.empty(0, np.int64), np.empty(0))
     training, judged = tower_training.apart(Users(users, nothing), plan.seed)
-    model = Towers(tower_training.shape(plan))
+    model = Towers(tower_steps.shape(plan))
     optimizer = torch.optim.Adam(model.parameters(), plan.rate)
     found: dict[str, list[float]] = {"ours": [], "ours, with validation and checkpoint": [], "bare torch": []}
     for epoch in range(int(rounds)):
         began, pairs = time.perf_counter(), 0
-        hard = tower_training.hard_negatives(model, training, content, plan, epoch)
-        correction = tower_training.chances(training.taken, plan, hard)
+        hard = tower_steps.hard_negatives(model, training, content, plan, epoch)
+        correction = tower_steps.chances(training.taken, plan, hard)
         model.train()
-        for step in tower_training.steps(training, plan, epoch, 0, 1, hard):
-            pairs += tower_training.learn(model, optimizer, step, content, correction)
+        for step in tower_steps.steps(training, plan, epoch, 0, 1, hard):
+            tower_training.learn(model, optimizer, step, content, correction)
+            pairs += step.pairs
         found["ours"].append(pairs / (time.perf_counter() - began))
         with tempfile.TemporaryDirectory() as folder:
-            tower_training.ndcg(tower_training.listed(model, content, judged), judged)
-            tower_training.keep(Path(folder), model, optimizer, epoch, 0.0, 0)
+            tower_training.judge(model, content, judged, 0.0)
+            tower_training.keep(Path(folder), model, optimizer, TrainingProgress(epoch, 0.0, 0))
         found["ours, with validation and checkpoint"].append(pairs / (time.perf_counter() - began))
-        steps = list(tower_training.steps(training, plan, epoch, 0, 1, hard))
+        steps = list(tower_steps.steps(training, plan, epoch, 0, 1, hard))
         found["bare torch"].append(bare(steps, plan, pairs))
     medians = {name: sorted(each)[len(each) // 2] for name, each in found.items()}
     print(json.dumps(medians | {"epoch_s": pairs / medians["ours"]}))
@@ -54,7 +56,7 @@ def rows(given: asked.Asked) -> Rows:
     return Rows(indptr, given.items[order], np.ones(len(order)))
 
 
-def bare(steps: list[Any], plan: tower_training.TrainingPlan, pairs: int) -> float:
+def bare(steps: list[Any], plan: tower_steps.TrainingPlan, pairs: int) -> float:
     """Batches are ready; no correction, no mask, no drop-out."""
     f, hidden, items = (int(plan.shape[name]) for name in ("factors", "hidden", "items"))
     taken, offered = (nn.Embedding(items, f) for _ in range(2))

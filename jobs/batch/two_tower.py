@@ -25,7 +25,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.infra import durable
-from headrace.infra.errors import HeadraceError
+from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.settings import TwoTower, load
 from headrace.infra.versions.store import Contents
 from headrace.jobs.batch import night
@@ -33,10 +33,19 @@ from headrace.jobs.batch.als import training
 from headrace.jobs.batch.lake import hadoop_files
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
-from headrace.jobs.batch.training import blocks, catalogue_file, model_folder, split, tower_training, towers
+from headrace.jobs.batch.training import (
+    blocks,
+    catalogue_file,
+    model_folder,
+    split,
+    tower_steps,
+    tower_training,
+    towers,
+)
 from headrace.jobs.batch.training.local import Training
 from headrace.jobs.batch.training.model_folder import Trained
-from headrace.jobs.batch.training.tower_training import Judged, TrainingPlan
+from headrace.jobs.batch.training.tower_steps import TrainingPlan
+from headrace.jobs.batch.training.tower_training import Judged
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Objective, Real, Rows
@@ -77,14 +86,14 @@ def build(events: DataFrame, how: Training, s: TwoTower, tonight: Night, protoco
     if len(rows.indptr) < 3:
         raise HeadraceError(f"training needs at least 2 users, got {len(rows.indptr) - 1}")
     plan = planned(len(items), content, s, has_features=bool((features != NO_FEATURE).any()))
-    users = towers.users(rows, features, tower_training.shape(plan))
+    users = towers.users(rows, features, tower_steps.shape(plan))
     with durable.locked(tonight.folder / f".{STEP}"):
-        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan, users.features, content)
+        work = tonight.folder / f".{STEP}" / _fingerprint(lineage["digest"], plan, *users, content)
         model = fit(users, content, plan, s.processes, work)
-        shutil.rmtree(work)
-    factors, taken = towers.tables(model, content)
-    objective = fold_in(factors, tower_training.apart(users, plan.seed)[1])
-    X = als.solve(als.basis(factors), rows, objective)
+        factors, taken = towers.tables(model, content)
+        objective = fold_in(factors, tower_training.apart(users, plan.seed)[1])
+        X = als.solve(als.basis(factors), rows, objective)
+        shutil.rmtree(work)  # what fails before goes on from here
     popular = model_folder.popular(items, np.bincount(rows.columns, minlength=len(items)))
     parameters = how._replace(objective=objective, factors=s.factors, iterations=s.epochs, seed=s.seed).parameters()
     described = Trained(
@@ -130,15 +139,18 @@ def planned(items: int, content: Rows, s: TwoTower, has_features: bool = False) 
 
 
 def fit(users: Users, content: Rows, plan: TrainingPlan, processes: int, work: Path) -> Towers:
-    """Trains the towers and returns them as they were when they were best."""
+    """Trains the towers and returns them as they were when they were best. Raises Refusal if no epoch was any good."""
     work.mkdir(parents=True, exist_ok=True)
     tower_training.save(work / tower_training.TAKEN, users.taken)
     tower_training.save(work / tower_training.FEATURES, users.features)
     tower_training.save(work / tower_training.CONTENT, content)
     (work / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     TorchDistributor(num_processes=processes, local_mode=True, use_gpu=False).run(tower_training.run, str(work))
+    if not (work / tower_training.CHECKPOINT).exists():
+        left = f"the first epoch left numbers that are not finite, at night.two_tower.rate = {plan.rate}"
+        raise Refusal(f"two towers must stay finite, and {left}: lower the rate")
     kept = torch.load(work / tower_training.CHECKPOINT, weights_only=True)
-    model = Towers(tower_training.shape(plan))
+    model = Towers(tower_steps.shape(plan))
     model.load_state_dict(kept["best_state"])
     never = np.bincount(users.taken.columns, minlength=model.shape.items) == 0
     with torch.no_grad():  # the id of an item that nobody took has only learnt that it was drawn as a negative
@@ -160,10 +172,10 @@ def fold_in(Y: Real, judged: Judged) -> Objective:
     return max(tried, key=quality)
 
 
-def _fingerprint(digest: str, plan: TrainingPlan, *features: Rows) -> str:
+def _fingerprint(digest: str, plan: TrainingPlan, *read: Rows) -> str:
     """Returns a hash of all that the training reads."""
     parts = [digest.encode(), msgspec.json.encode(plan)]
-    parts += [column.tobytes() for rows in features for column in (rows.indptr, rows.columns)]
+    parts += [column.tobytes() for rows in read for column in rows]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 

@@ -6,27 +6,18 @@
     checkpoint.pt   the state after the last epoch, replaced at once
     plan.json       TrainingPlan
 
-A step takes some users, hides a random part of what each took, and asks for it by a softmax over three kinds of items:
-- all items that the step's users took (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large corpus item
-  recommendations");
-- items drawn evenly from the catalogue (Yang et al. 2020, "Mixed negative sampling");
-- hard items, drawn as often as the towers before the epoch list them for users who did not take them (Huang et al.
-  2020, "Embedding-based retrieval in Facebook search"): not from the top of a list, which has what a user wants and has
-  not seen.
-
-A score is corrected by the log of its item's chance to be offered, 1 - (1 - n_i / n)^users (1 - 1/m)^drawn
-(1 - h_i)^hard. This is in closed form, where Yi et al. estimate it from a stream. An item that a user took is no
-negative for them. Some cells of some users are never trained on: they decide when to stop.
+What a step is, tower_steps.py says. Some cells of some users are never trained on: they decide which epoch is the best
+and when to stop. If too few users took two items for that, all epochs are trained and the last one is the best. An
+epoch that leaves numbers that are not finite ends the training, and is not the best.
 
 An epoch is a function of the state before it and of its number, so a training that was killed goes on to the same end.
 """
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -35,36 +26,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from headrace.infra import durable
-from headrace.jobs.batch.training import towers
-from headrace.jobs.batch.training.towers import Bags, Shape, Towers, Users
-from headrace.udfs.factors.als import Float, Int, Real, Rows
+from headrace.jobs.batch.training import tower_steps, towers
+from headrace.jobs.batch.training.tower_steps import TrainingPlan, TrainingStep
+from headrace.jobs.batch.training.towers import Towers, Users
+from headrace.udfs.factors.als import Int, Real, Rows
 
 PLAN, TAKEN, FEATURES, CONTENT, CHECKPOINT = "plan.json", "taken.npz", "features.npz", "content.npz", "checkpoint.pt"
 JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells decide when to stop; share of cells; items of a list
-ASKED, HARD = 1000, (100, 500)  # users whose lists give the hard items; the places of these items
-
-
-class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    shape: dict[str, float]
-    epochs: int
-    patience: int  # epochs without a better one
-    users: int  # of a step, all processes together
-    drawn: int  # items that a process's step draws from the catalogue
-    hard: int  # items that a process's step draws from what the towers list wrongly
-    hide: float  # share of a user's items that a step hides and asks for
-    rate: float  # learning rate
-    decay: float  # weight decay
-    seed: int
-
-
-class TrainingStep(NamedTuple):
-    bags: Bags  # the shown items of each user; columns are places in `items`
-    features: Bags
-    items: Tensor  # all that are offered
-    owners: Tensor  # of each hidden cell: the row of its user
-    wanted: Tensor  # of each hidden cell: its place in `items`
-    shown: Tensor  # of each column of `bags`: the row of its user
-    pairs: int
 
 
 class Judged(NamedTuple):
@@ -73,6 +41,17 @@ class Judged(NamedTuple):
     users: Users
     owners: Int
     columns: Int
+
+
+class TrainingProgress(NamedTuple):
+    epoch: int  # epochs done
+    best: float  # the best quality so far
+    since: int  # epochs since the best
+
+    def after(self, quality: float | None) -> "TrainingProgress":
+        """Returns the progress after one more epoch. None: nobody judges, so the newest epoch is the best."""
+        better = quality is None or quality > self.best
+        return TrainingProgress(self.epoch + 1, max(quality or 0.0, self.best), 0 if better else self.since + 1)
 
 
 def run(folder: str) -> None:
@@ -94,59 +73,61 @@ def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
     content = load(folder / CONTENT)
     training, judged = apart(Users(load(folder / TAKEN), load(folder / FEATURES)), plan.seed)
     torch.manual_seed(plan.seed)
-    model = Towers(shape(plan))
+    model = Towers(tower_steps.shape(plan))
     optimizer = torch.optim.Adam(model.parameters(), plan.rate, weight_decay=plan.decay)
-    epoch, best, since = resume(folder, model, optimizer)
+    now = resume(folder, model, optimizer)
     shared = nn.parallel.DistributedDataParallel(model) if ranks > 1 else model
-    while epoch < plan.epochs and since < plan.patience:
-        torch.manual_seed(hash((plan.seed, epoch, rank)) % 2**31)
-        began, pairs = time.monotonic(), 0
-        hard = hard_negatives(model, training, content, plan, epoch)
-        correction = chances(training.taken, plan, hard, ranks)
+    while now.epoch < plan.epochs and now.since < plan.patience:
+        torch.manual_seed(hash((plan.seed, now.epoch, rank)) % 2**31)
+        began = time.monotonic()
+        hard = tower_steps.hard_negatives(model, training, content, plan, now.epoch)
+        correction = tower_steps.chances(training.taken, plan, hard, ranks)
         model.train()
-        for step in steps(training, plan, epoch, rank, ranks, hard):
-            pairs += learn(shared, optimizer, step, content, correction)
-        took_s = time.monotonic() - began
-        quality = ndcg(listed(model, content, judged), judged) if rank == 0 else 0.0
-        epoch, since = epoch + 1, 0 if quality > best else since + 1
-        if rank == 0:
-            print(f"epoch {epoch}: NDCG@{LISTED} {quality:.4f}, {ranks * pairs / took_s:,.0f} pairs/s", flush=True)
-            keep(folder, model, optimizer, epoch, max(quality, best), since)
-        best, since = agreed(max(quality, best), since, ranks)
+        loss, pairs = 0.0, 0
+        for step in tower_steps.steps(training, plan, now.epoch, rank, ranks, hard):
+            loss += learn(shared, optimizer, step, content, correction)
+            pairs += step.pairs
+        speed = ranks * pairs / (time.monotonic() - began)
+        quality = judge(model, content, judged, loss) if rank == 0 else None
+        if quality is not None and np.isnan(quality):
+            print(f"epoch {now.epoch + 1} left numbers that are not finite: the training ends before it", flush=True)
+            now = now._replace(since=plan.patience)
+        elif rank == 0:
+            now = now.after(quality)
+            judgement = "no judges" if quality is None else f"NDCG@{LISTED} {quality:.4f}"
+            print(f"epoch {now.epoch}: {judgement}, {speed:,.0f} pairs/s", flush=True)
+            keep(folder, model, optimizer, now)
+        now = agreed(now, ranks)
 
 
-def shape(plan: TrainingPlan) -> Shape:
-    whole = {name: int(value) for name, value in plan.shape.items() if not name.endswith("dropout")}
-    return Shape(**plan.shape | whole)  # type: ignore[arg-type]
-
-
-def agreed(best: float, since: int, ranks: int) -> tuple[float, int]:
-    """Returns the first process's (best, since) in all processes."""
+def agreed(now: TrainingProgress, ranks: int) -> TrainingProgress:
+    """Returns the first process's progress in all processes."""
     if ranks == 1:
-        return best, since
-    first = torch.tensor([best, since], dtype=torch.float64)
+        return now
+    first = torch.tensor(now, dtype=torch.float64)
     dist.broadcast(first, 0)
-    return float(first[0]), int(first[1])
+    epoch, best, since = first.tolist()
+    return TrainingProgress(int(epoch), best, int(since))
 
 
-def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float, int]:
-    """Loads the checkpoint, if there is one. Returns (epochs done, best quality so far, epochs since the best)."""
+def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
+    """Loads the checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.exists():
-        return 0, -1.0, 0
+        return TrainingProgress(0, -1.0, 0)
     kept = torch.load(path, weights_only=True)
     model.load_state_dict(kept["state"])
     optimizer.load_state_dict(kept["optimizer"])
-    return kept["epoch"], kept["best"], kept["since"]
+    return TrainingProgress(*(kept[name] for name in TrainingProgress._fields))
 
 
-def keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, best: float, since: int) -> None:
+def keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, now: TrainingProgress) -> None:
     path = folder / CHECKPOINT
-    before = torch.load(path, weights_only=True)["best_state"] if since else None
+    before = torch.load(path, weights_only=True)["best_state"] if now.since else None
     state = {name: value.clone() for name, value in model.state_dict().items()}
     kept = {"state": state, "optimizer": optimizer.state_dict(), "best_state": state if before is None else before}
     draft = path.with_suffix(".draft")
-    torch.save(kept | {"epoch": epoch, "best": best, "since": since}, draft)
+    torch.save(kept | now._asdict(), draft)
     draft.replace(path)
 
 
@@ -154,90 +135,20 @@ def apart(users: Users, seed: int) -> tuple[Users, Judged]:
     """Returns (the users without the judges' hidden cells, the judges)."""
     rng, rows = np.random.default_rng(seed), users.taken
     lengths = np.diff(rows.indptr)
-    able = np.flatnonzero(lengths >= 2)
+    able = tower_steps.able(rows)
     judges = np.sort(rng.choice(able, min(JUDGES, len(able) // 10), replace=False))
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    hidden = np.isin(owners, judges) & to_hide(rng.random(len(owners)), rows.indptr, JUDGED)
-    left = users._replace(taken=without(rows, hidden))
+    hidden = np.isin(owners, judges) & tower_steps.to_hide(rng.random(len(owners)), rows.indptr, JUDGED)
+    left = users._replace(taken=tower_steps.without(rows, hidden))
     row = np.full(len(lengths), -1)
     row[judges] = np.arange(len(judges))
     return left, Judged(left.chosen(judges), row[owners[hidden]], rows.columns[hidden])
 
 
-def to_hide(drawn: Float, indptr: Int, share: float) -> Any:
-    """Returns which entries are hidden: those whose number is below the share; of each row at least one, never all.
-
-    The entry of a row with one entry is shown.
-    """
-    starts = indptr[:-1][np.diff(indptr) > 0]
-    lengths = np.diff(indptr)[np.diff(indptr) > 0]
-    lowest, highest = (np.repeat(each.reduceat(drawn, starts), lengths) for each in (np.minimum, np.maximum))
-    return ((drawn < share) | (drawn == lowest)) & (drawn != highest)
-
-
-def without(rows: Rows, hidden: Any) -> Rows:
-    gone = np.concatenate([[0], np.cumsum(hidden)])
-    return Rows(rows.indptr - gone[rows.indptr], rows.columns[~hidden], rows.strengths[~hidden])
-
-
-def hard_negatives(model: Towers, users: Users, content: Rows, plan: TrainingPlan, epoch: int) -> Float:
-    """Returns (m,): each item's share of the places HARD in the lists of ASKED users, without what they took."""
-    items = int(plan.shape["items"])
-    first, last = (min(place, items // part) for place, part in zip(HARD, (10, 2), strict=True))
-    if not plan.hard or last <= first:
-        return np.zeros(items)
-    able = np.flatnonzero(np.diff(users.taken.indptr) >= 2)
-    asked = users.chosen(np.random.default_rng([plan.seed, epoch, HARD[0]]).choice(able, min(ASKED, len(able)), False))
-    offered, taken = towers.tables(model, content)
-    X = towers.vectors(model, taken, asked).astype(np.float32)
-    listed_times = np.zeros(items, np.int64)
-    for user, x in enumerate(X):
-        scores = offered @ x
-        scores[asked.taken.columns[slice(*asked.taken.indptr[user : user + 2])]] = -np.inf
-        best = np.argpartition(-scores, last)[:last]
-        best = best[np.argpartition(-scores[best], first)[first:]]
-        listed_times[best[scores[best] > -np.inf]] += 1
-    return np.asarray(listed_times / max(1, listed_times.sum()))
-
-
-def chances(rows: Rows, plan: TrainingPlan, hard: Float, ranks: int = 1) -> Tensor:
-    """Returns the log of each item's chance to be offered in a process's step, (m,)."""
-    items = int(plan.shape["items"])
-    taken = np.bincount(rows.columns, minlength=items) / max(1, np.count_nonzero(np.diff(rows.indptr) >= 2))
-    absent = plan.users / ranks * np.log1p(-np.minimum(taken, 1 - 1e-9)) + plan.drawn * np.log1p(-1 / max(items, 2))
-    absent += plan.hard * np.log1p(-np.minimum(hard, 1 - 1e-9))
-    return torch.from_numpy(np.log(-np.expm1(absent)).astype(np.float32))
-
-
-def steps(users: Users, plan: TrainingPlan, epoch: int, rank: int, ranks: int, hard: Float) -> Iterator[TrainingStep]:
-    """Yields this process's part of each step; all processes have equally many."""
-    able = np.flatnonzero(np.diff(users.taken.indptr) >= 2)
-    order = np.random.default_rng([plan.seed, epoch]).permutation(able)
-    rng = np.random.default_rng([plan.seed, epoch, rank])
-    below = np.cumsum(hard)
-    for at in range(0, len(order), plan.users):
-        own = order[at : at + plan.users][rank::ranks]
-        if len(order[at : at + plan.users]) >= ranks:
-            yield step(users.chosen(own), plan, rng, below)
-
-
-def step(users: Users, plan: TrainingPlan, rng: np.random.Generator, below: Float) -> TrainingStep:
-    """Returns one process's step. below: the cumulative chances of the hard items."""
-    rows = users.taken
-    hidden = to_hide(rng.random(len(rows.columns)), rows.indptr, plan.hide)
-    drawn = rng.integers(0, int(plan.shape["items"]), plan.drawn)
-    hard = np.searchsorted(below, below[-1] * rng.random(plan.hard if below[-1] else 0), "right")
-    items, place = np.unique(np.concatenate([rows.columns, drawn, hard]), return_inverse=True)
-    place = place[: len(rows.columns)]
-    owners = np.repeat(np.arange(len(rows.indptr) - 1), np.diff(rows.indptr))
-    shown = without(Rows(rows.indptr, place, rows.strengths), hidden)
-    offered, asked, wanted, of = map(torch.from_numpy, (items, owners[hidden], place[hidden], owners[~hidden]))
-    return TrainingStep(towers.bags(shown), towers.bags(users.features), offered, asked, wanted, of, int(hidden.sum()))
-
-
 def learn(
     model: nn.Module, optimizer: torch.optim.Optimizer, step: TrainingStep, content: Rows, correction: Tensor
-) -> int:
+) -> float:
+    """Takes one step and returns its loss."""
     scores = model(step.bags, step.features, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
     scores = scores - correction[step.items]
     scores[step.shown, step.bags.columns] = -torch.inf
@@ -245,17 +156,29 @@ def learn(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return step.pairs
+    return float(loss.detach())
 
 
-def listed(model: Towers, content: Rows, judged: Judged) -> Int:
+def judge(model: Towers, content: Rows, judged: Judged, loss: float) -> float | None:
+    """Returns NDCG@LISTED over the judges: NaN if not all numbers are finite, None if there are no judges."""
     offered, taken = towers.tables(model, content)
     X = towers.vectors(model, taken, judged.users).astype(np.float32)
-    return ranks_of(X, offered, judged)
+    if not (np.isfinite(loss) and is_finite(model, X, offered)):
+        return np.nan
+    return ndcg(ranks_of(X, offered, judged), judged) if len(judged.columns) else None
+
+
+def is_finite(model: nn.Module, X: Real, Y: Real) -> bool:
+    """Returns whether the parameters and all scores X Y' are finite in float32."""
+    largest = Y.shape[1] * float(np.abs(X).max(initial=0.0)) * float(np.abs(Y).max())
+    return largest < float(np.finfo(np.float32).max) and all(bool(each.isfinite().all()) for each in model.parameters())
 
 
 def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
-    """Returns the rank of each hidden cell among all items that were not shown."""
+    """Returns the rank of each hidden cell among all items that were not shown.
+
+    Ties count against it: items that all score the same are no list. So does what is not a number.
+    """
     ranks = np.empty(len(judged.columns), np.int64)
     rows = judged.users.taken
     owners = np.repeat(np.arange(len(X)), np.diff(rows.indptr))
@@ -265,7 +188,7 @@ def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
         part[owners[here] - at, rows.columns[here]] = -np.inf
         cells = np.flatnonzero((judged.owners >= at) & (judged.owners < at + 64))
         own = judged.owners[cells] - at
-        ranks[cells] = (part[own] > part[own, judged.columns[cells]][:, None]).sum(axis=1)
+        ranks[cells] = (~(part[own] < part[own, judged.columns[cells]][:, None])).sum(axis=1) - 1
     return ranks
 
 

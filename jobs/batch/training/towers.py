@@ -20,6 +20,7 @@ from headrace.udfs.factors.als import Int, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE
 
 PRICE_STEPS = 4  # tokens in a doubling of the price
+WEAKEST = 1e-150  # strength; the square of a weaker one may be 0, and a row of such alone has no length
 FEATURE_BUCKETS = 1024  # of users' features: few kinds of few values
 
 
@@ -111,8 +112,9 @@ def bags(rows: Rows) -> Bags:
     """Returns the rows as bags, the weights of each scaled to length 1."""
     lengths = np.diff(rows.indptr)
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    norms = np.sqrt(np.bincount(owners, rows.strengths**2, len(lengths)))
-    weights = (rows.strengths / norms[owners]).astype(np.float32)
+    strengths = np.maximum(rows.strengths, WEAKEST)
+    norms = np.sqrt(np.bincount(owners, strengths**2, len(lengths)))
+    weights = (strengths / norms[owners]).astype(np.float32)
     return Bags(
         torch.from_numpy(rows.columns.astype(np.int64)), torch.from_numpy(rows.indptr[:-1]), torch.from_numpy(weights)
     )
