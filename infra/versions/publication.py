@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.infra import durable, paths
+from headrace.infra.errors import HeadraceError
 from headrace.infra.launch import batch
 from headrace.infra.settings import Settings
 from headrace.infra.versions import list_files, redis_view, removal, rules, store
@@ -30,7 +31,8 @@ def projecting() -> Iterator[None]:
 def project(settings: Settings, with_lists: bool = True) -> Pointer | None:
     """Shows the serving version in Redis as the rules of now allow it, and returns the pointer.
 
-    with_lists: sends its lists, too. Lists that are in Redis already lose what the rules leave out by now.
+    with_lists: sends its lists, too. Lists that are in Redis already lose what the rules leave out by now. Raises
+    HeadraceError if Redis then names another version.
     """
     with projecting():
         pointer = store.current()
@@ -42,7 +44,14 @@ def project(settings: Settings, with_lists: bool = True) -> Pointer | None:
             if obeyed != ItemRules():
                 removal.remove(client, redis_keys.of_versions() + redis_keys.together(), obeyed)
             redis_view.show(client, model, pointer, obeyed)
+            if (shown := redis_view.serving(client)) != pointer.version:
+                raise HeadraceError(f"{redis_keys.model_current()} must name {pointer.version}, got {shown}")
     return pointer
+
+
+def show_popular(settings: Settings, version: str, obeyed: ItemRules) -> None:
+    """Shows a version's popular list, which is in no file of its lists, before the version serves."""
+    redis_view.show_popular(settings.redis.client(), store.load(version), obeyed)
 
 
 def move_aliases() -> str:

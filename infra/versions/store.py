@@ -23,7 +23,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.infra import durable, paths
-from headrace.infra.errors import HeadraceError
+from headrace.infra.errors import HeadraceError, Refusal
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -58,10 +58,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sha256: dict[str, str]  # by file
 
 
+class NightVersion(NamedTuple):
+    date: str  # of the night, such as 2026-01-31
+    version: str
+
+
 class Pointer(msgspec.Struct, frozen=True):
     version: str
     previous: str | None
     published_ms: int
+    newest: NightVersion | None = None  # of all versions that have served, that of the newest night
 
 
 class Contents(NamedTuple):
@@ -202,13 +208,52 @@ def current() -> Pointer | None:
 
 
 def publish(version: str, published_ms: int) -> Pointer:
-    """Makes `version` the one that serves. Raises ModelError, and changes nothing, if it does not load."""
+    """Makes `version` the one that serves, whatever serves now: a person asks for it.
+
+    Raises ModelError, and changes nothing, if it does not load.
+    """
     load(version)
     with durable.locked(root()):
         now = current()
         if now and now.version == version:
             return now
-        return _point(Pointer(version, now.version if now else None, published_ms))
+        return _point(now, version, published_ms, _of_night(version))
+
+
+def publish_night(version: str, night: date, published_ms: int, again: bool = False) -> Pointer:
+    """Makes `version` the one that serves for the night that made it, once, and returns the pointer.
+
+    If it has served already the pointer stays, for a person may have moved it since; again: it moves all the same.
+    Raises Refusal if a version of a newer night has served, and ModelError if it does not load.
+    """
+    load(version)
+    ours = NightVersion(night.isoformat(), version)
+    with durable.locked(root()):
+        now = current()
+        newest = _newest(now)
+        if newest and newest.date > ours.date:
+            older = f"{newest.version} of the night {newest.date} has served, and an older night does not follow it"
+            raise Refusal(f"{version} of the night {night}: {older}; `headrace publish {version}` if it is to serve")
+        if now and (now.version == version or (newest == ours and not again)):
+            return now
+        return _point(now, version, published_ms, ours)
+
+
+def _newest(pointer: Pointer | None) -> NightVersion | None:
+    """Returns the newest night of which a version has served. A pointer of 0.2.0 does not say it."""
+    if pointer is None or pointer.newest:
+        return pointer and pointer.newest
+    served = [_of_night(version) for version in (pointer.version, pointer.previous) if version]
+    return max((each for each in served if each), default=None)
+
+
+def _of_night(version: str) -> NightVersion | None:
+    """Returns the night that made a version; None if none did, or if its files do not say so any more."""
+    try:
+        night = manifest(version).lineage.get("date")
+    except ModelError:
+        return None
+    return NightVersion(night, version) if isinstance(night, str) else None
 
 
 def prune(keep: int) -> list[str]:
@@ -232,10 +277,13 @@ def rollback(published_ms: int) -> Pointer:
         if not now or not now.previous:
             raise ModelError("no version was published before the current one, so there is nothing to roll back to")
         load(now.previous)
-        return _point(Pointer(now.previous, now.version, published_ms))
+        return _point(now, now.previous, published_ms, None)
 
 
-def _point(pointer: Pointer) -> Pointer:
+def _point(now: Pointer | None, version: str, published_ms: int, night: NightVersion | None) -> Pointer:
+    """Moves the pointer. night: the one that made the version, which is the newest if it is no older than those."""
+    newest = max((each for each in (night, _newest(now)) if each), key=lambda each: each.date, default=None)
+    pointer = Pointer(version, now.version if now else None, published_ms, newest)
     durable.write(root() / POINTER, msgspec.json.encode(pointer))
     return pointer
 

@@ -1,48 +1,72 @@
-"""Checks what readers get from Redis after a publication, for a sample of users and items; exit 1 if any is wrong.
+"""Checks a version's lists in Redis before readers get them, for a sample of users and items; exit 3 if any is wrong.
 
 source     Redis, by the keys of docs/redis.md; lake.clicks for what the users have seen; infra/config/rules.toml
-transform  every list is there, is of the version that serves, and holds no item that was seen or is left out
-sink       verify/verify.json
+transform  every list is there, is of the version, and holds no item that was seen or is left out
+sink       verify/verify.json, without which `publish` does not begin
+
+Of the version that serves it also checks that Redis names it, and its popular list.
 
 Run: headrace run verify --date 2026-01-31
 """
 
 import argparse
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from pyspark.sql import functions as F
 
 from headrace.infra import durable
-from headrace.infra.errors import HeadraceError
+from headrace.infra.errors import Refusal
 from headrace.infra.settings import Settings, load
-from headrace.infra.versions import list_files, rules
+from headrace.infra.versions import list_files, redis_view, rules, store
 from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.batch import night, register
 from headrace.jobs.batch.lake import tables
+from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.schemas import lists, redis_keys
 from headrace.udfs.factors.confidence import UNSEEN
 
-STEP = "verify"
+STEP, RESULT = "verify", "verify.json"
 SAMPLE, SEED, SHOWN = 200, 1, 5
 Keys = list[str]
+Lists = dict[str, set[str]]  # by key: items that the list must not hold, since its user has seen them
 
 
 def main(options: argparse.Namespace) -> None:
     tonight, settings = night.of(options), load()
     version = register.version(tonight)
-    users, fixed = sample(version, rules.read(Path(settings.night.rules)))
-    wrong = [*pointed(settings, version), *faults(settings, version, tonight.date, users, fixed)]
-    if wrong:
-        raise HeadraceError(f"{len(wrong)} faults, such as: {'; '.join(wrong[:SHOWN])}")
+    obeyed, pointer = rules.read(Path(settings.night.rules)), store.current()
+    users, others = sample(version, obeyed)
+    expected = of_users(version, users, tonight.date) | {key: set() for key in others}
+    if pointer and pointer.version == version:
+        wrong = [*pointed(settings, version), *faults(settings, version, expected | popular(version), obeyed)]
+    else:  # a publication takes what the rules leave out by now from all lists
+        wrong = [*faults(settings, version, expected, ItemRules())]
+    try:
+        demand(version, wrong)
+    except Refusal:
+        shutil.rmtree(tonight.folder / STEP, ignore_errors=True)  # an earlier try may have found all well
+        raise
     with tonight.writing(STEP) as folder:
-        durable.write(folder / "verify.json", msgspec.json.encode({"version": version, "users": len(users)}))
-    print(f"{version}: the lists of {len(users)} users and {len(fixed)} other lists are as they should be")
+        durable.write(folder / RESULT, msgspec.json.encode({"version": version, "users": len(users)}))
+    print(f"{version}: the lists of {len(users)} users and {len(others)} other lists are as they should be")
+
+
+def verified(tonight: Night) -> str | None:
+    """Returns the version whose lists the night found right; None if it has not looked, or found faults."""
+    path = tonight.folder / STEP / RESULT
+    return str(msgspec.json.decode(path.read_bytes())["version"]) if path.is_file() else None
+
+
+def demand(version: str, faults: Iterable[str]) -> None:
+    """Raises Refusal if there are any faults."""
+    if wrong := list(faults):
+        raise Refusal(f"{version}: {len(wrong)} faults, such as: {'; '.join(wrong[:SHOWN])}")
 
 
 def sample(version: str, obeyed: ItemRules) -> tuple[Keys, Keys]:
@@ -53,27 +77,32 @@ def sample(version: str, obeyed: ItemRules) -> tuple[Keys, Keys]:
     users = [key.removeprefix(begin) for key in keys if key.startswith(begin)]
     others = [key for key in keys if not key.startswith(begin)]
     some = [rng.permutation(each)[:SAMPLE].tolist() for each in (users, others)]
-    return some[0], [redis_keys.popular(version), *some[1]]
+    return some[0], some[1]
+
+
+def popular(version: str) -> Lists:
+    """Returns the version's popular list, which a publication writes."""
+    return {redis_keys.popular(version): set()}
+
+
+def of_users(version: str, users: Keys, until: date) -> Lists:
+    seen = _seen(users, until)
+    return {redis_keys.recs(version, user): seen.get(user, set()) for user in users}
 
 
 def pointed(settings: Settings, version: str) -> Iterator[str]:
     """Yields a fault if Redis names another version as the one that serves."""
-    value: Any = settings.redis.client().get(redis_keys.model_current())
-    serving = msgspec.json.decode(value)["version"] if value else "none"
+    serving = redis_view.serving(settings.redis.client())
     if serving != version:
-        yield f"{redis_keys.model_current()} must name {version}, got {serving}"
+        yield f"{redis_keys.model_current()} must name {version}, got {serving or 'none'}"
 
 
-def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Keys) -> Iterator[str]:
-    """Yields each fault of the users' lists and of the lists at the keys `fixed`."""
-    seen = _seen(users, until)
-    forbidden = {redis_keys.recs(version, user): seen.get(user, set()) for user in users}
-    forbidden |= {key: set() for key in fixed}
+def faults(settings: Settings, version: str, forbidden: Lists, obeyed: ItemRules) -> Iterator[str]:
+    """Yields each fault of these lists of the version in Redis. obeyed: what no list may hold."""
     pipeline = settings.redis.client().pipeline(transaction=False)
     for key in forbidden:
         pipeline.get(key)
-    path = Path(settings.night.rules)
-    obeyed = rules.read(path)
+    file = Path(settings.night.rules).name
     for key, value in zip(forbidden, pipeline.execute(), strict=True):
         listed = _decoded(value)
         if isinstance(listed, str):
@@ -81,7 +110,7 @@ def faults(settings: Settings, version: str, until: date, users: Keys, fixed: Ke
             continue
         items = [entry.item for entry in listed.items]
         yield from _wrong(key, listed.version, version, items, forbidden[key])
-        yield from (f"{key} holds {item!r}, left out by {path.name}" for item in obeyed.left_out(items))
+        yield from (f"{key} holds {item!r}, left out by {file}" for item in obeyed.left_out(items))
 
 
 def _decoded(value: bytes | None) -> lists.Listed | str:

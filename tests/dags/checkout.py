@@ -14,7 +14,7 @@ from headrace.infra import paths
 from tests import checkouts
 
 MODELS = ("als", "two_tower")
-STEPS = ("land", "check", *MODELS, "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
+STEPS = ("land", "check", *MODELS, "evaluate", "gate", "register", "index", "precompute", "verify", "publish")
 STAND_IN = """
 import os, signal, sys, time
 from pathlib import Path
@@ -45,7 +45,7 @@ def main(options):
             print("ndcg must be >= 0.1, got 0.05")
             sys.exit(3)
         (folder / "part").write_text("whole")
-        (folder / "version.json").write_text('{"version": "als-1"}')
+        (folder / "published.json").write_text('{"version": "als-1"}')
 
 if __name__ == "__main__":
     main(night.arguments(__doc__).parse_args())
@@ -106,6 +106,6 @@ def outcomes(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     found = {}
     for line in done.stdout.splitlines():
         step, *words = line.split()
-        if step in (*STEPS, "announce"):
+        if step in (*STEPS, "collect", "announce"):
             found[step] = words[2] if words[1:2] == ["s"] else words[0]  # its seconds stand before, if it began
     return found

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from headrace.infra.errors import Refusal
 from headrace.infra.versions import redis_view, store
 from headrace.infra.versions.rules import ItemRules
-from headrace.infra.versions.store import Contents, Manifest, ModelError, VersionFollower
+from headrace.infra.versions.store import Contents, Manifest, ModelError, NightVersion, VersionFollower
 from headrace.schemas import redis_keys
 
 HOUR_MS = 3_600_000
@@ -24,9 +27,9 @@ def contents(seed: int = 1, items: int = 5, factors: int = 3) -> Contents:
     )
 
 
-def keep(version: str, created_ms: int = 0, kept: Contents | None = None) -> Manifest:
+def keep(version: str, created_ms: int = 0, kept: Contents | None = None, night: str = "") -> Manifest:
     described: dict[str, Any] = {"kind": "als", "users": 9, "parameters": {"reg": 0.1}, "metrics": {"recall": 0.25}}
-    described |= {"lineage": {"offsets": {"clicks": {"0": 17}}}, "commit": "abc"}
+    described |= {"lineage": {"offsets": {"clicks": {"0": 17}}} | ({"date": night} if night else {}), "commit": "abc"}
     return store.write(kept or contents(), version=version, created_ms=created_ms, **described)
 
 
@@ -142,6 +145,59 @@ def test_publish_and_roll_back() -> None:
     assert store.publish("v2", 30) == store.current() == store.Pointer("v2", "v1", 20)
     assert store.rollback(40) == store.current() == store.Pointer("v1", "v2", 40)
     assert store.rollback(50) == store.Pointer("v2", "v1", 50)
+
+
+FIRST, SECOND, THIRD = (date(2026, 1, day) for day in (9, 10, 11))
+
+
+def test_a_night_follows_an_older_one_alone() -> None:
+    """An equal date is a version made anew; a person's choice does not change which night is the newest."""
+    for version, night in (("v1", FIRST), ("v2", SECOND), ("v2b", SECOND), ("v3", THIRD), ("by hand", None)):
+        keep(version.replace(" ", "-"), night=night.isoformat() if night else "")
+    assert store.publish_night("v2", SECOND, 1).version == "v2"
+    with pytest.raises(Refusal, match="v1 of the night 2026-01-09: v2 of the night 2026-01-10 has served"):
+        store.publish_night("v1", FIRST, 2)
+    assert store.publish_night("v2b", SECOND, 3) == store.current()
+    for moved in (lambda: store.publish("by-hand", 4), lambda: store.publish("v1", 5), lambda: store.rollback(6)):
+        before = moved()
+        with pytest.raises(Refusal):
+            store.publish_night("v1", FIRST, 7, again=True)
+        assert store.publish_night("v2b", SECOND, 8) == store.current() == before
+    assert store.publish_night("v3", THIRD, 9) == store.Pointer("v3", "by-hand", 9, NightVersion("2026-01-11", "v3"))
+
+
+def test_a_night_publishes_once_unless_it_is_asked_again() -> None:
+    for version, night in (("v1", FIRST), ("v2", SECOND)):
+        keep(version, night=night.isoformat())
+        store.publish_night(version, night, 1)
+    store.rollback(2)
+    store.publish("v2", 3)
+    store.rollback(4)
+    assert store.publish_night("v2", SECOND, 5) == store.Pointer("v1", "v2", 4, NightVersion("2026-01-10", "v2"))
+    assert store.publish_night("v2", SECOND, 6, again=True).version == "v2"
+
+
+def test_the_version_of_a_night_counts_whoever_published_it() -> None:
+    for version, night in (("v1", FIRST), ("v3", THIRD)):
+        keep(version, night=night.isoformat())
+        store.publish(version, 1)
+    store.publish("v1", 2)
+    keep("v2", night=SECOND.isoformat())
+    with pytest.raises(Refusal, match="v3 of the night 2026-01-11 has served"):
+        store.publish_night("v2", SECOND, 3)
+
+
+@pytest.mark.parametrize(("version", "previous"), [("v2", "v1"), ("v1", "v2"), ("v2", None)])
+def test_a_pointer_of_an_older_release_knows_its_nights(version: str, previous: str | None) -> None:
+    """By the two versions that it names. One whose files are gone says nothing."""
+    for name, night in (("v1", FIRST), ("v2", SECOND), ("v3", THIRD)):
+        keep(name, night=night.isoformat())
+    pointer = {"version": version, "previous": previous, "published_ms": 1}
+    (store.root() / "current.json").write_text(json.dumps(pointer))
+    with pytest.raises(Refusal, match="v2 of the night 2026-01-10 has served"):
+        store.publish_night("v1", FIRST, 2)
+    shutil.rmtree(store.root() / "v2")
+    assert store.publish_night("v3", THIRD, 3).version == "v3"
 
 
 def test_nothing_to_roll_back_to() -> None:
