@@ -6,6 +6,7 @@ Names are those of schemas/topics.py; kafka.prefix comes before them in Kafka al
 import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -98,6 +99,14 @@ def ranges(kafka: Kafka, name: str) -> dict[int, tuple[int, int]]:
     """Returns of each partition the first offset, and the one after the last committed record."""
     first, last = _offsets(kafka, name)
     return {part.partition: (first[part], last[part]) for part in sorted(last)}
+
+
+def topic_id(kafka: Kafka, name: str) -> str:
+    """Returns Kafka's id of a topic, which changes when it is made anew. It is empty if the broker gives none."""
+    with admin(kafka) as client:
+        (topic,) = client.describe_topics([kafka.name(name)])
+    found = topic.get("topic_id")
+    return str(found) if found and uuid.UUID(str(found)).int else ""
 
 
 def _offsets(kafka: Kafka, name: str) -> list[dict[Any, int]]:

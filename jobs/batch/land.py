@@ -16,6 +16,7 @@ Run: headrace run land --date 2026-01-31
 """
 
 import argparse
+import contextlib
 import json
 from typing import NamedTuple
 
@@ -39,8 +40,28 @@ RAW = ("key", "value", "partition", "offset", "unix_millis(timestamp) AS append_
 Offsets = dict[int, tuple[int, int]]  # by partition: [from, to)
 
 
+class Covered(NamedTuple):
+    """What the lake has of a topic."""
+
+    offsets: dict[str, tuple[int, int]]  # by partition: [from, to)
+    topic_id: str  # Kafka's; empty if it is not known
+
+
+class Topic(NamedTuple):
+    """What Kafka has of it."""
+
+    name: str
+    id: str
+    offsets: Offsets  # by partition: from the first to after the last committed record
+
+    def is_other(self, covered: Covered) -> bool:
+        """Returns whether this topic was made after the one that the lake covers; its offsets are others, too."""
+        return bool(self.id and covered.topic_id) and self.id != covered.topic_id
+
+
 class Span(NamedTuple):
-    covered: dict[str, tuple[int, int]]  # by partition, what the lake covered when the span was chosen
+    before: Covered  # what the lake covered when the span was chosen
+    covered: Covered  # the part of it that is of this topic
     offsets: Offsets
 
 
@@ -79,33 +100,54 @@ def land(landing: Landing, table: str) -> RowCounts:
     """Lands all records that are there now; records that come meanwhile are for the next landing."""
     ends = {part: end for part, (_, end) in kafka_topics.ranges(landing.settings.kafka, table).items()}
     total = RowCounts()
-    while (span := upcoming(landing, table, ends)).offsets:
+    while (span := _next(landing, table, ends)).offsets:
         try:
             total += _batch(landing, table, span)
         except Overtaken:
             continue
+    if span.before.offsets and span.covered != span.before:  # without a new record: a topic id that was not known
+        with contextlib.suppress(Overtaken):
+            landing.lake.commit(lambda now: _covering(now, table, span, {}))
     return total
 
 
-def upcoming(landing: Landing, table: str, ends: dict[int, int]) -> Span:
-    """Returns the next offsets to land, at most land_records of them; none if all have landed."""
-    covered = landing.lake.snapshot().offsets.get(table, {})
+def _next(landing: Landing, table: str, ends: dict[int, int]) -> Span:
+    kafka, before = landing.settings.kafka, covered(landing.lake.snapshot(), table)
+    # The id first: of a topic that is made anew in between, the next look sees it.
+    topic = Topic(table, kafka_topics.topic_id(kafka, table), kafka_topics.ranges(kafka, table))
+    return upcoming(before, topic, ends, landing.settings.night.land_records, landing.lossy)
+
+
+def covered(snapshot: Snapshot, table: str) -> Covered:
+    return Covered(snapshot.offsets.get(table, {}), snapshot.topic_ids.get(table, ""))
+
+
+def upcoming(before: Covered, topic: Topic, ends: dict[int, int], records: int, lossy: bool = False) -> Span:
+    """Returns the next offsets to land, at most so many records; none if all below `ends` have landed.
+
+    Raises HeadraceError if records are lost, unless lossy.
+    """
+    now = Covered(before.offsets, topic.id or before.topic_id)
+    if topic.is_other(before):
+        lost = f"the topic was made anew: the lake covers {before.topic_id}, but Kafka has {topic.id}"
+        _allow(lossy, f"{topic.name}: {lost}", "its beginning")
+        now = Covered({}, topic.id)
     left: Offsets = {}
-    for part, (first, end) in kafka_topics.ranges(landing.settings.kafka, table).items():
-        begin = covered[str(part)][1] if str(part) in covered else first
+    for part, (first, end) in topic.offsets.items():
+        begin = now.offsets[str(part)][1] if str(part) in now.offsets else first
         if not first <= begin <= end:
-            begin = _behind_loss(landing, f"{table}/{part}", begin, first, end)
+            lost = f"the lake covers the offsets below {begin}, but Kafka has only {first} to {end}"
+            _allow(lossy, f"{topic.name}/{part}: {lost}", f"{first}")
+            begin = first
         if begin < ends.get(part, 0):
             left[part] = (begin, ends[part])
-    share = max(1, landing.settings.night.land_records // max(1, len(left)))
-    return Span(covered, {part: (begin, min(end, begin + share)) for part, (begin, end) in left.items()})
+    share = max(1, records // max(1, len(left)))
+    return Span(before, now, {part: (begin, min(end, begin + share)) for part, (begin, end) in left.items()})
 
 
-def _behind_loss(landing: Landing, place: str, begin: int, first: int, end: int) -> int:
-    if landing.lossy:
-        return first
-    lost = f"{place}: the lake covers the offsets below {begin}, but Kafka has only {first} to {end}"
-    raise HeadraceError(f"{lost}; --lossy goes on from {first}")
+def _allow(lossy: bool, lost: str, begin: str) -> None:
+    if not lossy:
+        raise HeadraceError(f"{lost}; --lossy goes on from {begin}")
 
 
 def _batch(landing: Landing, table: str, span: Span) -> RowCounts:
@@ -139,13 +181,14 @@ def source(spark: SparkSession, kafka: Kafka, topic: str, span: Offsets) -> Data
 
 def _covering(now: Snapshot, table: str, span: Span, files: Files) -> Snapshot:
     """Returns the lake with these files and offsets. Raises Overtaken if it changed since the span was chosen."""
-    if now.offsets.get(table, {}) != span.covered:
+    if covered(now, table) != span.before:
         raise Overtaken
-    covered = dict(span.covered)
+    offsets = dict(span.covered.offsets)
     for part, (begin, end) in span.offsets.items():
-        first, until = covered.get(str(part), (begin, begin))
-        covered[str(part)] = (first if until == begin else begin, end)
-    return with_files(msgspec.structs.replace(now, offsets=now.offsets | {table: covered}), files)
+        first, until = offsets.get(str(part), (begin, begin))
+        offsets[str(part)] = (first if until == begin else begin, end)
+    ids = now.topic_ids | {table: span.covered.topic_id}
+    return with_files(msgspec.structs.replace(now, offsets=now.offsets | {table: offsets}, topic_ids=ids), files)
 
 
 if __name__ == "__main__":

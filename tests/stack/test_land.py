@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from headrace.infra import paths
+from headrace.infra.clients import kafka_topics
 from headrace.schemas.topics import CLICKS
 from tests import topic
 from tests.edge.broker import Broker
@@ -96,12 +97,25 @@ def test_each_event_lands_once(broker: Broker, tmp_path: Path) -> None:
     (landed,) = tmp_path.glob("nights/*/land/landed.json")
     ends = {str(part): [0, end] for part, end in topic.ends(broker.kafka, CLICKS).items()}
     assert json.loads(landed.read_text())["topics"][CLICKS] == ends
+    make_anew(broker, CLICKS)
+    topic.send(broker.kafka, CLICKS, records(20_000, 11_000, now_ms))  # as far as the old one was, and further
+    other = start("land", "--again")
+    said, errors = other.communicate(timeout=120)
+    assert other.returncode == 1
+    assert "headrace: clicks: the topic was made anew: the lake covers" in errors
     broker.kill()
     away = start("land", "--again")
     said, errors = away.communicate(timeout=120)
     assert away.returncode == 1
     assert errors.startswith("headrace: no Kafka at")
     assert len(errors.splitlines()) == 1
+
+
+def make_anew(broker: Broker, name: str) -> None:
+    with kafka_topics.admin(broker.kafka) as client:
+        client.delete_topics([name := broker.kafka.name(name)])
+        wait(lambda: name not in client.list_topics(), 20, lambda: f"{name} is still there")
+    broker.create_topics()
 
 
 def spark_environment() -> dict[str, str]:

@@ -73,6 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     made_ms: int = 0
     files: dict[str, list[File]] = {}  # by table; msgspec copies it
     offsets: dict[str, dict[str, tuple[int, int]]] = {}  # by topic and partition: [from, to)
+    topic_ids: dict[str, str] = {}  # by topic: Kafka's id; none, or empty, where it was not known
     imports: dict[str, Import] = {}  # by sha256 of the file
 
 
