@@ -241,8 +241,10 @@ def publish_night(version: str, night: date, published_ms: int, again: bool = Fa
 
 def _newest(pointer: Pointer | None) -> NightVersion | None:
     """Returns the newest night of which a version has served. A pointer of 0.2.0 does not say it."""
-    if pointer is None or pointer.newest:
-        return pointer and pointer.newest
+    if pointer is None:
+        return None
+    if pointer.newest:
+        return pointer.newest
     served = [_of_night(version) for version in (pointer.version, pointer.previous) if version]
     return max((each for each in served if each), default=None)
 

@@ -158,8 +158,8 @@ def test_a_night_follows_an_older_one_alone() -> None:
     with pytest.raises(Refusal, match="v1 of the night 2026-01-09: v2 of the night 2026-01-10 has served"):
         store.publish_night("v1", FIRST, 2)
     assert store.publish_night("v2b", SECOND, 3) == store.current()
-    for moved in (lambda: store.publish("by-hand", 4), lambda: store.publish("v1", 5), lambda: store.rollback(6)):
-        before = moved()
+    for by_hand in ("by-hand", "v1", ""):
+        before = store.publish(by_hand, 4) if by_hand else store.rollback(6)
         with pytest.raises(Refusal):
             store.publish_night("v1", FIRST, 7, again=True)
         assert store.publish_night("v2b", SECOND, 8) == store.current() == before

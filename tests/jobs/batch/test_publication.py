@@ -23,7 +23,7 @@ from headrace.infra.cli import models as cli_models
 from headrace.infra.errors import HeadraceError, Refusal, describe
 from headrace.infra.operate.restore import restore_serving
 from headrace.infra.settings import load
-from headrace.infra.versions import list_files, publication, store
+from headrace.infra.versions import list_files, publication, redis_view, store
 from headrace.jobs.batch import index, precompute, publish, register, upkeep, verify
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
@@ -442,6 +442,16 @@ def test_a_version_with_a_wrong_list_never_serves(redis: Redis, home: Path) -> N
     assert (serving(redis), aliases()) == (old, {"champion": old})
 
 
+def test_a_redis_that_names_another_version_after_all_is_told(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    version = run(*MADE)
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_view, "show", lambda *_: redis.set(redis_keys.model_current(), b'{"version": "v0"}'))
+        with pytest.raises(HeadraceError, match=f"{redis_keys.model_current()} must name {version}, got v0"):
+            run("publish")
+    run("publish")
+    assert serving(redis) == version
+
+
 def test_a_version_made_anew_is_published_without_again(redis: Redis, home: Path) -> None:  # noqa: F811
     first = run()
     rule(home, "items = []", 'items = ["i08"]')
@@ -498,11 +508,11 @@ def test_rollback_after_refused_nights_restore_and_upkeep(
 def test_an_index_of_another_model_is_refused(redis: Redis) -> None:  # noqa: F811
     mine = run("register", "index")
     other = run("register", "index", of=night(1, seed=2))
-    manifest = publication.index(other) / index.MANIFEST
     shutil.copy(publication.index(mine) / index.BEST, publication.index(other) / index.BEST)
     with pytest.raises(HeadraceError, match=r"the index must be that of index\.faiss \w{64}, got that of \w{64}"):
         index.read(store.load(other))
-    shutil.copy(publication.index(mine) / index.MANIFEST, manifest)
+    for file in (index.ALIKE, index.MANIFEST):
+        shutil.copy(publication.index(mine) / file, publication.index(other) / file)
     with pytest.raises(HeadraceError, match=r"must be that of item_factors\.npy \w{64}, got that of \w{64}"):
         index.read(store.load(other))
     assert index.read(store.load(mine)).kind == index.FLAT
