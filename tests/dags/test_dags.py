@@ -72,6 +72,6 @@ def test_every_task_has_owner_docs_time_limit_retries_and_a_callback(found: Any)
 def test_the_arrows_of_the_night(found: Any) -> None:
     after = {task["task"]: task["after"] for task in found[3] if task["dag"] == "nightly_retrain"}
     models = ["als", "two_tower"]
-    line = ["evaluate", "gate", "register", "index", "precompute", "publish", "verify", "announce"]
-    expected = {"land": [], "check": ["land"], "als": ["check"], "two_tower": ["check"], "evaluate": models}
+    line = ["collect", "evaluate", "gate", "register", "index", "precompute", "verify", "publish", "announce"]
+    expected = {"land": [], "check": ["land"], "als": ["check"], "two_tower": ["check"], "collect": models}
     assert after == expected | {later: [earlier] for earlier, later in pairwise(line)}

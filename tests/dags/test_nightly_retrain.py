@@ -11,7 +11,7 @@ from tests.dags.checkout import MODELS, STEPS, Checkout, outcomes
 from tests.webhook import webhook
 
 pytestmark = pytest.mark.airflow
-TASKS = (*STEPS, "announce")
+TASKS = (*STEPS[:4], "collect", *STEPS[4:], "announce")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_refusing_gate_fails_the_run_at_once_and_tells_the_operator(checkout: 
     assert done.returncode == 3
     assert outcomes(done)["gate"] == "refused"
     assert "ndcg must be >= 0.1, got 0.05" in next(line for line in done.stdout.splitlines() if line[:4] == "gate")
-    assert {outcomes(done)[step] for step in TASKS[6:]} == {"upstream_failed"}
+    assert {outcomes(done)[step] for step in TASKS[7:]} == {"upstream_failed"}
     assert checkout.begun().count("gate") == 1
     assert not (checkout.home / "nights" / "2026-02-01" / "gate").exists()
     assert [json.loads(body)["text"] for body in posted] == [
@@ -68,6 +68,34 @@ def test_a_failed_check_stops_before_training(checkout: Checkout) -> None:
     done = checkout.retrain("--date", "2026-02-02")
     assert done.returncode == 3
     assert checkout.begun() == ["land", "check"]
+
+
+def test_a_model_that_fails_costs_itself_alone_and_the_operator_hears_of_it(checkout: Checkout) -> None:
+    checkout.order("als", "fail")
+    with webhook() as (address, posted):
+        done = checkout.retrain("--date", "2026-02-06", ALERTS__WEBHOOK=address, AIRFLOW__RETRIES=1)
+    (checkout.home / "order-als").unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(done) == dict.fromkeys(TASKS, "success") | {"als": "failed"}
+    assert checkout.begun() == ["land", "check", *checkout.begun()[2:5], *STEPS[4:]]
+    assert sorted(checkout.begun()[2:5]) == ["als", "als", "two_tower"]
+    assert [json.loads(body)["text"][:29] for body in posted] == ["nightly_retrain.als failed: e"]
+
+
+def test_without_any_model_the_night_fails(checkout: Checkout) -> None:
+    for name in MODELS:
+        checkout.order(name, "fail")
+    with webhook() as (address, posted):
+        done = checkout.retrain("--date", "2026-02-07", ALERTS__WEBHOOK=address, AIRFLOW__RETRIES=0)
+    for name in MODELS:
+        (checkout.home / f"order-{name}").unlink()
+    assert done.returncode == 1
+    assert outcomes(done)["collect"] == "refused"
+    assert {outcomes(done)[step] for step in TASKS[5:]} == {"upstream_failed"}
+    assert "no model was trained: als, two_tower failed or did not begin" in done.stdout
+    assert {json.loads(body)["text"].split(":")[0] for body in posted} == {
+        f"nightly_retrain.{name} failed" for name in MODELS
+    }
 
 
 def test_a_step_that_fails_at_every_try_fails_the_night_and_json_says_so(checkout: Checkout) -> None:
@@ -97,7 +125,7 @@ def test_a_step_by_itself_says_what_became_of_it(checkout: Checkout) -> None:
 def test_a_dry_run_of_one_model_trains_that_and_publishes_nothing(checkout: Checkout) -> None:
     done = checkout.retrain("--date", "2026-02-03", "--models", "als", "--dry-run")
     assert done.returncode == 0
-    skipped = {"two_tower", *TASKS[6:]}
+    skipped = {"two_tower", *TASKS[7:]}
     assert {name for name, state in outcomes(done).items() if state == "skipped"} == skipped
     assert checkout.begun() == ["land", "check", "als", "evaluate", "gate"]
 
