@@ -12,7 +12,6 @@ The driver holds the lists and each user's items: 1 million users with 50 items 
 
 import argparse
 import time
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,18 +19,19 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from scipy import sparse
 
 from headrace.infra import durable
-from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.errors import Refusal
 from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.jobs.batch import night
-from headrace.jobs.batch.judging import figures, recommenders, report
+from headrace.jobs.batch.judging import figures, live_path, recommenders, report
+from headrace.jobs.batch.judging.limits import gate_profile
+from headrace.jobs.batch.judging.question import Question, ask, choosers, places_of
 from headrace.jobs.batch.judging.recommenders import Lists, Recommender
+from headrace.jobs.batch.judging.user_batches import Batches, whole_users
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import listing
 from headrace.jobs.batch.publishing.listing import Listing
@@ -39,23 +39,10 @@ from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder, split
 from headrace.jobs.batch.training.scorer import Scorer
 from headrace.udfs.evaluation import ranking
-from headrace.udfs.evaluation.ranking import Int, Relevant, Similarity
+from headrace.udfs.evaluation.ranking import Similarity
 
 STEP = "evaluate"
 CHAMPION = "champion"
-Batches = Iterable[pd.DataFrame]
-
-
-class Question(NamedTuple):
-    """What every recommender is asked, and what it may use to answer."""
-
-    items: list[str]  # of the events and of all models, in code point order
-    users: list[str]  # whose lists are asked for
-    relevant: Relevant  # the items that they wanted in the held-out events
-    history: Int  # (users,): how many items each had seen before
-    R: sparse.csr_matrix  # (all users, items): strength > 0 in the training events; at most BASKET items a user
-    item_users: Int  # (items,): users of strength > 0 in the training events
-    users_trained: int  # those with such an item
 
 
 class Contest(NamedTuple):
@@ -84,13 +71,17 @@ def main(options: argparse.Namespace) -> None:
     with tonight.writing(STEP) as draft:
         clicks = read(tonight)
         how = listing.of(settings, clicks, settings.k)
-        results = build(split.held(clicks, settings.protocol), contest, how, settings.evaluated_users)
+        live_loss = gate_profile(Path(settings.gates_file), settings.gates).live_loss
+        held = split.held(clicks, settings.protocol)
+        results = build(held, contest, how, settings.evaluated_users, live_loss)
         results |= {"date": tonight.date.isoformat(), "protocol": settings.protocol, "checks": checks(tonight)}
-        results |= {"seconds": round(time.monotonic() - began, 1)}
+        results |= {"absent": absent(settings.models, contest), "seconds": round(time.monotonic() - began, 1)}
         durable.write(draft / "report.json", msgspec.json.format(msgspec.json.encode(results), indent=1))
         durable.write(draft / "report.html", report.page(results).encode())
     best = results["models"][results["chosen"]]["ndcg"]["value"]
-    print(f"{STEP} of {tonight.date}: {results['chosen']} with NDCG@{settings.k} {best:.4f}: {tonight.folder / STEP}")
+    without = f", without {', '.join(results['absent'])}" if results["absent"] else ""
+    figure = f"NDCG@{settings.k} {best:.4f}{without}"
+    print(f"{STEP} of {tonight.date}: {results['chosen']} with {figure}: {tonight.folder / STEP}")
 
 
 def read(tonight: Night) -> DataFrame:
@@ -116,8 +107,16 @@ def contestants(tonight: Night, protocol: str) -> Contest:
     return Contest(folders, champion.version, split.is_unseen(lineage, protocol, tonight.date))
 
 
-def build(events: DataFrame, contest: Contest, how: Listing, users_max: int) -> dict[str, Any]:
-    """Returns the report, without what only the night knows. events: all of the night, with `held`."""
+def absent(wanted: Iterable[str], contest: Contest) -> list[str]:
+    """Returns the models of the settings that are not judged: they failed, or were not asked for."""
+    return [name for name in wanted if name not in contest.folders]
+
+
+def build(events: DataFrame, contest: Contest, how: Listing, users_max: int, live_loss: float = 1.0) -> dict[str, Any]:
+    """Returns the report, without what only the night knows. events: all of the night, with `held`.
+
+    live_loss: the gate's, beyond which a model is chosen only if there is no other.
+    """
     # (user_id, item_id, action, rating, t_ms, ..., event_id, category, held), a user's rows together and by time
     columns = [*model_folder.columns(events), *split.TIES, "category", "held"]
     kept = split.in_order(events.select(*columns).repartition("user_id")).drop("offset").persist()
@@ -128,8 +127,10 @@ def build(events: DataFrame, contest: Contest, how: Listing, users_max: int) -> 
     choosing = choosers(question.users) if len(contest.folders) > 1 else None
     about = figures.About(question.relevant, question.history, question.item_users, question.users_trained, choosing)
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
+    live = replayed(kept, question, contest, how)
     kept.unpersist()
-    return figures.summary(lists, about, similar, list(contest.folders)) | {
+    return figures.summary(lists, about, similar, list(contest.folders), lossy(live, live_loss)) | {
+        "live": live,
         "about": {name: msgspec.to_builtins(model_folder.description(path)) for name, path in contest.folders.items()},
         "champion": champion(contest.champion, contest.comparable) if contest.champion else None,
         "digests": {name: {"trained": _digest(path), "expected": expected} for name, path in contest.folders.items()},
@@ -143,57 +144,6 @@ def known_items(contest: Contest) -> set[str]:
     return items | set(store.load(contest.champion).contents.items if contest.champion else ())
 
 
-def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
-    """Returns the question. Raises HeadraceError if the held-out events have no item that is new to its user."""
-    clicked = events.where(F.col("action") != "search").select("item_id").distinct().collect()
-    items = sorted(more_items | {row.item_id for row in clicked})
-    places = events.sparkSession.sparkContext.broadcast(_places(items))
-    outline = "user_id string, history int, items array<int>, relevant array<int>"
-    users = events.mapInPandas(lambda batches: outlined(batches, places.value), outline).toPandas()
-    users = users.sort_values("user_id", ignore_index=True)
-    wanting = users[users["relevant"].map(len) > 0]
-    if wanting.empty:
-        raise HeadraceError("the protocol must hold out an item that a user had not seen before, found none")
-    chosen = sampled(wanting, users_max)
-    relevant = Relevant(np.concatenate([[0], np.cumsum(chosen["relevant"].map(len))]), _joined(chosen["relevant"]))
-    history, baskets = chosen["history"].to_numpy(np.int64), list(users["items"])
-    R, item_users = recommenders.baskets(baskets, len(items)), np.bincount(_joined(baskets), minlength=len(items))
-    trained = sum(len(basket) > 0 for basket in baskets)
-    return Question(items, chosen["user_id"].tolist(), relevant, history, R, item_users, trained)
-
-
-def sampled(users: pd.DataFrame, at_most: int) -> pd.DataFrame:
-    """Returns at most so many users, drawn by a hash of the id: the same ones from night to night."""
-    order = np.argsort([zlib.crc32(user.encode()) for user in users["user_id"]], kind="stable")[:at_most]
-    return users.iloc[np.sort(order)]
-
-
-def choosers(users: list[str]) -> NDArray[np.bool_] | None:
-    """Returns the half of the users who choose among the models, by a hash of the id; None if a half is empty."""
-    chosen = np.array([zlib.crc32(f"chooses {user}".encode()) & 1 == 1 for user in users])
-    return chosen if chosen.any() and not chosen.all() else None
-
-
-def outlined(batches: Batches, places: dict[str, int]) -> Iterator[pd.DataFrame]:
-    """Yields for each user how many items they had seen, which they wanted, and which new ones they want later."""
-    for rows in whole_users(batches):
-        names, events, held = rows["user_id"].unique(), model_folder.events(rows, places), rows["held"].to_numpy()
-        before = recommenders.plain(events.where(~held), len(names), len(places))
-        after = recommenders.plain(events.where(held), len(names), len(places)).rows
-        seen = before.seen.users * len(places) + before.seen.items
-        owners = np.repeat(np.arange(len(names)), np.diff(after.indptr))
-        fresh = ~np.isin(owners * len(places) + after.columns, seen)
-        ends = np.cumsum(np.bincount(owners[fresh], minlength=len(names)))[:-1]
-        yield pd.DataFrame(
-            {
-                "user_id": names,
-                "history": np.bincount(before.seen.users, minlength=len(names)),
-                "items": np.split(before.rows.columns, before.rows.indptr[1:-1]),
-                "relevant": np.split(after.columns[fresh], ends),
-            }
-        )
-
-
 def every_recommender(
     question: Question, contest: Contest, cosines: recommenders.Cosines, how: Listing
 ) -> dict[str, Recommender]:
@@ -201,10 +151,9 @@ def every_recommender(
 
     A model is there twice: as readers get it, and under figures.raw(name) as it ranks by score alone.
     """
-    places, by_score = _places(question.items), listing.by_score(how.wish.n)
-    listed = np.array([place for item, place in places.items() if not how.item_rules.forbids(item)], np.int64)
-    every: dict[str, Recommender] = {"popularity": recommenders.Popularity(question.item_users, listed)}
-    every["item_item"] = recommenders.ItemItem(cosines.neighbours(), question.item_users, listed)
+    places, by_score = places_of(question.items), listing.by_score(how.wish.n)
+    every: dict[str, Recommender] = {"popularity": (popular := popularity(question, places, how))}
+    every["item_item"] = recommenders.ItemItem(cosines.neighbours(), question.item_users, popular.listed)
     for name, folder in contest.folders.items():
         scorer: Scorer = model_folder.load(folder)
         every[name] = recommenders.FactorModel(scorer, places, how)
@@ -214,10 +163,15 @@ def every_recommender(
     return every
 
 
+def popularity(question: Question, places: dict[str, int], how: Listing) -> recommenders.Popularity:
+    listed = np.array([place for item, place in places.items() if not how.item_rules.forbids(item)], np.int64)
+    return recommenders.Popularity(question.item_users, listed)
+
+
 def answer(events: DataFrame, question: Question, every: dict[str, Recommender], k: int) -> dict[str, Lists]:
     """Returns each recommender's lists, in the order of question.users; the popular list for a user unknown to it."""
     schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in every)])
-    asked = Asked(_places(question.items), frozenset(question.users), every, k)
+    asked = Asked(places_of(question.items), frozenset(question.users), every, k)
     shared = events.sparkSession.sparkContext.broadcast(asked)
     lists = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
     lists = lists.set_index("user_id").loc[question.users]
@@ -234,6 +188,41 @@ def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
             yield pd.DataFrame({"user_id": names} | filled(lists))
 
 
+def replayed(events: DataFrame, question: Question, contest: Contest, how: Listing) -> dict[str, Any]:
+    """Returns the figures of the live path (jobs/batch/judging/live_path.py)."""
+    places, by_score = places_of(question.items), listing.by_score(how.wish.n)._replace(item_rules=how.item_rules)
+    every: dict[str, Recommender] = {live_path.POPULARITY: popularity(question, places, how)}
+    for name, folder in contest.folders.items():
+        every[name] = recommenders.FactorModel(model_folder.streamed(folder), places, by_score)
+        if not isinstance(scorer := model_folder.load(folder), model_folder.AlsScorer):
+            every[live_path.own(name)] = recommenders.FactorModel(scorer, places, by_score)
+    if contest.champion:
+        every[CHAMPION] = recommenders.FactorModel(recommenders.Published(contest.champion), places, by_score)
+    history = max(model_folder.description(folder).parameters["history"] for folder in contest.folders.values())
+    asked = Asked(places, frozenset(question.users), every, how.wish.n)
+    shared = events.sparkSession.sparkContext.broadcast(asked)
+    rows = events.mapInPandas(lambda batches: lived(batches, shared.value, history), live_path.schema(every)).toPandas()
+    models = list(contest.folders)
+    return live_path.summary(rows.sort_values("user_id"), models, [name for name in every if name not in models])
+
+
+def lived(batches: Batches, asked: Asked, history: int) -> Iterator[pd.DataFrame]:
+    for rows in whole_users(batches):
+        chosen = rows[rows["user_id"].isin(asked.users)]
+        if len(chosen):
+            names, events = chosen["user_id"].unique().tolist(), model_folder.events(chosen, asked.places)
+            held = chosen["held"].to_numpy(bool)
+            known = np.bincount(events.users[~held], minlength=len(names)).astype(np.int64)
+            questions = live_path.questions(events, held, history)
+            if len(questions.wanted):
+                yield live_path.answered(questions, asked.recommenders, names, known, asked.k)
+
+
+def lossy(live: dict[str, Any], most: float) -> set[str]:
+    """Returns the models of which the stream loses more than readers should: they are chosen if there is no other."""
+    return {name for name, each in live["models"].items() if each["loss"] > most}
+
+
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:
     """Returns the lists as columns, with the popular list for a user unknown to a recommender."""
     popular = lists["popularity"].items
@@ -241,21 +230,6 @@ def filled(lists: dict[str, Lists]) -> dict[str, Any]:
     for name, (items, known) in lists.items():
         columns |= {name: list(np.where(known[:, None], items, popular)), f"knows_{name}": known}
     return columns
-
-
-def whole_users(batches: Batches) -> Iterator[pd.DataFrame]:
-    """Yields batches that split no user. batches: sorted by user; Arrow cuts them anywhere."""
-    rest: pd.DataFrame | None = None
-    for rows in batches:
-        rows = rows if rest is None else pd.concat([rest, rows], ignore_index=True)
-        if rows.empty:
-            continue
-        last = (rows["user_id"] == rows["user_id"].iloc[-1]).to_numpy()
-        if not last.all():
-            yield rows[~last]
-        rest = rows[last]
-    if rest is not None:
-        yield rest
 
 
 def categories(events: DataFrame, items: list[str]) -> Similarity | None:
@@ -287,14 +261,6 @@ def checks(tonight: Night) -> dict[str, Any]:
 
 def _digest(folder: Path) -> str:
     return str(model_folder.description(folder).lineage.get("digest"))
-
-
-def _places(items: list[str]) -> dict[str, int]:
-    return {item: place for place, item in enumerate(items)}
-
-
-def _joined(items: Iterable[Int]) -> Int:
-    return np.concatenate(list(items)).astype(np.int64)
 
 
 if __name__ == "__main__":

@@ -128,9 +128,13 @@ def good(report: Report, model: str, wanted: GateProfile) -> Iterator[GateRule]:
         yield above(f"floor.{metric}", _value(figures, metric), limit, bound(report, metric, limit))
     yield at_least("users", report["data"]["users"], wanted.users)
     yield at_least("hits", figures.get("hits"), wanted.hits)
-    gain = figures["against"]["popularity"]
-    yield above("popularity", _end(gain.get("ndcg"), wanted.popularity), 0.0, "NDCG above that of the popular list")
-    yield at_most("overlap", _value(figures, "popularity_overlap"), wanted.overlap)
+    yield from live(report.get("live", {}).get("models", {}).get(model, {}), wanted)
+    if figures.get("known", 1) == 0:
+        yield GateRule("known", 0, 0, True, "be", "all users are new: the live path alone is judged")
+    else:
+        gain = _end(figures["against"]["popularity"].get("ndcg"), wanted.popularity)
+        yield above("popularity", gain, 0.0, "NDCG above that of the popular list")
+        yield at_most("overlap", _value(figures, "popularity_overlap"), wanted.overlap)
     champion = report["champion"]
     fair = bool(champion and champion["comparable"])
     if fair:
@@ -139,6 +143,13 @@ def good(report: Report, model: str, wanted: GateProfile) -> Iterator[GateRule]:
         yield at_least("champion", difference, -wanted.tolerance * served["ndcg"]["value"])
     for name in figures["segments"]:
         yield from segment(report, model, name, wanted, fair)
+
+
+def live(figures: Report, wanted: GateProfile) -> Iterator[GateRule]:
+    """Yields the rules on the lists that shoppers get while they act."""
+    gain = _end(figures.get("against", {}).get("popularity"), wanted.popularity)
+    yield above("live.popularity", gain, 0.0, "NDCG of live lists above that of the popular list")
+    yield at_most("live.loss", figures.get("loss"), wanted.live_loss)
 
 
 def segment(report: Report, model: str, name: str, wanted: GateProfile, fair: bool) -> Iterator[GateRule]:

@@ -93,7 +93,7 @@ def assert_one_path_each(stack: Stack) -> None:
         assert said == fault.reason if fault else said in ("taken", "late", "future"), (said, fault, record.value[:200])
         paths[said] += 1
     assert not letters
-    counted = sum(metric(stack, name) for name in ("applied", "late", "repeats"))
+    counted = sum(metric(stack, name) for name in ("applied", "headrace_late", "repeats"))
     assert counted == paths["taken"], paths
 
 

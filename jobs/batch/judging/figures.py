@@ -1,6 +1,6 @@
 """The lists of each recommender -> the figures of a report: docs/night.md, "The numbers". It needs no Spark."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,14 +40,19 @@ class About(NamedTuple):
 
 
 def summary(
-    lists: Mapping[str, Lists], about: About, similar: Mapping[str, Similarity | None], models: list[str]
+    lists: Mapping[str, Lists],
+    about: About,
+    similar: Mapping[str, Similarity | None],
+    models: list[str],
+    unfit: Collection[str] = (),
 ) -> Figures:
     """Returns all figures of the report. lists: of the models, raw ones too, and of OTHERS.
 
-    No user both chooses among the models and judges the one that is chosen: the best of several on the same users looks
-    better than it is.
+    unfit: models that are chosen only if all are. No user both chooses among the models and judges the one that is
+    chosen: the best of several on the same users looks better than it is.
     """
-    chosen, exposed = choice(lists, about, models), {name: exposure(each, about) for name, each in lists.items()}
+    fit = [name for name in models if name not in unfit]
+    chosen, exposed = choice(lists, about, fit or models), {name: exposure(each, about) for name, each in lists.items()}
     choosing = 0
     if about.choosing is not None:
         choosing, judges = int(about.choosing.sum()), ~about.choosing
@@ -103,7 +108,8 @@ def figures_of(by_user: dict[str, Float], lists: Lists, about: About, parts: dic
     figures: Figures = {name: interval._asdict() for name, interval in resampled(by_user).items()}
     by_segment = {name: within(by_user, part) for name, part in parts.items() if part.any()}
     h, n = ranking.hits(lists.items, about.relevant), about.relevant.counts
-    return figures | {"segments": by_segment, "by_k": by_k(h, n), "hits": int(h.sum())}
+    told = {"segments": by_segment, "by_k": by_k(h, n), "hits": int(h.sum()), "known": float(lists.known.mean())}
+    return figures | told
 
 
 def exposure(lists: Lists, about: About) -> Figures:

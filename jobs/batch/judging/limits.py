@@ -26,6 +26,7 @@ class GateProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     segment_users: int
     users: int = 20  # a project's file may be older than this rule and the next
     hits: int = 10
+    live_loss: float = 0.05
     floors: dict[Literal["days", "last", "leave_one_out"], dict[str, float]]
 
 

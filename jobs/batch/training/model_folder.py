@@ -101,6 +101,11 @@ def load(folder: Path) -> Scorer:
     return _opener(folder, trained.kind)(folder, items, factors, trained)
 
 
+def streamed(folder: Path) -> Scorer:
+    """Returns the scorer by which the stream serves the model, whatever its kind: least squares against its items."""
+    return AlsScorer(folder, item_ids(folder), np.load(folder / store.FACTORS), description(folder))
+
+
 Opener = Callable[[Path, list[str], als.Real, Trained], Scorer]
 SCORERS: dict[str, Opener] = {"als": AlsScorer, "federated": AlsScorer, "two_tower": TwoTowerScorer}  # by Trained.kind
 

@@ -16,7 +16,7 @@ from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.batch import evaluate, federated, precompute
 from headrace.jobs.batch.evaluate import Contest
-from headrace.jobs.batch.judging import report
+from headrace.jobs.batch.judging import question, report, user_batches
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.precompute import ListPlan
 from headrace.jobs.batch.publishing import listing
@@ -78,7 +78,7 @@ def test_the_champion_is_folded_in_with_its_own_factors(found: dict[str, Any], e
     """It likes all items alike, so its list is the first unseen ones by id."""
     rows = events.toPandas()
     gained, users = [], sorted(set(rows["user_id"]))
-    choosing = dict(zip(users, evaluate.choosers(users), strict=True))  # type: ignore[arg-type]
+    choosing = dict(zip(users, question.choosers(users), strict=True))  # type: ignore[arg-type]
     for user, own in rows[rows["action"] != "search"].groupby("user_id"):
         if choosing[user]:
             continue
@@ -97,6 +97,17 @@ def test_what_the_gate_needs_stands_there(found: dict[str, Any], events: Any) ->
     assert found["catalogue"] == {"als": 1.0, "half": 0.5}
     assert found["files"]["als"].keys() >= {"items.json", "item_factors.npy", "model.json"}
     assert found["models"]["als"]["hits"] == 3 * found["data"]["users"]
+
+
+def test_the_live_path_is_asked_event_by_event(found: dict[str, Any]) -> None:
+    """Each of the three held-out purchases: the items of the colour that are left fill the first places."""
+    live = found["live"]
+    assert (live["users"], live["new_users"], live["questions"]) == (40, 0, 120)
+    als = live["models"]["als"]
+    assert als["hit_rate"]["value"] == 1
+    assert als["loss"] == 0  # it is its own scorer
+    assert als["ndcg"]["value"] > live["others"]["champion"]["ndcg"]["value"]
+    assert als["against"]["popularity"]["low"] > 0
 
 
 def test_what_is_judged_is_what_precompute_writes(events: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,19 +140,29 @@ def test_whose_items_count(spark: Any, tmp_path: Path) -> None:
     rows += [("many", "m-held", "i00", "view", 10_000, None, None, 601)]
     rows += [("new", "n-held", "x000", "view", 10_001, None, None, 602)]
     frame = spark.createDataFrame(rows, checkerboard.EVENTS).coalesce(1).withColumn("held", F.col("t_ms") >= 10_000)
-    question = evaluate.ask(frame, set(checkerboard.ITEMS), 1000)
-    assert question.users == ["many", "new"]
-    assert question.users_trained == 1
-    assert int((question.item_users > 0).sum()) == 600
+    asked = question.ask(frame, set(checkerboard.ITEMS), 1000)
+    assert asked.users == ["many", "new"]
+    assert asked.users_trained == 1
+    assert int((asked.item_users > 0).sum()) == 600
 
 
 def test_the_page_is_whole(found: dict[str, Any]) -> None:
-    night = {"date": "2026-01-31", "protocol": "last:0.3", "seconds": 1.0}
-    page = report.page(found | night | {"checks": {"passed": True, "report": "../check/report.html"}})
+    night: dict[str, Any] = {"date": "2026-01-31", "protocol": "last:0.3", "seconds": 1.0}
+    night |= {"absent": [], "checks": {"passed": True, "report": "../check/report.html"}}
+    page = report.page(found | night)
     words, tags = parsed(page)
-    assert {"Night 2026-01-31: ALS is chosen", "passed", "item-item", "NDCG"} <= words
+    assert {"Night 2026-01-31: ALS is chosen", "passed", "item-item", "NDCG", "While they act"} <= words
     assert tags.count("svg") == 4
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained
+
+
+def test_the_page_names_a_model_that_failed(found: dict[str, Any]) -> None:
+    contest = Contest({"als": Path("als")}, None)
+    absent = evaluate.absent(["als", "two_tower", "federated"], contest)
+    assert absent == ["two_tower", "federated"]
+    night = {"date": "2026-01-31", "protocol": "last:0.3", "seconds": 1.0, "absent": absent}
+    words, _ = parsed(report.page(found | night | {"checks": {"passed": True, "report": "../check/report.html"}}))
+    assert "Not judged, for want of a sound result: two-tower, federated + ALS." in words
 
 
 def parsed(page: str) -> tuple[set[str], list[str]]:
@@ -168,7 +189,7 @@ def test_users_stay_whole_wherever_arrow_cuts() -> None:
     rows = pd.DataFrame({"user_id": list("aabbbcdddd"), "n": range(10)})
     for size in range(1, 11):
         batches = [rows[at : at + size] for at in range(0, 10, size)]
-        got = list(evaluate.whole_users(iter(batches)))
+        got = list(user_batches.whole_users(iter(batches)))
         assert pd.concat(got)["n"].tolist() == list(range(10))
         users = [set(part["user_id"]) for part in got]
         assert sum(map(len, users)) == 4
@@ -176,9 +197,9 @@ def test_users_stay_whole_wherever_arrow_cuts() -> None:
 
 def test_a_sample_is_the_same_from_night_to_night() -> None:
     users = pd.DataFrame({"user_id": [f"u{n}" for n in range(100)]})
-    few = set(evaluate.sampled(users, 10)["user_id"])
-    assert few == set(evaluate.sampled(users[::-1], 10)["user_id"])
-    assert few < set(evaluate.sampled(users, 30)["user_id"])
+    few = set(question.sampled(users, 10)["user_id"])
+    assert few == set(question.sampled(users[::-1], 10)["user_id"])
+    assert few < set(question.sampled(users, 30)["user_id"])
 
 
 def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,12 @@ def test_who_chooses_does_not_judge() -> None:
     assert found["bounds"]["coverage"] == 6 / 8
 
 
+def test_an_unfit_model_is_chosen_only_if_there_is_no_other() -> None:
+    asked = {"lucky": lists(0, 2, 4), "sound": lists(0, 1, 2, 3, 5), "popularity": lists()}
+    assert summary(asked, ABOUT, {}, ["lucky", "sound"], unfit={"lucky"})["chosen"] == "sound"
+    assert summary(asked, ABOUT, {}, ["lucky", "sound"], unfit={"lucky", "sound"})["chosen"] == "lucky"
+
+
 def test_with_one_model_all_judge() -> None:
     asked = {"only": lists(0, 2, 4), raw("only"): lists(0), "popularity": lists()}
     found = summary(asked, ABOUT._replace(choosing=None), {}, ["only"])

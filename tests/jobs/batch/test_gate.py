@@ -31,6 +31,7 @@ pytestmark = pytest.mark.spark  # what runs in the batch environment
 DATE = date(2026, 1, 31)
 OPTIONS = argparse.Namespace(date=DATE, again=False)
 K, USERS, ITEMS = 10, 400, 200
+BETTER = {"value": 0.2, "low": 0.1, "high": 0.3}
 Change = Callable[[dict[str, Any], Path], None]
 
 
@@ -54,6 +55,7 @@ def evaluated(made: Night, hits: int, champion: int) -> dict[str, Any]:
         "digests": {"als": {"trained": "of the split", "expected": "of the split"}},
         "catalogue": {"als": 1.0},
         "files": {"als": model_folder.sha256(folder)},
+        "live": {"models": {"als": {"against": {"popularity": BETTER}, "loss": 0.05}}},
     }
 
 
@@ -147,6 +149,11 @@ BAD: dict[str, tuple[Change, str]] = {
     "a lost file": (lost_file, "file.popular.json must be "),
     "two users": (set_at("data", "users", to=99), "users must be >= 100, got 99"),
     "a lucky hit": (set_at("models", "als", "hits", to=99), "hits must be >= 100, got 99"),
+    "worse live": (
+        set_at("live", "models", "als", "against", "popularity", to={"value": 0.1, "low": 0.0, "high": 0.2}),
+        "live.popularity must be > 0, got 0",
+    ),
+    "lost in the stream": (set_at("live", "models", "als", "loss", to=0.051), "live.loss must be <= 0.05, got 0.051"),
     "a repeated item": (repeated_item, "item_map must be in order, once, got unordered, empty or repeated"),
     "other lists": (set_at("k", to=20), "report must be of lists of length 10, got 20"),
     "no floors": (set_at("protocol", to="leave_one_out"), "the profile has floors for: days, last, got leave_one_out"),
@@ -182,6 +189,25 @@ def test_worse_than_the_champion_and_popularity_in_disguise(night: Night, hits: 
         gate.main(OPTIONS)
     broken = {rule["rule"] for rule in verdict(night, "gate-refused")["rules"] if not rule["passed"]}
     assert rules <= broken
+
+
+def test_where_all_users_are_new_the_live_path_alone_is_judged(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shop of sessions: every list of the night is the popular one, and no better than it."""
+    monkeypatch.setenv("HEADRACE_NIGHT__GATES", "standard")
+    report = evaluated(night, hits=6, champion=5)
+    ours = report["models"]["als"]
+    ours["known"], ours["popularity_overlap"] = 0, {"value": None}
+    ours["against"]["popularity"]["ndcg"] = {"value": 0.0, "low": 0.0, "high": 0.0}
+    keep(night, report)
+    gate.main(OPTIONS)
+    rules = {rule["rule"]: rule for rule in verdict(night)["rules"]}
+    assert rules["known"]["note"] == "all users are new: the live path alone is judged"
+    assert "live.popularity" in rules
+    assert "popularity" not in rules
+    report["live"] = {"models": {}}
+    keep(night, report)
+    with pytest.raises(Refusal, match=r"live.popularity must be > 0, got nothing"):
+        gate.main(argparse.Namespace(date=DATE, again=True))
 
 
 def test_a_night_without_an_evaluation_is_refused(night: Night) -> None:
