@@ -25,7 +25,7 @@ print(json.dumps([dag.schedule, arguments]))
 NIGHT = """
 import json
 from headrace.dags.nightly_retrain import dag
-tasks = ("two_tower", "federated", "evaluate")
+tasks = ("two_tower", "federated", "collect")
 print(json.dumps({name: sorted(dag.get_task(name).upstream_task_ids) for name in tasks}))
 """
 
@@ -70,4 +70,4 @@ def test_a_run_may_ask_for_other_terms(tmp_path: Path) -> None:
 def test_the_night_fuses_what_was_learnt_with_its_als_if_its_models_name_it(tmp_path: Path) -> None:
     models = ["als", "two_tower", "federated"]
     after = printed(NIGHT, tmp_path, {}, NIGHT__MODELS=json.dumps(models))
-    assert after == {"two_tower": ["check"], "federated": ["als", "check"], "evaluate": sorted(models)}
+    assert after == {"two_tower": ["check"], "federated": ["als", "check"], "collect": sorted(models)}
