@@ -15,6 +15,7 @@ from benchmarks.in_batch import asked
 from headrace.infra.settings import load
 from headrace.jobs.batch import two_tower
 from headrace.jobs.batch.training import tower_steps, tower_training
+from headrace.jobs.batch.training.row_adam import RowAdam
 from headrace.jobs.batch.training.tower_training import TrainingProgress
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors.als import Rows
@@ -29,7 +30,7 @@ def main(path: str, rounds: str) -> None:
     nothing = Rows(np.zeros(len(users.indptr), np.int64), np.empty(0, np.int64), np.empty(0))
     training, judged = tower_training.apart(Users(users, nothing), plan.seed)
     model = Towers(tower_steps.shape(plan))
-    optimizer = torch.optim.Adam(model.parameters(), plan.rate)
+    optimizer = RowAdam(model, plan.rate)
     found: dict[str, list[float]] = {"ours": [], "ours, with validation and checkpoint": [], "bare torch": []}
     for epoch in range(int(rounds)):
         began, pairs = time.perf_counter(), 0
@@ -39,6 +40,7 @@ def main(path: str, rounds: str) -> None:
         for step in tower_steps.steps(training, plan, epoch, 0, 1, hard):
             tower_training.learn(model, optimizer, step, content, correction)
             pairs += step.pairs
+        optimizer.settle()
         found["ours"].append(pairs / (time.perf_counter() - began))
         with tempfile.TemporaryDirectory() as folder:
             tower_training.judge(model, content, judged, 0.0)
@@ -59,10 +61,10 @@ def rows(given: asked.Asked) -> Rows:
 def bare(steps: list[Any], plan: tower_steps.TrainingPlan, pairs: int) -> float:
     """Batches are ready; no correction, no mask, no drop-out."""
     f, hidden, items = (int(plan.shape[name]) for name in ("factors", "hidden", "items"))
-    taken, offered = (nn.Embedding(items, f) for _ in range(2))
+    taken, offered = (nn.Embedding(items, f, sparse=True) for _ in range(2))
     layers = nn.Sequential(nn.Linear(f, hidden), nn.Tanh(), nn.Linear(hidden, f))
-    parameters = [*taken.parameters(), *offered.parameters(), *layers.parameters()]
-    optimizer = torch.optim.Adam(parameters, plan.rate)
+    of_tables = torch.optim.SparseAdam([*taken.parameters(), *offered.parameters()], plan.rate)
+    optimizers = (of_tables, torch.optim.Adam(layers.parameters(), plan.rate))
     began = time.perf_counter()
     for step in steps:
         bags = step.bags
@@ -71,9 +73,11 @@ def bare(steps: list[Any], plan: tower_steps.TrainingPlan, pairs: int) -> float:
         )
         scores = layers(users) @ offered(step.items).T
         loss = -scores.log_softmax(dim=1)[step.owners, step.wanted].mean()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
     return pairs / (time.perf_counter() - began)
 
 

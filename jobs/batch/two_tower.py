@@ -155,7 +155,7 @@ def fit(users: Users, content: Rows, plan: TrainingPlan, processes: int, work: P
     never = np.bincount(users.taken.columns, minlength=model.shape.items) == 0
     with torch.no_grad():  # the id of an item that nobody took has only learnt that it was drawn as a negative
         for side in (model.offered, model.taken):
-            side.ids[torch.from_numpy(never)] = 0
+            side.ids.weight[torch.from_numpy(never)] = 0
     return model
 
 

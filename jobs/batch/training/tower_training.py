@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from headrace.infra import durable
 from headrace.jobs.batch.training import tower_steps, towers
+from headrace.jobs.batch.training.row_adam import RowAdam
 from headrace.jobs.batch.training.tower_steps import TrainingPlan, TrainingStep
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors.als import Int, Real, Rows
@@ -74,7 +75,7 @@ def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
     training, judged = apart(Users(load(folder / TAKEN), load(folder / FEATURES)), plan.seed)
     torch.manual_seed(plan.seed)
     model = Towers(tower_steps.shape(plan))
-    optimizer = torch.optim.Adam(model.parameters(), plan.rate, weight_decay=plan.decay)
+    optimizer = RowAdam(model, plan.rate, plan.decay)
     now = resume(folder, model, optimizer)
     shared = nn.parallel.DistributedDataParallel(model) if ranks > 1 else model
     while now.epoch < plan.epochs and now.since < plan.patience:
@@ -87,6 +88,7 @@ def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
         for step in tower_steps.steps(training, plan, now.epoch, rank, ranks, hard):
             loss += learn(shared, optimizer, step, content, correction)
             pairs += step.pairs
+        optimizer.settle()
         speed = ranks * pairs / (time.monotonic() - began)
         quality = judge(model, content, judged, loss) if rank == 0 else None
         if quality is not None and np.isnan(quality):
@@ -110,7 +112,7 @@ def agreed(now: TrainingProgress, ranks: int) -> TrainingProgress:
     return TrainingProgress(int(epoch), best, int(since))
 
 
-def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
+def resume(folder: Path, model: nn.Module, optimizer: RowAdam) -> TrainingProgress:
     """Loads the checkpoint, if there is one."""
     path = folder / CHECKPOINT
     if not path.exists():
@@ -121,7 +123,7 @@ def resume(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> 
     return TrainingProgress(*(kept[name] for name in TrainingProgress._fields))
 
 
-def keep(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, now: TrainingProgress) -> None:
+def keep(folder: Path, model: nn.Module, optimizer: RowAdam, now: TrainingProgress) -> None:
     path = folder / CHECKPOINT
     before = torch.load(path, weights_only=True)["best_state"] if now.since else None
     state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -145,11 +147,13 @@ def apart(users: Users, seed: int) -> tuple[Users, Judged]:
     return left, Judged(left.chosen(judges), row[owners[hidden]], rows.columns[hidden])
 
 
-def learn(
-    model: nn.Module, optimizer: torch.optim.Optimizer, step: TrainingStep, content: Rows, correction: Tensor
-) -> float:
+def learn(model: nn.Module, optimizer: RowAdam, step: TrainingStep, content: Rows, correction: Tensor) -> float:
     """Takes one step and returns its loss."""
-    scores = model(step.bags, step.features, step.items, towers.bags(towers.chosen(content, step.items.numpy())))
+    bags = towers.bags(towers.chosen(content, step.items.numpy()))
+    alone = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    for table, rows in alone.read(step.items, bags):
+        optimizer.ready(table, rows)
+    scores = model(step.bags, step.features, step.items, bags)
     scores = scores - correction[step.items]
     scores[step.shown, step.bags.columns] = -torch.inf
     loss = -scores.log_softmax(dim=1)[step.owners, step.wanted].mean()

@@ -8,7 +8,7 @@ events alone, mean something, too: a new item has no more than content, a strang
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,12 +57,13 @@ class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.ids = nn.Parameter(torch.randn(shape.items, shape.factors) * shape.factors**-0.5)
-        self.tokens = nn.EmbeddingBag(shape.buckets, shape.factors, mode="mean") if shape.buckets else None
+        drawn = torch.randn(shape.items, shape.factors) * shape.factors**-0.5
+        self.ids = nn.Embedding.from_pretrained(drawn, freeze=False, sparse=True)
+        self.tokens = nn.EmbeddingBag(shape.buckets, shape.factors, mode="mean", sparse=True) if shape.buckets else None
         self.id_dropout = shape.id_dropout
 
     def forward(self, places: Tensor, content: Bags) -> Tensor:
-        ids = self.ids[places]
+        ids = self.ids(places)
         if self.tokens is None:
             return ids
         if self.training:
@@ -72,8 +73,14 @@ class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
     def content(self, content: Bags) -> Tensor:
         """Returns the vectors of items without an id; zeros for those without content."""
         if self.tokens is None:
-            return torch.zeros(len(content.offsets), self.ids.shape[1])
+            return torch.zeros(len(content.offsets), self.ids.embedding_dim)
         return self.tokens(content.columns, content.offsets)
+
+    def read(self, places: Tensor, content: Bags) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Yields each table and its rows, each once, that `forward` reads. places: each once."""
+        yield self.ids.weight, places
+        if self.tokens is not None:
+            yield self.tokens.weight, content.columns.unique()
 
 
 class Towers(nn.Module):  # type: ignore[misc]
@@ -91,6 +98,11 @@ class Towers(nn.Module):  # type: ignore[misc]
     def forward(self, bags: Bags, features: Bags, offered: Tensor, content: Bags) -> Tensor:
         """Returns scores (users, offered). The columns of `bags` are places in `offered`, too."""
         return self.users(self.taken(offered, content), bags, features) @ self.offered(offered, content).T
+
+    def read(self, offered: Tensor, content: Bags) -> Iterator[tuple[nn.Parameter, Tensor]]:
+        """Yields each table of items and its rows, each once, that `forward` reads."""
+        yield from self.offered.read(offered, content)
+        yield from self.taken.read(offered, content)
 
     def users(self, taken: Tensor, bags: Bags, features: Bags) -> Tensor:
         """Returns (bags, f). taken: the table that the bags' columns point into."""
@@ -179,6 +191,8 @@ def saved(towers: Towers, content: Rows) -> dict[str, Any]:
 
 def restored(kept: dict[str, Any]) -> tuple[Towers, Rows]:
     towers = Towers(Shape(**kept["shape"]))
-    towers.load_state_dict(kept["state"])
+    # up to 0.2.0 a table of ids had the name of its side alone
+    state = {f"{name}.weight" if name.endswith(".ids") else name: value for name, value in kept["state"].items()}
+    towers.load_state_dict(state)
     indptr, columns = (kept["content"][name].numpy() for name in ("indptr", "columns"))
     return towers.eval(), Rows(indptr, columns, np.ones(len(columns)))

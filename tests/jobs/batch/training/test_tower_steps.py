@@ -47,7 +47,7 @@ def test_what_is_hard_is_listed_and_was_not_taken() -> None:
     plan = two_tower.planned(items, NO_CONTENT, settings(hard=4))
     model = Towers(tower_steps.shape(plan))
     with torch.no_grad():
-        model.offered.ids[:] = torch.arange(items)[:, None].float()
+        model.offered.ids.weight[:] = torch.arange(items)[:, None].float()
         model.out.weight[:], model.out.bias[:] = 0, 1
     columns = np.tile([350, 399], 40)
     users = Users(Rows(np.arange(0, 81, 2), columns, np.ones(80)), nothing(40))
