@@ -21,7 +21,7 @@ from headrace.schemas import redis_keys
 from tests.stack.running import HEADRACE, Failed, Stack
 from tests.streams.clicks import Record
 
-STEPS = ("land", "check", "als", "evaluate", "gate", "register", "index", "precompute", "publish", "verify")
+STEPS = ("land", "check", "als", "evaluate", "gate", "register", "index", "precompute", "verify", "publish")
 THERE = set(STEPS) <= set(batch.NAMES) and paths.python("batch").exists() and paths.python("airflow").exists()
 pytestmark = [
     pytest.mark.stack,
