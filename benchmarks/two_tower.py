@@ -1,7 +1,8 @@
 """Pairs per second in training the night's two towers, against a bare torch loop of the same shapes on ready batches.
 
-A pair is a user and an item that they took and that the step asks for. The data are MovieLens 1M, the training part of
-NCF. Settings are those of infra/config/settings.toml, with one process. Epochs of both take turns.
+The bare loop has sparse tables, too, and torch.optim.SparseAdam. A pair is a user and an item that they took and that
+the step asks for. The data are MovieLens 1M, the training part of NCF. Settings are those of
+infra/config/settings.toml, with one process. Epochs of both take turns.
 """
 
 import tempfile
