@@ -25,7 +25,7 @@ def test_as_it_comes_nothing_is_left_out(path: Path) -> None:
     assert rules.read(path) == rules.ItemRules()
     assert rules.of_version(path, ["a", "b"]) == ()
     assert not found.caps_categories
-    assert (found.diversity.trade_off, found.diversity.max_similarity) == (0.7, 0.8)
+    assert (found.diversity.trade_off, found.diversity.max_similarity) == (0.9, 1.0)
 
 
 def name_files(path: Path, block: str | bytes | None = None, stock: str | bytes | None = None) -> None:
@@ -84,7 +84,7 @@ def test_rules_that_leave_nothing_to_list_are_an_error(path: Path) -> None:
 WRONG = {
     ("items = []", 'itemz = ["a"]'): r"rules\.toml: block\.items is missing; unknown key block\.itemz",
     ("at_most = 0", "at_most = -1"): r"rules\.toml: category\.at_most: must be greater than or equal to 0, got -1",
-    ("lambda = 0.7", "lambda = 1.5"): r"rules\.toml: diversity\.lambda: must be less than or equal to 1, got 1\.5",
+    ("lambda = 0.9", "lambda = 1.5"): r"rules\.toml: diversity\.lambda: must be less than or equal to 1, got 1\.5",
     ("[category.limits]", '[category.limits]\ncards = "few"'): r"category\.limits\.cards: must be .*, got 'few'",
     ('file = ""', 'file = "none.txt"'): r"rules\.toml: block\.file must name an existing file, got '.*none\.txt'",
     ("[stock]", "[stok]"): r"stock is missing; unknown key stok",
