@@ -62,6 +62,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    """Returns the sha256 of each file of a folder, by name; not of hidden ones, nor of folders."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return {path.name: sha256(path) for path in files}
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lets one process in at a time. The lock ends with the process that holds it."""

@@ -135,7 +135,7 @@ def build(events: DataFrame, contest: Contest, how: Listing, users_max: int, liv
         "champion": champion(contest.champion, contest.comparable) if contest.champion else None,
         "digests": {name: {"trained": _digest(path), "expected": expected} for name, path in contest.folders.items()},
         "catalogue": {name: share(model_folder.item_ids(path), question) for name, path in contest.folders.items()},
-        "files": {name: model_folder.sha256(path) for name, path in contest.folders.items()},
+        "files": {name: durable.hashes(path) for name, path in contest.folders.items()},
     }
 
 

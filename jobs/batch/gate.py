@@ -25,7 +25,6 @@ from headrace.infra.versions import store
 from headrace.jobs.batch import night
 from headrace.jobs.batch.judging.limits import End, GateProfile, gate_profile
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder
 
 STEP, REFUSED = "gate", "gate-refused"
 Report = dict[str, Any]
@@ -113,7 +112,7 @@ def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[GateRule]:
     )
     sorted_once = items == sorted(set(items)) and "" not in items
     yield equal("item_map", "in order, once" if sorted_once else "unordered, empty or repeated", "in order, once")
-    now = model_folder.sha256(folder)
+    now = durable.hashes(folder)
     for name in sorted(now.keys() | evaluated):
         yield equal(f"file.{name}", now.get(name, "missing"), evaluated.get(name, "not evaluated"))
 

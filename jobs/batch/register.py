@@ -24,7 +24,6 @@ from headrace.infra.versions.store import Contents, Manifest, ModelError
 from headrace.jobs.batch import night
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
-from headrace.jobs.batch.training import model_folder
 from headrace.jobs.batch.training.local import POPULAR
 
 STEP, RESULT = "register", "version.json"
@@ -79,7 +78,7 @@ def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Ma
 
 def _check_files(folder: Path, judged: dict[str, str]) -> None:
     """Raises HeadraceError unless the model's files are those that the gate passed."""
-    found = model_folder.sha256(folder)
+    found = durable.hashes(folder)
     if other := sorted(name for name in found.keys() | judged if found.get(name) != judged.get(name)):
         what = f"{folder / other[0]} must be as the gate passed it, got another file or none"
         raise HeadraceError(f"{what}: `headrace run evaluate --again`, then gate and register")

@@ -128,12 +128,6 @@ def contents(folder: Path) -> Contents:
     return Contents(factors, gram, item_ids(folder), _read(folder / store.POPULAR, list[tuple[str, int]]))
 
 
-def sha256(folder: Path) -> dict[str, str]:
-    """Returns the sha256 of each file of the model, by name."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    return {path.name: durable.sha256(path) for path in files}
-
-
 def item_ids(folder: Path) -> list[str]:
     return _read(folder / store.ITEMS, list[str])
 

@@ -9,7 +9,6 @@ import numpy as np
 from headrace.infra import durable
 from headrace.infra.versions import store
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder
 from headrace.udfs.factors import als
 from tests.jobs.batch import lakes
 
@@ -60,6 +59,6 @@ def judged(night: Night, model: str = "als", passed: bool = True) -> None:
     report = {"models": {model: {"ndcg@10": value, "segments": {"new": {"ndcg@10": value}}}}, "chosen": model}
     with night.writing("evaluate") as folder:
         durable.write(folder / "report.json", msgspec.json.encode(report))
-    verdict = {"passed": passed, "model": model, "rules": [], "sha256": model_folder.sha256(night.folder / model)}
+    verdict = {"passed": passed, "model": model, "rules": [], "sha256": durable.hashes(night.folder / model)}
     with night.writing("gate") as folder:
         durable.write(folder / "verdict.json", msgspec.json.encode(verdict))

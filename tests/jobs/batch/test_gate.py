@@ -21,7 +21,6 @@ from headrace.jobs.batch.judging import limits
 from headrace.jobs.batch.judging.figures import About, summary
 from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Relevant
 from tests.jobs.batch import checkerboard
@@ -54,7 +53,7 @@ def evaluated(made: Night, hits: int, champion: int) -> dict[str, Any]:
         "champion": {"version": "v0", "comparable": True},
         "digests": {"als": {"trained": "of the split", "expected": "of the split"}},
         "catalogue": {"als": 1.0},
-        "files": {"als": model_folder.sha256(folder)},
+        "files": {"als": durable.hashes(folder)},
         "live": {"models": {"als": {"against": {"popularity": BETTER}, "loss": 0.05}}},
     }
 
