@@ -217,7 +217,9 @@ def publish(version: str, published_ms: int) -> Pointer:
         now = current()
         if now and now.version == version:
             return now
-        return _point(now, version, published_ms, _of_night(version))
+        night, newest = _of_night(version), _newest(now)
+        of_same = night and newest and night.date == newest.date  # the night that made both does not move it again
+        return _point(now, version, published_ms, None if of_same else night)
 
 
 def publish_night(version: str, night: date, published_ms: int, again: bool = False) -> Pointer:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -43,6 +44,7 @@ from headrace.udfs.evaluation.ranking import Similarity
 
 STEP = "evaluate"
 CHAMPION = "champion"
+STREAMED = ("objective", "half_life_ms", "rating_max", "history")  # parameters by which the stream serves a model
 
 
 class Contest(NamedTuple):
@@ -92,14 +94,18 @@ def read(tonight: Night) -> DataFrame:
 
 
 def contestants(tonight: Night, protocol: str) -> Contest:
-    """Returns the night's models with finite factors, and the champion. Raises Refusal if no model has any."""
+    """Returns the night's models that can be judged, and the champion. Raises Refusal if there are none."""
     folders = model_folder.of(tonight)
     broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / store.FACTORS)).all()]
     for step in broken:
         print(f"{step} of {tonight.date} is left out: its item factors must be finite")
         del folders[step]
+    for step, folder in list(folders.items()):
+        if lacking := [name for name in STREAMED if name not in model_folder.description(folder).parameters]:
+            print(f"{step} of {tonight.date} is left out: the stream needs its parameters {', '.join(lacking)}")
+            del folders[step]
     if not folders:
-        raise Refusal(f"evaluate of {tonight.date}: item factors must be finite, got none that are")
+        raise Refusal(f"evaluate of {tonight.date}: no model has finite item factors and the stream's parameters")
     champion = store.current()
     if champion is None:
         return Contest(folders, None)
@@ -127,9 +133,10 @@ def build(events: DataFrame, contest: Contest, how: Listing, users_max: int, liv
     choosing = choosers(question.users) if len(contest.folders) > 1 else None
     about = figures.About(question.relevant, question.history, question.item_users, question.users_trained, choosing)
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
-    live = replayed(kept, question, contest, how)
+    live = replayed(kept, question, contest, how, choosing)
+    by_live = {name: each["ndcg"] for name, each in live["choice"].items()}
     kept.unpersist()
-    return figures.summary(lists, about, similar, list(contest.folders), lossy(live, live_loss)) | {
+    return figures.summary(lists, about, similar, list(contest.folders), lossy(live, live_loss), by_live) | {
         "live": live,
         "about": {name: msgspec.to_builtins(model_folder.description(path)) for name, path in contest.folders.items()},
         "champion": champion(contest.champion, contest.comparable) if contest.champion else None,
@@ -188,7 +195,9 @@ def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
             yield pd.DataFrame({"user_id": names} | filled(lists))
 
 
-def replayed(events: DataFrame, question: Question, contest: Contest, how: Listing) -> dict[str, Any]:
+def replayed(
+    events: DataFrame, question: Question, contest: Contest, how: Listing, choosing: NDArray[np.bool_] | None
+) -> dict[str, Any]:
     """Returns the figures of the live path (jobs/batch/judging/live_path.py)."""
     places, by_score = places_of(question.items), listing.by_score(how.wish.n)._replace(item_rules=how.item_rules)
     every: dict[str, Recommender] = {live_path.POPULARITY: popularity(question, places, how)}
@@ -203,7 +212,9 @@ def replayed(events: DataFrame, question: Question, contest: Contest, how: Listi
     shared = events.sparkSession.sparkContext.broadcast(asked)
     rows = events.mapInPandas(lambda batches: lived(batches, shared.value, history), live_path.schema(every)).toPandas()
     models = list(contest.folders)
-    return live_path.summary(rows.sort_values("user_id"), models, [name for name in every if name not in models])
+    others, names = [name for name in every if name not in models], np.array(question.users, object)
+    choose = [] if choosing is None else names[choosing].tolist()
+    return live_path.summary(rows.sort_values("user_id"), models, others, choose)
 
 
 def lived(batches: Batches, asked: Asked, history: int) -> Iterator[pd.DataFrame]:
@@ -220,7 +231,7 @@ def lived(batches: Batches, asked: Asked, history: int) -> Iterator[pd.DataFrame
 
 def lossy(live: dict[str, Any], most: float) -> set[str]:
     """Returns the models of which the stream loses more than readers should: they are chosen if there is no other."""
-    return {name for name, each in live["models"].items() if each["loss"] > most}
+    return {name for name, each in live["choice"].items() if each["loss"] > most}
 
 
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from headrace.infra.versions.store import Contents, Model
 from headrace.jobs.batch import night, register
 from headrace.udfs.factors import diversity, nightly_lists
 from headrace.udfs.factors.als import Int, Real
+from headrace.udfs.factors.nightly_lists import ListWish
 
 faiss: Any = untyped  # its types leave out half of it
 STEP, MANIFEST = "index", "manifest.json"
@@ -41,6 +42,7 @@ FLAT, HNSW, IVF_PQ = "flat", "hnsw", "ivf_pq"
 QUERIES, SEED = 200, 1
 LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
 SAMPLE, CLUSTERED = 40, 10  # of IVF-PQ: vectors per cell to learn cells and codes from, iterations
+TIED = 1e-5  # scores that differ by less, of the highest, are equal
 WIDEST = {HNSW: 4096, IVF_PQ: 1024}
 REFINED = 25  # candidates of IVF-PQ for each item wanted, which are scored again ...
 AT_ONCE = 1 << 25  # ... so many numbers of them at a time
@@ -106,12 +108,15 @@ def main(options: argparse.Namespace) -> None:
 
 def asked_for(settings: Settings) -> dict[str, int]:
     """Returns how many items `precompute` asks each index for, with room for what was seen, and for the item itself."""
-    candidates = rules.load(Path(settings.night.rules)).diversity.candidates
-    return {BEST: nightly_lists.WIDER * candidates, ALIKE: settings.collaborative.top_n + 1}
+    return asked(settings.collaborative.top_n, rules.load(Path(settings.night.rules)).diversity.candidates)
 
 
-def write(model: Model, asked: dict[str, int], settings: NightSettings) -> IndexManifest:
-    """Builds the model's indexes and writes them to their folder, whole or not at all. asked: of asked_for."""
+def asked(n: int, candidates: int) -> dict[str, int]:
+    return {BEST: nightly_lists.WIDER * candidates, ALIKE: n + 1}
+
+
+def write(model: Model, at: dict[str, int], settings: NightSettings) -> IndexManifest:
+    """Builds the model's indexes and writes them to their folder, whole or not at all. at: of asked_for."""
     place = publication.index(model.manifest.version)
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
@@ -119,7 +124,7 @@ def write(model: Model, asked: dict[str, int], settings: NightSettings) -> Index
         began_s, kind = time.monotonic(), kind_of(len(listed(model)), settings)
         searched = {}
         for file, (Y, X) in vectors(model).items():
-            built, about = build(Y, X, kind, asked[file], settings.index_recall)
+            built, about = build(Y, X, kind, at[file], settings.index_recall)
             faiss.write_index(built.index, str(draft / file))
             searched[file] = msgspec.structs.replace(about, bytes=(draft / file).stat().st_size)
             durable.sync(draft / file)
@@ -148,8 +153,9 @@ def vectors(model: Model) -> dict[str, tuple[Real, Real]]:
     """Returns, by file, the vectors of the listed items and the queries that the recall is measured with."""
     Y = np.ascontiguousarray(model.contents.item_factors[listed(model)])
     units = diversity.unit(Y)
-    some = np.random.default_rng(SEED).choice(len(units), min(QUERIES, len(units)), replace=False)
-    return {BEST: (Y, queries(model.contents, model.manifest.dims["users"])), ALIKE: (units, units[np.sort(some)])}
+    nonzero = units[np.any(units != 0, axis=1)]
+    some = np.random.default_rng(SEED).choice(len(nonzero), min(QUERIES, len(nonzero)), replace=False)
+    return {BEST: (Y, queries(model.contents, model.manifest.dims["users"])), ALIKE: (units, nonzero[np.sort(some)])}
 
 
 def read(model: Model) -> IndexManifest:
@@ -165,6 +171,15 @@ def read(model: Model) -> IndexManifest:
     for name, expected in manifest.sha256.items():
         if hashes.get(name) != expected:
             raise HeadraceError(f"{place}: the index must be that of {name} {hashes.get(name)}, got that of {expected}")
+    return manifest
+
+
+def fit(model: Model, wish: ListWish) -> IndexManifest:
+    """As `read`. Raises HeadraceError also if the recall was measured for fewer items than the wish asks for."""
+    manifest = read(model)
+    for file, wanted in asked(wish.n, wish.candidates).items():
+        if (at := manifest.searched[file].at) < min(wanted, manifest.items) and manifest.kind != FLAT:
+            raise HeadraceError(f"{file} must be measured at {wanted} items, got {at}: `headrace run index --again`")
     return manifest
 
 
@@ -199,10 +214,10 @@ def build(Y: Real, X: Real, kind: str, at: int, wanted: float) -> tuple[Index, S
     built, at = Index(_BUILD[kind](Y), kind, Y if kind == IVF_PQ else None), min(at, len(Y))
     if kind == FLAT:
         return built, Searched(0, 1.0, at)
-    best = flat(Y).search(X, at)[1]
+    best = flat(Y).search(X, at)[0]
     for width in (2**power for power in range(4, 13)):
         _widen(built.index, kind, width)
-        recall = overlap(built.search(X, at)[1], best)
+        recall = as_good(built.search(X, at)[0], best)
         if recall >= wanted:
             return built, Searched(width, recall, at)
         if width >= WIDEST[kind]:
@@ -219,9 +234,13 @@ def queries(contents: Contents, users: int) -> NDArray[np.float32]:
     return np.asarray(draws * np.sqrt(np.maximum(eigenvalues, 0)) @ rotation.T, np.float32)
 
 
-def overlap(found: Int, best: Int) -> float:
-    """Returns the recall: the mean share of the best items that were found."""
-    return float(np.mean([len(set(one) & set(other)) / len(other) for one, other in zip(found, best, strict=True)]))
+def as_good(found: NDArray[np.float32], best: NDArray[np.float32]) -> float:
+    """Returns the recall by scores, (queries, at): the mean share of those found that are no worse than the last best.
+
+    Of items with equal vectors it does not matter which are found.
+    """
+    last = best[:, -1:] - TIED * np.abs(best).max(axis=1, keepdims=True, initial=0)
+    return float(np.mean(found >= last)) if found.size else 1.0
 
 
 def flat(Y: Real) -> Any:

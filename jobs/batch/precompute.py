@@ -106,7 +106,7 @@ def _plan(tonight: Night, model: Model, how: Listing) -> ListPlan:
         raise HeadraceError(f"{rule}: `headrace run register --again`")
     home = list_files.folder(manifest.version)
     # An exact index is no faster than our own scan, which also knows what was seen.
-    nearest = None if index.read(model).kind == index.FLAT else publication.index(manifest.version)
+    nearest = None if index.fit(model, how.wish).kind == index.FLAT else publication.index(manifest.version)
     version = manifest.version, manifest.created_ms, contents.left_out
     return ListPlan(home, folder, nearest, *version, how, _parts(home, manifest))
 

@@ -22,10 +22,12 @@ from headrace.infra import durable
 from headrace.infra.errors import HeadraceError, describe
 from headrace.infra.settings import Settings, load
 from headrace.infra.versions import list_files, publication, rules, store
+from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Pointer
 from headrace.jobs.batch import night, register, verify
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
+from headrace.schemas import redis_keys
 
 STEP, RESULT = "publish", "published.json"
 
@@ -65,6 +67,10 @@ def prepare(tonight: Night, settings: Settings, version: str) -> None:
     # Without Redis, or with wrong rules, the stream would move to the version and readers would not.
     settings.redis.client().ping()
     obeyed = rules.in_stock(Path(settings.night.rules), store.items(version))
+    users, others = verify.sample(version, obeyed)
+    lists = {key: set[str]() for key in (*(redis_keys.recs(version, user) for user in users), *others)}
+    if any(verify.faults(settings, version, lists, ItemRules())):  # Redis has lost them since `verify`
+        list_files.load(settings.redis, version, obeyed)
     publication.show_popular(settings, version, obeyed)
     verify.demand(version, verify.faults(settings, version, verify.popular(version), obeyed))
 

@@ -5,7 +5,7 @@ transform  jobs/streaming/clicks; in udfs/jvm: Baskets of a user, Totals of an i
            headrace.udfs.covisitation.together_lists
 sink       Redis strings headrace.schemas.redis_keys.also_viewed(item), bought_together(item) and trending()
 
-A list is written at most once in `refresh_s`. Its counts are exact, in whatever order the clicks came
+A list is written once in `refresh_s` by what each slot holds. Its counts are exact, in whatever order the clicks came
 (docs/collaborative.md). No list holds what the rules leave out, in their newest form too (obeyed_rules.py). This job
 only counts what it refuses; session_features writes the dead letters.
 

@@ -45,14 +45,19 @@ def summary(
     similar: Mapping[str, Similarity | None],
     models: list[str],
     unfit: Collection[str] = (),
+    live: Mapping[str, float] | None = None,
 ) -> Figures:
     """Returns all figures of the report. lists: of the models, raw ones too, and of OTHERS.
 
-    unfit: models that are chosen only if all are. No user both chooses among the models and judges the one that is
+    unfit: models that are chosen only if all are; live: the NDCG of live lists, which decides between models of equal
+    NDCG, as all are where all users are new. No user both chooses among the models and judges the one that is
     chosen: the best of several on the same users looks better than it is.
     """
     fit = [name for name in models if name not in unfit]
-    chosen, exposed = choice(lists, about, fit or models), {name: exposure(each, about) for name, each in lists.items()}
+    chosen, exposed = (
+        choice(lists, about, fit or models, live or {}),
+        {name: exposure(each, about) for name, each in lists.items()},
+    )
     choosing = 0
     if about.choosing is not None:
         choosing, judges = int(about.choosing.sum()), ~about.choosing
@@ -79,14 +84,14 @@ def summary(
     }
 
 
-def choice(lists: Mapping[str, Lists], about: About, models: list[str]) -> str:
-    """Returns the model with the highest NDCG of those who choose; of equal ones the first by name."""
+def choice(lists: Mapping[str, Lists], about: About, models: list[str], live: Mapping[str, float]) -> str:
+    """Returns the model with the highest NDCG of those who choose, then with the highest live one, then by name."""
     users = np.ones(len(about.history), bool) if about.choosing is None else about.choosing
     relevant = about.relevant.where(users)
 
-    def ndcg(model: str) -> float:
+    def ndcg(model: str) -> tuple[float, float]:
         h = ranking.hits(lists[model].items[users], relevant)
-        return float(ranking.accuracy(h, relevant.counts)["ndcg"].mean())
+        return float(ranking.accuracy(h, relevant.counts)["ndcg"].mean()), live.get(model, 0.0)
 
     return max(sorted(models), key=ndcg)
 

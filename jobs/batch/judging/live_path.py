@@ -7,7 +7,7 @@ the fold-in of the stream, and by score alone, without what the rules of items l
 path").
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,8 +88,17 @@ def schema(every: Mapping[str, Recommender]) -> str:
     return ", ".join(["user_id string", "is_new boolean", "questions bigint", *measured])
 
 
-def summary(rows: pd.DataFrame, models: list[str], others: list[str]) -> figures.Figures:
-    """Returns the report of the live path. rows: of `answered`, of all users."""
+def summary(
+    rows: pd.DataFrame, models: list[str], others: list[str], choosing: Collection[str] = ()
+) -> figures.Figures:
+    """Returns the report of the live path. rows: of `answered`, of all users.
+
+    choosing: the users who choose among the models. `choice` has what they choose by; the rest is of those who judge.
+    """
+    chooses = rows["user_id"].isin(choosing).to_numpy(bool)
+    by = rows[chooses] if chooses.any() else rows
+    choice = {name: {"ndcg": _mean(by, name), "loss": _loss(by, name)} for name in models}
+    rows = rows[~chooses]
     new = rows["is_new"].to_numpy(bool)
     told = {name: _figures(rows, name, new) for name in [*models, *others]}
     for name in models:
@@ -97,7 +106,8 @@ def summary(rows: pd.DataFrame, models: list[str], others: list[str]) -> figures
         told[name]["against"] = {POPULARITY: _interval(difference)} if len(rows) else {}
         told[name]["loss"] = _loss(rows, name)
     data = {"users": len(rows), "new_users": int(new.sum()), "questions": int(rows["questions"].sum())}
-    return data | {"models": {name: told[name] for name in models}, "others": {name: told[name] for name in others}}
+    parts = {"models": {name: told[name] for name in models}, "others": {name: told[name] for name in others}}
+    return data | parts | {"choice": choice}
 
 
 def _figures(rows: pd.DataFrame, name: str, new: ranking.Bool) -> figures.Figures:
@@ -117,5 +127,9 @@ def _loss(rows: pd.DataFrame, name: str) -> float:
     """Returns the share of the model's own NDCG that the stream's scorer loses; 0 where it is the model's own."""
     if f"ndcg_{own(name)}" not in rows:
         return 0.0
-    best, live = rows[f"ndcg_{own(name)}"].mean(), rows[f"ndcg_{name}"].mean()
-    return float(1 - live / best) if best > 0 else 0.0
+    best = _mean(rows, own(name))
+    return 1 - _mean(rows, name) / best if best > 0 else 0.0
+
+
+def _mean(rows: pd.DataFrame, name: str) -> float:
+    return float(rows[f"ndcg_{name}"].mean()) if len(rows) else 0.0

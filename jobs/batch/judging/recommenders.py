@@ -23,6 +23,7 @@ from headrace.udfs.factors.top_n import NONE, listed_top_n
 Bool = NDArray[np.bool_]
 
 NEIGHBOURS = 200
+AT_A_TIME = 256  # users, as in `precompute`
 BASKET = 500  # items of a user that count in a co-occurrence, taken evenly: a bot's millions of pairs say little
 _DENSE = 1 << 24  # numbers of a dense block
 _BREAKS_TIES = 1e-9
@@ -84,7 +85,13 @@ class FactorModel:
         self.there[self.here] = np.arange(len(self.here))
 
     def lists(self, events: Events, users: int, k: int) -> Lists:
-        own = events._replace(items=self.there[events.items])
+        parts = [self._some(events, first, min(first + AT_A_TIME, users), k) for first in range(0, users, AT_A_TIME)]
+        return Lists(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def _some(self, events: Events, first: int, end: int, k: int) -> Lists:
+        users, rows = end - first, slice(*np.searchsorted(events.users, [first, end]))
+        own = events.where(rows)  # type: ignore[arg-type]
+        own = own._replace(users=own.users - first, items=self.there[own.items])
         vectors, seen = self.scorer.user_vectors(own, users), plain(own, users, len(self.here)).seen
         items = nightly_lists.chosen(self.catalogue, vectors, seen, self.wish._replace(n=k)).items
         return Lists(np.where(items == NONE, NONE, self.here[items]), np.any(vectors != 0, axis=1))

@@ -102,7 +102,8 @@ def test_what_the_gate_needs_stands_there(found: dict[str, Any], events: Any) ->
 def test_the_live_path_is_asked_event_by_event(found: dict[str, Any]) -> None:
     """Each of the three held-out purchases: the items of the colour that are left fill the first places."""
     live = found["live"]
-    assert (live["users"], live["new_users"], live["questions"]) == (40, 0, 120)
+    judges = found["data"]["users"]
+    assert (live["users"], live["new_users"], live["questions"]) == (judges, 0, 3 * judges)  # the others choose
     als = live["models"]["als"]
     assert als["hit_rate"]["value"] == 1
     assert als["loss"] == 0  # it is its own scorer
@@ -208,11 +209,15 @@ def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: p
     with pytest.raises(HeadraceError, match="has no als in"):
         evaluate.contestants(night, "days:1")
     checkerboard.write_model(night.folder / "als", "", item_factors=np.full((20, 2), np.nan, np.float32))
-    with pytest.raises(Refusal, match="item factors must be finite"):
+    with pytest.raises(Refusal, match="no model has finite item factors"):
         evaluate.contestants(night, "days:1")
     checkerboard.write_model(night.folder / "two_tower", "")
     checkerboard.write_model(night.folder / "federated", "")
     checkerboard.write_model(night.folder / ".als-draft", "")
+    checkerboard.write_model(night.folder / "another", "")
+    described = json.loads((night.folder / "another" / "model.json").read_text())
+    del described["parameters"]["history"]
+    (night.folder / "another" / "model.json").write_text(json.dumps(described))
     assert evaluate.contestants(night, "days:1").folders.keys() == {"federated", "two_tower"}
 
 

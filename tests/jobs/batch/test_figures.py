@@ -38,6 +38,12 @@ def test_an_unfit_model_is_chosen_only_if_there_is_no_other() -> None:
     assert summary(asked, ABOUT, {}, ["lucky", "sound"], unfit={"lucky", "sound"})["chosen"] == "lucky"
 
 
+def test_where_all_users_are_new_the_live_lists_choose() -> None:
+    asked = {"a": lists(), "b": lists(), "popularity": lists()}
+    assert summary(asked, ABOUT, {}, ["a", "b"])["chosen"] == "a"
+    assert summary(asked, ABOUT, {}, ["a", "b"], live={"a": 0.1, "b": 0.2})["chosen"] == "b"
+
+
 def test_with_one_model_all_judge() -> None:
     asked = {"only": lists(0, 2, 4), raw("only"): lists(0), "popularity": lists()}
     found = summary(asked, ABOUT._replace(choosing=None), {}, ["only"])

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import load
 from headrace.infra.versions import publication
 from headrace.infra.versions.store import Contents, Manifest, Model
+from headrace.udfs.factors.diversity import DiversityRule
+from headrace.udfs.factors.nightly_lists import ListWish
 
 pytestmark = pytest.mark.spark
 
@@ -41,7 +44,11 @@ def test_both_find_as_much_of_what_is_listed_as_they_say(
     settings = load().night.model_copy(update={"index_flat_max": sizes[0], "index_hnsw_max": sizes[1]})
     manifest = index.write(made, asked, settings)
     assert (manifest.kind, manifest.items) == (kind, -(-4_000 // every))
-    assert index.read(made) == manifest
+    assert index.read(made) == index.fit(made, ListWish(20, 60, DiversityRule(1, 1))) == manifest
+    if kind != "flat":
+        for wish in (ListWish(21, 60, DiversityRule(1, 1)), ListWish(20, 61, DiversityRule(1, 1))):
+            with pytest.raises(HeadraceError, match=r"must be measured at (22|122) items, got (21|120): `headrace run"):
+                index.fit(made, wish)
     for file, (Y, X) in index.vectors(made).items():
         about, found = manifest.searched[file], index.opened(publication.index("v1"), file, Y)
         assert about.at == asked[file]
@@ -49,7 +56,7 @@ def test_both_find_as_much_of_what_is_listed_as_they_say(
         every_score: Any = X.astype(np.float64) @ Y.T.astype(np.float64)
         best = np.argsort(-every_score, axis=1, kind="stable")[:, : about.at]
         scores, rows = found.search(X, about.at)
-        told = np.mean([len({*rows[n]} & {*best[n]}) / about.at for n in range(len(X))])
+        told = np.mean([len({*rows[n]} & {*best[n]}) / about.at for n in range(len(X))])  # none are equal here
         assert told == pytest.approx(about.recall, abs=0.01)
         np.testing.assert_allclose(scores, np.take_along_axis(every_score, rows, 1), rtol=1e-4, atol=1e-4)
 
@@ -57,7 +64,6 @@ def test_both_find_as_much_of_what_is_listed_as_they_say(
 def test_an_index_of_other_rules_or_an_earlier_release_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headrace.infra.errors import HeadraceError
     from headrace.jobs.batch import index
 
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
@@ -71,6 +77,20 @@ def test_an_index_of_other_rules_or_an_earlier_release_is_refused(
         index.read(made)
 
 
+def test_of_equal_items_it_does_not_matter_which_are_found() -> None:
+    """40 groups of 50 items of one direction, and 100 that nobody wanted: an index that is right is not refused."""
+    from headrace.jobs.batch import index
+
+    made = model(2_600)
+    Y = made.contents.item_factors
+    Y[:2_000] = np.repeat(Y[:40], 50, axis=0) * np.random.default_rng(1).uniform(0.5, 2, (2_000, 1)).astype(np.float32)
+    Y[2_500:] = 0
+    units, X = index.vectors(made)[index.ALIKE]
+    assert np.any(X != 0, axis=1).all()
+    _, about = index.build(units, X, index.HNSW, 21, 0.95)
+    assert about.recall >= 0.95
+
+
 def test_the_kind_goes_by_size() -> None:
     from headrace.jobs.batch import index
 
@@ -80,7 +100,6 @@ def test_the_kind_goes_by_size() -> None:
 
 
 def test_a_recall_that_cannot_be_reached_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    from headrace.infra.errors import HeadraceError
     from headrace.jobs.batch import index
 
     Y, X = index.vectors(model(2_000))[index.BEST]

@@ -92,6 +92,10 @@ def test_figures_by_hand() -> None:
     assert ours["loss"] == pytest.approx(0)
     every["own_m"] = Fixed(3, 3)
     rows = live_path.answered(live_path.questions(events, held, 50), every, ["ann", "bob"], np.array([1, 0]), 2)
+    apart = live_path.summary(rows, ["m"], ["popularity"], choosing=["bob"])
+    assert (apart["users"], apart["new_users"], apart["questions"]) == (1, 0, 2)
+    assert apart["choice"]["m"]["ndcg"] == 0.5
+    assert apart["models"]["m"]["ndcg"]["value"] == pytest.approx((second + 1) / 2)
     worse = live_path.summary(rows.assign(ndcg_m=0.25 * rows["ndcg_own_m"]), ["m"], ["popularity"])
     assert worse["models"]["m"]["loss"] == pytest.approx(0.75)
 

@@ -51,6 +51,6 @@ final class Decay {
   }
 
   double as(AsOf value, int bucket) {
-    return value.value * weight(bucket - value.bucket);
+    return value.value == 0 ? 0 : value.value * weight(bucket - value.bucket);
   }
 }

@@ -52,6 +52,7 @@ final class PairChanges extends HeldBack {
 
   private void add(Listed item, PairChange change) {
     var before = items.computeIfAbsent(item, each -> new LinkedHashMap<>()).putIfAbsent(change.other, change);
+    held += 4L * change.cells.length;
     if (before == null) held += PAIR_BYTES + item.item.length() + change.other.length();
     else before.add(change);
   }

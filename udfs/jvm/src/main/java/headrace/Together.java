@@ -111,12 +111,20 @@ public class Together extends ProcessTableFunction<Row> {
     double rounded;
     final TreeMap<Integer, Integer> users = new TreeMap<>();
 
+    /** Counts that come and go within one change still move the horizon, as they would one after the other. */
     void apply(PairChange change, int horizon) {
       newest = change.newest;
       rounded = change.rounded;
-      for (int i = 0; i < change.cells.length; i += 2)
-        if (change.cells[i + 1] != 0) users.merge(change.cells[i], change.cells[i + 1], (a, b) -> a + b == 0 ? null : a + b);
-      if (!users.isEmpty()) users.headMap(users.lastKey() - horizon, true).clear();
+      int last = last();
+      for (int i = 0; i < change.cells.length; i += 2) {
+        last = Math.max(last, change.cells[i]);
+        if (change.cells[i + 1] != 0) users.merge(change.cells[i], change.cells[i + 1], Other::sumOrNone);
+      }
+      if (!users.isEmpty()) users.headMap(last - horizon, true).clear();
+    }
+
+    private static Integer sumOrNone(int a, int b) {
+      return a + b == 0 ? null : Integer.valueOf(a + b);
     }
 
     Decay.AsOf total() {

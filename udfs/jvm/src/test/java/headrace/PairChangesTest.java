@@ -77,9 +77,9 @@ class PairChangesTest {
 
   @Test
   void orWhenItIsTooMuchToBeHeld() throws Exception {
-    long most = PairChanges.MOST_BYTES / (PairChanges.PAIR_BYTES + 4 + 7);
+    long most = (PairChanges.MOST_BYTES - 1) / (PairChanges.PAIR_BYTES + 4 + 7 + 8);
     for (int n = 0; n < most; n++) put("lamp", 0, "i%06d".formatted(n), 1, 10, 20_000, 1);
-    put("lamp", 0, "i000000", 1, 10, 20_000, 1); // a pair that is held already
+    put("lamp", 0, "i000000", 1, 10); // a pair that is held already
     assertEquals(Map.of(), sent());
     put("lamp", 0, "another", 1, 10, 20_000, 1);
     assertEquals(most + 1, sent().get("lamp/0").size());

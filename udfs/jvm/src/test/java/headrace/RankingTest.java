@@ -224,4 +224,18 @@ class RankingTest {
     assertEquals(.5, new Decay(14, 90).as(new Decay.AsOf(10, 1), 24));
     assertEquals(2, new Decay(14, 90).as(new Decay.AsOf(24, 1), 10));
   }
+
+  /** As one after the other: else an item that nobody holds any more would have others, and no total to weigh them. */
+  @Test
+  void aCountThatComesAndGoesMovesTheHorizon() {
+    for (int gained : new int[] {0, 1}) {
+      var other = new Together.Other();
+      other.apply(new PairChange("i", 1, 1, 0, 20_000, 2), HORIZON);
+      other.apply(new PairChange("i", Ranking.NONE, 0, 0, 20_000 + HORIZON - 1, gained), HORIZON);
+      assertTrue(other.users.containsKey(20_000));
+      other.apply(new PairChange("i", Ranking.NONE, 0, 0, 20_000 + HORIZON, 0), HORIZON);
+      assertEquals(gained, other.users.size());
+      assertEquals(0, decay.as(other.total(), 20_000 + HORIZON));
+    }
+  }
 }
