@@ -177,6 +177,16 @@ def test_a_night_publishes_once_unless_it_is_asked_again() -> None:
     assert store.publish_night("v2", SECOND, 6, again=True).version == "v2"
 
 
+def test_a_person_may_take_another_version_of_the_same_night() -> None:
+    """The night's step died after it moved the pointer, and is tried again."""
+    for version in ("v2", "v2b"):
+        keep(version, night=SECOND.isoformat())
+        store.publish_night(version, SECOND, 1)
+    chosen = store.publish("v2", 2)
+    assert chosen.version == "v2"
+    assert store.publish_night("v2b", SECOND, 3) == store.current() == chosen
+
+
 def test_the_version_of_a_night_counts_whoever_published_it() -> None:
     for version, night in (("v1", FIRST), ("v3", THIRD)):
         keep(version, night=night.isoformat())

@@ -442,6 +442,15 @@ def test_a_version_with_a_wrong_list_never_serves(redis: Redis, home: Path) -> N
     assert (serving(redis), aliases()) == (old, {"champion": old})
 
 
+def test_lists_that_redis_lost_since_they_were_verified_are_sent_again(redis: Redis) -> None:  # noqa: F811
+    version = run(*MADE)
+    before = shown(redis, version)
+    redis.flushall()
+    run("publish")
+    assert serving(redis) == version
+    assert before.items() <= shown(redis, version).items()
+
+
 def test_a_redis_that_names_another_version_after_all_is_told(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     version = run(*MADE)
     with monkeypatch.context() as patch:
