@@ -99,7 +99,7 @@ def test_switched_on_it_runs_last_night_alone_and_tries_what_was_killed_again(pa
     instances = f"{dag}/dagRuns/{run['dag_run_id']}/taskInstances"
     tasks = json.loads(ask(instances, token))["task_instances"]
     assert {task["state"] for task in tasks} == {"success"}
-    tries = dict.fromkeys([*STEPS, "announce"], 1) | {"als": 2}
+    tries = dict.fromkeys([*STEPS, "collect", "announce"], 1) | {"als": 2}
     assert {task["task_id"]: task["try_number"] for task in tasks} == tries
     links = json.loads(ask(f"{instances}/evaluate/links", token))
     assert links["extra_links"] == {"Evaluation report": f"{address}/headrace/nights/{night}/report"}
