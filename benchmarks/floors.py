@@ -137,13 +137,10 @@ def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict
 def published() -> Any:
     """Returns how the night's lists are made by the default rules."""
     from headrace.infra.versions import rules
-    from headrace.jobs.batch.publishing.listing import Listing
-    from headrace.udfs.factors.diversity import DiversityRule
-    from headrace.udfs.factors.nightly_lists import ListWish
+    from headrace.jobs.batch.publishing import listing
 
-    mix = rules.load(paths.CONFIG / "rules.toml").diversity
-    wish = ListWish(K, mix.candidates, DiversityRule(mix.trade_off, mix.max_similarity))
-    return Listing(wish, rules.ItemRules(), {}, {})
+    business = rules.load(paths.CONFIG / "rules.toml")
+    return listing.by_score(K)._replace(wish=listing.wish(business, K))
 
 
 def listed(way: Any, before: Events, chosen: Int) -> Any:

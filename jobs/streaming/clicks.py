@@ -71,14 +71,12 @@ def declare(
     item: SQL of what UserHistory keeps as an event's item; member: SQL of the item that this names.
     """
     flink_tables.functions(table_env, {"user_history": "UserHistory", "as_of_ms": "AsOfMs"})
-    suffix = ""
+    again = "_again" if run.restores else ""
     if run.restores:
         # Tables of other names: that of the running job would go on from the savepoint's offsets, and never end.
         _declare_good(table_env, settings, run, item, table=f"{topics.CLICKS}_since", start="latest-offset")
-        _declare_good(table_env, settings, run, item, table=f"{topics.CLICKS}_again", suffix=(suffix := "_again"))
-    else:
-        _declare_good(table_env, settings, run, item)
-    hides = HIDES.format(member=member, bought_ms=settings.session.bought_hidden_ms, good=f"good{suffix}")
+    _declare_good(table_env, settings, run, item, table=f"{topics.CLICKS}{again}", suffix=again)
+    hides = HIDES.format(member=member, bought_ms=settings.session.bought_hidden_ms, good=f"good{again}")
     for name, sql in {"history": HISTORY, "states": STATES, "hides": hides}.items():
         table_env.execute_sql(f"CREATE TEMPORARY VIEW {name} AS {sql}")
 
@@ -88,7 +86,7 @@ def _declare_good(
     settings: Settings,
     run: Run,
     item: str,
-    table: str = topics.CLICKS,
+    table: str,
     suffix: str = "",
     start: str = "earliest-offset",
 ) -> None:

@@ -58,10 +58,8 @@ def summary(
         choice(lists, about, fit or models, live or {}),
         {name: exposure(each, about) for name, each in lists.items()},
     )
-    choosing = 0
-    if about.choosing is not None:
-        choosing, judges = int(about.choosing.sum()), ~about.choosing
-        lists, about = {name: each.of(judges) for name, each in lists.items()}, about.of(judges)
+    choosing = 0 if about.choosing is None else int(about.choosing.sum())
+    lists, about = judging(lists, about)
     kinds = {name: each for name, each in similar.items() if each}
     by_user = {name: values(each, lists["popularity"], about, kinds) for name, each in lists.items()}
     parts = ranking.segments(about.history)
@@ -84,16 +82,23 @@ def summary(
     }
 
 
+def judging(lists: Mapping[str, Lists], about: About) -> tuple[Mapping[str, Lists], About]:
+    """Returns the same of those who judge: all users but those who choose."""
+    if about.choosing is None:
+        return lists, about
+    return {name: each.of(~about.choosing) for name, each in lists.items()}, about.of(~about.choosing)
+
+
 def choice(lists: Mapping[str, Lists], about: About, models: list[str], live: Mapping[str, float]) -> str:
     """Returns the model with the highest NDCG of those who choose, then with the highest live one, then by name."""
     users = np.ones(len(about.history), bool) if about.choosing is None else about.choosing
     relevant = about.relevant.where(users)
 
-    def ndcg(model: str) -> tuple[float, float]:
+    def quality(model: str) -> tuple[float, float]:
         h = ranking.hits(lists[model].items[users], relevant)
         return float(ranking.accuracy(h, relevant.counts)["ndcg"].mean()), live.get(model, 0.0)
 
-    return max(sorted(models), key=ndcg)
+    return max(sorted(models), key=quality)
 
 
 def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:

@@ -51,9 +51,12 @@ def of(settings: NightSettings, clicks: DataFrame, n: int) -> Listing:
     path = Path(settings.rules)
     business = rules.load(path)
     categories = popular.categories(clicks) if business.caps_categories else {}
+    return Listing(wish(business, n), rules.read(path), categories, _caps(business, categories))
+
+
+def wish(business: Rules, n: int) -> ListWish:
     mix = business.diversity
-    wish = ListWish(n, mix.candidates, DiversityRule(mix.trade_off, mix.max_similarity))
-    return Listing(wish, rules.read(path), categories, _caps(business, categories))
+    return ListWish(n, mix.candidates, DiversityRule(mix.trade_off, mix.max_similarity))
 
 
 def _caps(business: Rules, categories: dict[str, str]) -> dict[str, int]:

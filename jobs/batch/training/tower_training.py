@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from headrace.infra import durable
+from headrace.infra import cores, durable
 from headrace.jobs.batch.training import tower_steps, towers
 from headrace.jobs.batch.training.row_adam import RowAdam
 from headrace.jobs.batch.training.tower_steps import TrainingPlan, TrainingStep
@@ -59,7 +59,7 @@ def run(folder: str) -> None:
     """Trains in one process; TorchDistributor calls it in each."""
     plan = msgspec.json.decode((Path(folder) / PLAN).read_bytes(), type=TrainingPlan)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
+    torch.set_num_threads(max(1, cores.usable() // ranks))
     if ranks > 1:
         dist.init_process_group("gloo")
     try:

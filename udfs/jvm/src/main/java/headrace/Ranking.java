@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
@@ -73,6 +74,14 @@ final class Ranking {
       return bytes.toByteArray();
     }
 
+    /** The bytes of the first n. */
+    static byte[] first(byte[] bytes, int n) {
+      var buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
+      int end = 0;
+      for (int i = 0; i < n && end < bytes.length; i++) end += HEAD + Short.toUnsignedInt(buffer.getShort(end + 8));
+      return Arrays.copyOf(bytes, end);
+    }
+
     static List<Scored> read(byte[] bytes) {
       var all = new ArrayList<Scored>();
       var buffer = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
@@ -114,8 +123,7 @@ final class Ranking {
     ranked.bucket = best.bucket = newest;
     ranked.items = new String[0];
     best.scores = Scored.write(first);
-    var sent = first.size() <= SENT ? best.scores : Scored.write(first.subList(0, SENT));
-    return new First(sent, self == null ? 1 : Math.sqrt(decay.as(self.total(), newest) + shrink));
+    return new First(Scored.first(best.scores, SENT), self == null ? 1 : Math.sqrt(decay.as(self.total(), newest) + shrink));
   }
 
   /** Whether the scores are of today's rule; from here on they are. */

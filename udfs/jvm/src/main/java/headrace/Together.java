@@ -78,8 +78,8 @@ public class Together extends ProcessTableFunction<Row> {
   }
 
   /** Applies the changes, and returns the others that they change. */
-  private Map<String, Other> change(Item item, MapView<String, byte[]> others, Ranking.Ranked ranked, List<PairChange> changes)
-      throws Exception {
+  private Map<String, Other> change(Item item, MapView<String, byte[]> others, Ranking.Ranked ranked,
+      List<PairChange> changes) throws Exception {
     var changed = new HashMap<String, Other>();
     for (var change : changes) {
       item.asOf = Math.max(item.asOf, change.asOf);
