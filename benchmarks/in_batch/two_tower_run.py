@@ -13,8 +13,7 @@ from torch import nn
 
 from benchmarks.in_batch import asked
 from headrace.infra.settings import load
-from headrace.jobs.batch import two_tower
-from headrace.jobs.batch.training import tower_steps, tower_training
+from headrace.jobs.batch.training import tower_model, tower_steps, tower_training
 from headrace.jobs.batch.training.row_adam import RowAdam
 from headrace.jobs.batch.training.tower_training import TrainingProgress
 from headrace.jobs.batch.training.towers import Towers, Users
@@ -25,7 +24,7 @@ def main(path: str, rounds: str) -> None:
     given, s = asked.read(Path(path)), load().night.two_tower
     items = given.size[1]
     content = Rows(np.zeros(items + 1, np.int64), np.empty(0, np.int64), np.empty(0))
-    plan = two_tower.planned(items, content, s)
+    plan = tower_model.planned(items, content, s)
     users = rows(given)
     nothing = Rows(np.zeros(len(users.indptr), np.int64), np.empty(0, np.int64), np.empty(0))
     training, judged = tower_training.apart(Users(users, nothing), plan.seed)

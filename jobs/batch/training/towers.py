@@ -9,7 +9,7 @@ events alone, mean something, too: a new item has no more than content, a strang
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from headrace.udfs.factors.als import Int, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE
+from headrace.udfs.recommenders.tower_scorer import WEAKEST, UserTower
 
 PRICE_STEPS = 4  # tokens in a doubling of the price
-WEAKEST = 1e-150  # strength; the square of a weaker one may be 0, and a row of such alone has no length
 FEATURE_BUCKETS = 1024  # of users' features: few kinds of few values
 
 
@@ -183,16 +183,8 @@ def vectors(towers: Towers, taken: Tensor, users: Users) -> NDArray[np.float64]:
     return X
 
 
-def saved(towers: Towers, content: Rows) -> dict[str, Any]:
-    """Returns what towers.pt holds."""
-    kept = {"indptr": torch.from_numpy(content.indptr), "columns": torch.from_numpy(content.columns)}
-    return {"shape": towers.shape._asdict(), "state": towers.state_dict(), "content": kept}
-
-
-def restored(kept: dict[str, Any]) -> tuple[Towers, Rows]:
-    towers = Towers(Shape(**kept["shape"]))
-    # up to 0.2.0 a table of ids had the name of its side alone
-    state = {f"{name}.weight" if name.endswith(".ids") else name: value for name, value in kept["state"].items()}
-    towers.load_state_dict(state)
-    indptr, columns = (kept["content"][name].numpy() for name in ("indptr", "columns"))
-    return towers.eval(), Rows(indptr, columns, np.ones(len(columns)))
+def user_tower(towers: Towers, taken: Tensor) -> UserTower:
+    """Returns what makes users' vectors without torch. taken: of `tables`."""
+    features = towers.features.weight if towers.features is not None else torch.zeros(0, towers.shape.factors)
+    layers = (torch.cat([layer.weight, layer.bias[:, None]], dim=1) for layer in (towers.hidden, towers.out))
+    return UserTower(*(table.detach().numpy() for table in (taken, features, *layers)))

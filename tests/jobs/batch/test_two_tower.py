@@ -1,9 +1,9 @@
-"""Two towers on Spark: what a resumed training, a new user and a new item get."""
+"""The family of two towers on Spark: what a resumed training, a new user and a new item get."""
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,26 +12,20 @@ pytest.importorskip("torch")
 
 from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.settings import TwoTower
-from headrace.jobs.batch import two_tower
-from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder
-from headrace.jobs.batch.training.local import Training
-from headrace.jobs.batch.training.scorer import Scorer
+from headrace.infra.versions import model_files
+from headrace.jobs.batch.families.two_tower import FAMILY
+from headrace.jobs.batch.training import model_folder, tower_model
+from headrace.jobs.batch.training.blocks import Strength
+from headrace.jobs.batch.training.night_data import NightData
 from headrace.jobs.batch.training.towers import Users
-from headrace.udfs.factors import als
-from headrace.udfs.factors.confidence import histories
+from headrace.udfs.recommenders import contract
+from headrace.udfs.recommenders.contract import Past
+from headrace.udfs.recommenders.tower_scorer import TowerScorer
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, frame
 from tests.jobs.batch.training.small_towers import DEVICES, ITEMS, NO_CONTENT, NO_FEATURES, settings, some_rows
 
 pytestmark = pytest.mark.spark
-NIGHT = Night(date(2026, 1, 31))
-HOW = Training(8, 1, als.ials(), 90.0 * DAY_MS, 5.0, 50, seed=1)
 FIELDS = f"{SCHEMA}, category STRING, price DOUBLE"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
 
 
 def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
@@ -41,10 +35,24 @@ def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
     return frame(rows).assign(category=[("even", "odd")[item % 2] for _, item in cells], price=10.0)
 
 
-def build(spark: Any, events: pd.DataFrame, s: TwoTower) -> Scorer:
-    with NIGHT.writing("two_tower") as draft:
-        two_tower.build(spark.createDataFrame(events, FIELDS), HOW, s, NIGHT, "days:1", draft)
-    return model_folder.load(NIGHT.folder / "two_tower")
+def build(spark: Any, events: pd.DataFrame, s: TwoTower, folder: Path, fields: str = FIELDS) -> TowerScorer:
+    data = NightData(spark.createDataFrame(events, fields), Strength(90.0 * DAY_MS, 5.0), 50)
+    outcome = FAMILY.train(data, s, folder, None)
+    (folder / model_files.ITEMS).write_bytes(msgspec.json.encode(outcome.items))
+    scorer = FAMILY.load(folder)
+    assert isinstance(scorer, TowerScorer)
+    assert scorer.sound() == []
+    return scorer
+
+
+def known(scorer: TowerScorer, events: pd.DataFrame) -> Past:
+    asked = model_folder.events(events, {item: n for n, item in enumerate(scorer.items)})
+    return contract.past(asked, int(asked.users[-1]) + 1, len(scorer.items), 90.0 * DAY_MS, 5.0)
+
+
+def scores_of(scorer: TowerScorer, events: pd.DataFrame) -> Any:
+    asked = known(scorer, events)
+    return scorer.score(asked, np.tile(np.arange(len(scorer.items)), (asked.users, 1)))
 
 
 def test_a_checkerboard_and_a_new_user_and_a_new_item(
@@ -54,34 +62,33 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(
     side, file = 40, tmp_path / "items.csv"
     file.write_text("item_id,category,title\nnew,even,\ni001,odd,a lamp\n")
     events = checkerboard(side)
-    scorer = build(spark, events, settings(catalogue=file.as_uri(), processes=2))
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    scorer = build(spark, events, settings(catalogue=file.as_uri(), processes=2), draft)
     assert f"{file.as_uri()}: 2 items, 1 of them without an event\n" in capsys.readouterr().out
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
-    asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
-    scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
-    folded = als.solve(
-        als.basis(scorer.item_factors),
-        histories(asked, side + 1, side + 1, HOW.half_life_ms).rows,
-        model_folder.description(NIGHT.folder / "two_tower").objective,
-    )
-    for each in (scores, folded @ scorer.item_factors.T):
-        held = each[np.arange(side), np.arange(side)]
-        other = np.where(np.add.outer(np.arange(side), np.arange(side)) % 2 == 1, each[:side, :side], -np.inf)
-        assert (held > other.max(axis=1)).all()
-        assert each[side, 4] > each[side, 1:side:2].max()
+    scores = scores_of(scorer, pd.concat([events, fourth]))
+    held = scores[np.arange(side), np.arange(side)]
+    other = np.where(np.add.outer(np.arange(side), np.arange(side)) % 2 == 1, scores[:side, :side], -np.inf)
+    assert (held > other.max(axis=1)).all()
+    assert scores[side, 4] > scores[side, 1:side:2].max()
     assert scorer.items[-1] == "new"
     assert (scores[0:side:2, side] > scores[0:side:2, 1:side:2].max(axis=1)).all()
+    gram = np.load(draft / model_files.GRAM)
+    X = scorer.user_vectors(known(scorer, events))
+    np.testing.assert_allclose(gram, X.T @ X, rtol=1e-4)
+    assert not any((tmp_path / ".two_tower").glob("*/checkpoint.pt"))
 
 
 def test_a_training_goes_on_from_one_that_read_the_same() -> None:
-    plan, rows = two_tower.planned(30, NO_CONTENT, settings()), some_rows()
-    read: list[Any] = ["1f", plan, rows, NO_FEATURES, NO_CONTENT]
-    others = [["2f", *read[1:]], ["1f", two_tower.planned(30, NO_CONTENT, settings(seed=2)), *read[2:]]]
-    others += [["1f", plan, rows._replace(strengths=2 * rows.strengths), NO_FEATURES, NO_CONTENT]]
-    others += [["1f", plan, rows, DEVICES, NO_CONTENT], ["1f", plan, rows, NO_FEATURES, DEVICES]]
-    names = [two_tower._fingerprint(*each) for each in (read, *others)]
-    assert len({*names}) == 6
-    assert two_tower._fingerprint(*read) == names[0]
+    plan, rows = tower_model.planned(30, NO_CONTENT, settings()), some_rows()
+    read: list[Any] = [plan, rows, NO_FEATURES, NO_CONTENT]
+    others: list[list[Any]] = [[tower_model.planned(30, NO_CONTENT, settings(seed=2)), *read[1:]]]
+    others += [[plan, rows._replace(strengths=2 * rows.strengths), NO_FEATURES, NO_CONTENT]]
+    others += [[plan, rows, DEVICES, NO_CONTENT], [plan, rows, NO_FEATURES, DEVICES]]
+    names = [tower_model.fingerprint(*each) for each in (read, *others)]
+    assert len({*names}) == 5
+    assert tower_model.fingerprint(*read) == names[0]
 
 
 def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
@@ -96,28 +103,39 @@ def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
     events = frame(common + own).sort_values(["user_id", "item_id"], ignore_index=True)
     device = events.user_id.str[1:].astype(int).map(lambda user: ("phone", "desktop")[user % 2])
     events = events.assign(category=None, price=None, device=device)
-    with NIGHT.writing("two_tower") as draft:
-        given = spark.createDataFrame(events, f"{FIELDS}, device STRING")
-        two_tower.build(given, HOW, settings(patience=25), NIGHT, "days:1", draft)
-    scorer = model_folder.load(NIGHT.folder / "two_tower")
+    scorer = build(spark, events, settings(patience=25), tmp_path, f"{FIELDS}, device STRING")
     places = {item: n for n, item in enumerate(scorer.items)}
     strangers = events[events.user_id >= "u120"].reset_index(drop=True)
-    scores = scorer.user_vectors(model_folder.events(strangers, places), 20) @ scorer.item_factors.T
+    scores = scores_of(scorer, strangers)
     even, odd = ([places[item] for item in scorer.items if item.startswith(side)] for side in ("even", "odd"))
     assert (scores[0::2][:, even].min(axis=1) > scores[0::2][:, odd].max(axis=1)).all()
     assert (scores[1::2][:, odd].min(axis=1) > scores[1::2][:, even].max(axis=1)).all()
-    unknown = scorer.user_vectors(model_folder.events(strangers.drop(columns="device"), places), 20)
+    unknown = scorer.user_vectors(known(scorer, strangers.drop(columns="device")))
     assert np.ptp(unknown, axis=0).max() < 1e-5
 
 
 def test_towers_that_diverge_at_once_are_refused(spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    plan = two_tower.planned(ITEMS, NO_CONTENT, settings(rate=1e30))
+    plan = tower_model.planned(ITEMS, NO_CONTENT, settings(rate=1e30))
     with pytest.raises(Refusal, match=r"must stay finite, .* at night.two_tower.rate = 1e\+30: lower the rate"):
-        two_tower.fit(Users(some_rows(), NO_FEATURES), NO_CONTENT, plan, 1, tmp_path / "work")
+        tower_model.fit(Users(some_rows(), NO_FEATURES), NO_CONTENT, plan, 1, tmp_path / "work")
     assert "epoch 1 left numbers that are not finite: the training ends before it\n" in capfd.readouterr().out
 
 
 def test_one_user_is_too_few(spark: Any, tmp_path: Path) -> None:
     events = checkerboard(6)
     with pytest.raises(HeadraceError, match="training needs at least 2 users, got 1"):
-        build(spark, events[events.user_id == "u001"], settings())
+        build(spark, events[events.user_id == "u001"], settings(), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tower_taken.npy", model_files.FACTORS])
+def test_a_missing_or_changed_file_is_an_error(tmp_path: Path, name: str) -> None:
+    for file in ("tower_taken.npy", "tower_features.npy", "tower_hidden.npy", "tower_out.npy", model_files.FACTORS):
+        np.save(tmp_path / file, np.zeros((2, 2)))
+    (tmp_path / model_files.ITEMS).write_bytes(b'["a", "b"]')
+    FAMILY.load(tmp_path)
+    np.save(tmp_path / name, np.zeros(2))
+    with pytest.raises(HeadraceError, match=f"{name} must have rows and columns, got "):
+        FAMILY.load(tmp_path)
+    (tmp_path / name).write_bytes(b"no array")
+    with pytest.raises(HeadraceError, match=f"{name} must be an array of a model of two towers"):
+        FAMILY.load(tmp_path)

@@ -8,8 +8,7 @@ pytest.importorskip("torch")
 import msgspec
 import torch
 
-from headrace.jobs.batch import two_tower
-from headrace.jobs.batch.training import tower_steps
+from headrace.jobs.batch.training import tower_model, tower_steps
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors.als import Rows
 from tests.jobs.batch.training.small_towers import ITEMS, NO_CONTENT, USERS, nothing, settings, some_rows
@@ -31,7 +30,7 @@ def test_what_is_hidden_leaves_something_shown() -> None:
 @pytest.mark.parametrize("of_one", [0, 600])
 def test_the_chance_to_be_offered_is_how_often_an_item_is(ranks: int, of_one: int) -> None:
     """Users of one item are in no step, however many they are."""
-    plan = two_tower.planned(ITEMS, NO_CONTENT, settings(users=2 * ranks, drawn=2, hard=3))
+    plan = tower_model.planned(ITEMS, NO_CONTENT, settings(users=2 * ranks, drawn=2, hard=3))
     users, offered = Users(some_rows(of_one), nothing(USERS + of_one)), np.zeros(ITEMS)
     hard = np.repeat([0.3, 0.0], [3, ITEMS - 3]) + np.repeat([0.0, 0.1], [ITEMS - 1, 1])
     for epoch in range(100):
@@ -44,7 +43,7 @@ def test_the_chance_to_be_offered_is_how_often_an_item_is(ranks: int, of_one: in
 def test_what_is_hard_is_listed_and_was_not_taken() -> None:
     """40 users who took the same two of 400 items; the towers list by the item's number, the highest first."""
     items = 400
-    plan = two_tower.planned(items, NO_CONTENT, settings(hard=4))
+    plan = tower_model.planned(items, NO_CONTENT, settings(hard=4))
     model = Towers(tower_steps.shape(plan))
     with torch.no_grad():
         model.offered.ids.weight[:] = torch.arange(items)[:, None].float()

@@ -15,8 +15,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from headrace.jobs.batch import two_tower
-from headrace.jobs.batch.training import tower_training, towers
+from headrace.jobs.batch.training import tower_model, tower_training, towers
 from headrace.jobs.batch.training.tower_training import Judged, TrainingProgress
 from headrace.jobs.batch.training.towers import Users
 from headrace.udfs.factors.als import Rows
@@ -37,7 +36,7 @@ def prepared(folder: Path, epochs: int, rows: Rows | None = None, **changed: Any
 
 def planned(folder: Path, epochs: int, **changed: Any) -> None:
     s = settings(**{"epochs": epochs, "patience": epochs, "hard": 4} | changed)
-    plan = two_tower.planned(ITEMS, NO_CONTENT, s, has_features=True)
+    plan = tower_model.planned(ITEMS, NO_CONTENT, s, has_features=True)
     (folder / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
 
 
