@@ -3,7 +3,7 @@
 Both fold the users in by the same solve (headrace.udfs.factors.als) and leave out seen items. Ours takes the list from
 headrace.udfs.factors.top_n, whose order is that of float64 scores. The plain scan ranks by float32 scores, so it may
 swap near equals; the benchmark measures how many of its items ours also has. `job` is ours to the end, as the stream
-does it: packed histories in, JSON with a reason for each item out (headrace.udfs.factors.live_lists.lists).
+does it: packed histories in, JSON with a reason for each item out (headrace.udfs.recommenders.live_lists.lists).
 
 FAISS is asked for 70 items, and the seen ones are left out: IndexFlatIP is exact in float32, IndexIVFFlat looks at some
 cells only. Item factors are random, of uneven lengths as trained ones are; an inverted file has a harder time with them
@@ -20,9 +20,10 @@ import faiss
 import numpy as np
 
 from benchmarks.harness import Result, show_round, table
-from headrace.udfs.factors import als, live_lists
+from headrace.udfs.factors import als
+from headrace.udfs.recommenders import live_lists
 from headrace.udfs.factors.als import Int, Rows
-from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.recommenders.live_lists import Serving
 from headrace.udfs.factors.top_n import Excluded, top_n
 from headrace.udfs.history import EVENT
 

@@ -4,7 +4,7 @@ A version is trained on the first half of a data set, as `headrace train --facto
 does. Over the second half, before each event (or each of at most ASKED, evenly spread) every recommender names 20 items
 that the user's history does not have:
 
-live        what the job writes to Redis: headrace.udfs.factors.live_lists.lists on the user's last 50 events
+live        what the job writes to Redis: headrace.udfs.recommenders.live_lists.lists on the user's last 50 events
 sequential  the same algorithm, one event after another, with a direct solve each; it shares no code with udfs
 nightly     the user's vector as of training, never folded in again
 popular     the items that most events so far were about
@@ -31,10 +31,11 @@ from benchmarks.harness import Result, console, table
 from headrace.edge import datasets
 from headrace.jobs.batch.training import local
 from headrace.jobs.batch.training.local import Training
-from headrace.udfs.factors import als, live_lists
+from headrace.udfs.factors import als
+from headrace.udfs.recommenders import live_lists
 from headrace.udfs.factors.als import Float
 from headrace.udfs.factors.confidence import histories
-from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.recommenders.live_lists import Serving
 from headrace.udfs.history import EVENT
 from tests.oracles.collaborative import Acted, Version, strengths, weight
 

@@ -68,7 +68,7 @@ def exit_status(by_task: dict[str, str]) -> int:
 
     A model that failed does not count if the night went on without it.
     """
-    spared = models if by_task.get("collect") == "success" else {}
+    spared = {each.task_id for each in models.values()} if by_task.get("collect") == "success" else set()
     states = {state for name, state in by_task.items() if name not in spared}
     if states <= {"success", "skipped"}:
         return 0

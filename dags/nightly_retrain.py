@@ -78,7 +78,8 @@ with DAG(
         "nothing else. **Red: no model was trained**, because all failed or a step before them did.",
     )
     def collect(ti: Any, run_id: str) -> list[str]:
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[*models], run_ids=[run_id])[run_id]
+        trainers = [each.task_id for each in models.values()]
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=trainers, run_ids=[run_id])[run_id]
         trained = sorted(name for name, state in states.items() if state == "success")
         lost = sorted(name for name, state in states.items() if state not in ("success", "skipped"))
         if not trained:

@@ -22,6 +22,7 @@ class SparkJob(SparkSubmitOperator):
     template_fields: Sequence[str] = (*SparkSubmitOperator.template_fields, "arguments", "needed")
 
     def __init__(self, *, job: str, arguments: list[str], needed: str = "True", **options: Any) -> None:
+        arguments = [*batch.step(job).arguments, *arguments]
         submit = {"application": str(batch.script(job)), "application_args": arguments, "name": f"headrace {job}"}
         jars = ",".join(str(jar) for jar in sorted(paths.spark_jars().glob("*.jar")))
         super().__init__(**submit, jars=jars, driver_memory=load().spark.driver_memory, deploy_mode="client", **options)

@@ -7,6 +7,7 @@ from airflow.sdk import BaseOperator
 
 from headrace.dags.operators import JobOperator, Refused
 from headrace.infra.clients import webhook
+from headrace.infra.extensions import label
 from headrace.infra.launch import batch
 from headrace.infra.settings import Settings, load
 
@@ -20,8 +21,8 @@ def job(name: str, arguments: list[str], **options: Any) -> BaseOperator:
     if connection and batch.step(name).uses_spark:
         from headrace.dags.spark_submit import SparkJob
 
-        return SparkJob(task_id=name, job=name, arguments=arguments, conn_id=connection, **options)
-    return JobOperator(task_id=name, job=name, arguments=arguments, **options)
+        return SparkJob(task_id=label(name), job=name, arguments=arguments, conn_id=connection, **options)
+    return JobOperator(task_id=label(name), job=name, arguments=arguments, **options)
 
 
 def common(settings: Settings, **more: Any) -> dict[str, Any]:

@@ -17,6 +17,11 @@ def is_reference(name: str) -> bool:
     return ":" in name
 
 
+def label(name: str) -> str:
+    """Returns the name as a task, a folder and a version have it: `shop.mine:NAME` is shop.mine.NAME."""
+    return name.replace(":", ".")
+
+
 def resolve(setting: str, reference: str) -> Any:
     """Returns the object that a reference names. Raises HeadraceError with the setting if it does not load."""
     project = paths.project()

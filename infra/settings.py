@@ -170,6 +170,7 @@ class NightSettings(Section):
     versions_kept: Positive
     als: Als
     two_tower: TwoTower
+    families: dict[str, dict[str, Any]]
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

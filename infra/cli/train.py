@@ -109,19 +109,16 @@ def _how(night: "Als", history: int) -> "Training":
 
 def _write(contents: Any, users: int, how: "Training", lineage: dict[str, Any], quality: "Quality") -> "Manifest":
     from headrace.infra import durable
-    from headrace.infra.versions import store
+    from headrace.infra.versions import factor_version, store
 
-    created_ms = now_ms()
-    return store.write(
+    return factor_version.write(
         contents,
-        version=store.name("als", created_ms, contents),
+        now_ms(),
+        quality._asdict(),
         kind="als",
         users=users,
         parameters=how.parameters(),
-        lineage=lineage | {"sha256": durable.sha256(Path(lineage["file"]))},
-        metrics=quality._asdict(),
-        created_ms=created_ms,
-        commit=store.commit(),
+        lineage=lineage | {"sha256": durable.sha256(Path(lineage["file"])), "commit": store.commit()},
     )
 
 

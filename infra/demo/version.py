@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.edge.shoppers.simulator import Shop, in_the_past
 from headrace.infra.settings import Settings
-from headrace.infra.versions import redis_view, rules, store
+from headrace.infra.versions import factor_version, redis_view, rules, store
 from headrace.jobs.batch.training import local
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
@@ -37,19 +37,7 @@ def _kept(lineage: dict[str, Any], parameters: dict[str, Any]) -> str | None:
 def _train(shop: Shop, how: Training, **described: Any) -> str:
     log = local.read(islice(in_the_past(shop, PAST), PAST))
     contents = local.train(log, how, lambda: None)
-    created_ms = _now_ms()
-    version = store.name("als", created_ms, contents)
-    store.write(
-        contents,
-        version=version,
-        kind="als",
-        users=log.users,
-        metrics={},
-        created_ms=created_ms,
-        commit="",
-        **described,
-    )
-    return version
+    return factor_version.write(contents, _now_ms(), {}, kind="als", users=log.users, **described).version
 
 
 def _now_ms() -> int:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from headrace.infra import environments, paths
+from headrace.infra import environments, extensions, paths
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Spark
 
@@ -18,21 +18,28 @@ INCUBATOR = b"WARNING: Using incubator modules: jdk.incubator.vector\n"  # Java 
 
 
 class Step(NamedTuple):
-    """A file of jobs/batch with a main."""
+    """A file of jobs/batch with a main. A step that trains is a family, and its file is train.py."""
 
     name: str
     uses_spark: bool  # asks for a session (jobs/batch/spark.py)
     about: str
     trains: bool = False  # a model of the night, for night.models
 
+    @property
+    def file(self) -> str:
+        return TRAIN if self.trains else self.name
 
-STEPS = (
+    @property
+    def arguments(self) -> list[str]:
+        """The arguments before the caller's own."""
+        return [self.name] if self.trains else []
+
+
+TRAIN = "train"
+_OTHERS = (
     Step("import_file", True, "events of a file into the lake"),
     Step("land", True, "what is in Kafka into the lake"),
     Step("check", True, "the day's data against their expectations"),
-    Step("als", True, "trains factors by alternating least squares", trains=True),
-    Step("two_tower", True, "trains two towers", trains=True),
-    Step("federated", False, "fuses the devices' model with the night's ALS", trains=True),
     Step("evaluate", True, "judges every model of the night on events that none has seen"),
     Step("gate", False, "passes or refuses the best of them"),
     Step("register", False, "keeps it as an immutable version"),
@@ -44,22 +51,39 @@ STEPS = (
     Step("compact", True, "few large files in the lake in place of many small ones"),
     Step("upkeep", False, "drops versions and nights that nobody needs"),
 )
+
+
+def _families() -> tuple[Step, ...]:
+    """Returns a step for each file of jobs/batch/families that declares a family, by its first line."""
+    sources = {path.stem: path.read_text() for path in sorted((JOBS / "families").glob("*.py"))}
+    declared = {name: text for name, text in sources.items() if "\nFAMILY = " in text}
+    about = {name: text.removeprefix('"""').partition("\n")[0].rstrip('."') for name, text in declared.items()}
+    return tuple(Step(name, True, f"trains {text[0].lower()}{text[1:]}", trains=True) for name, text in about.items())
+
+
+JOBS = paths.PACKAGE / "jobs" / "batch"
+STEPS = (*_OTHERS[:3], *_families(), *_OTHERS[3:])
 NAMES = tuple(step.name for step in STEPS)
 
 
 def command(job: str, arguments: list[str]) -> list[str]:
-    return [str(environments.ready("batch")), "-m", f"headrace.jobs.batch.{step(job).name}", *arguments]
+    found = step(job)
+    python = str(environments.ready("batch"))
+    return [python, "-m", f"headrace.jobs.batch.{found.file}", *found.arguments, *arguments]
 
 
 def step(job: str) -> Step:
+    """Returns a step by its name, or that of a shop's own family by `module:NAME`. Raises HeadraceError if unknown."""
+    if extensions.is_reference(job):
+        return Step(job, True, "trains a family of your own", trains=True)
     match = next((each for each in STEPS if each.name == job), None)
     if match is None:
-        raise HeadraceError(f"unknown job {job!r}; known: {', '.join(NAMES)}")
+        raise HeadraceError(f"unknown job {job!r}; known: {', '.join(NAMES)}, or module:NAME of a family")
     return match
 
 
 def script(job: str) -> Path:
-    return paths.PACKAGE / "jobs" / "batch" / f"{job}.py"
+    return JOBS / f"{step(job).file}.py"
 
 
 def environment(spark: Spark) -> dict[str, str]:

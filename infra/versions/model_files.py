@@ -1,10 +1,10 @@
 """The files that a model's folder has, whatever its family: a night's model, and the version that is made of it.
 
-    items.json         item ids in code point order
-    popular.json       [item id, users], best first
-    model.json         `Trained`; a version of 0.2.0 has only manifest.json, which says the same
-    item_factors.npy   (items, f) float32, of families whose score is a product
-    user_gram.npy      (f, f) float64, X'X, of the same
+items.json         item ids in code point order
+popular.json       [item id, users], best first
+model.json         `Trained`; a version of 0.2.0 has only manifest.json, which says the same
+item_factors.npy   (items, f) float32, of families whose score is a product
+user_gram.npy      (f, f) float64, X'X, of the same
 """
 
 from pathlib import Path

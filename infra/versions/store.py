@@ -1,9 +1,6 @@
 """Published model versions on disk, and the pointer that says which of them serves.
 
-    {home}/models/{version}/  item_factors.npy  (items, f) float32, rows in the order of items.json
-                              user_gram.npy     (f, f) float64, X'X: what folding in a new item needs
-                              items.json        item ids, JSON array
-                              popular.json      [[item id, users], ...], best first
+    {home}/models/{version}/  all files of a trained model: infra/versions/model_files.py, and the family's own
                               left_out.json     item ids that no list may hold, by infra/config/rules.toml; no file if
                                                 there are none
                               manifest.json     Manifest, with the sha256 of each file above
@@ -23,23 +20,24 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from headrace.infra import durable, paths
 from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.extensions import label
+from headrace.infra.versions import model_files
+from headrace.infra.versions.model_files import FACTORS, GRAM, ITEMS, MANIFEST, POPULAR
 
 T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-FACTORS, GRAM, ITEMS, POPULAR = "item_factors.npy", "user_gram.npy", "items.json", "popular.json"
-LEFT_OUT = "left_out.json"
-ALWAYS = (FACTORS, GRAM, ITEMS, POPULAR)
-MANIFEST, POINTER = "manifest.json", "current.json"
+LEFT_OUT, POINTER = "left_out.json", "current.json"
+ALWAYS = (ITEMS, POPULAR)
 
 
 class ModelError(HeadraceError):
@@ -48,9 +46,9 @@ class ModelError(HeadraceError):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
-    kind: str  # als, federated or two_tower
-    dims: dict[str, int]  # items, factors, users
-    parameters: dict[str, Any]  # of the objective, the confidence and the training
+    kind: str  # the family, as night.models names it
+    dims: dict[str, int]  # items, users, and others such as factors
+    parameters: dict[str, Any]  # of the strengths and of the family
     lineage: dict[str, Any]  # what it was trained on: a file with its sha256, or topic offsets
     metrics: dict[str, float]
     created_ms: int
@@ -71,10 +69,8 @@ class Pointer(msgspec.Struct, frozen=True):
 
 
 class Contents(NamedTuple):
-    """What a version holds, beside its manifest."""
+    """What every version holds, beside its manifest and the family's own files."""
 
-    item_factors: NDArray[np.float32]  # (items, f)
-    user_gram: NDArray[np.float64]  # (f, f), X'X
     items: list[str]
     popular: list[tuple[str, int]]  # item id, users; best first
     left_out: tuple[str, ...] = ()  # items that no list may hold
@@ -83,6 +79,7 @@ class Contents(NamedTuple):
 class Model(NamedTuple):
     manifest: Manifest
     contents: Contents
+    folder: Path
 
 
 def commit() -> str:
@@ -98,34 +95,37 @@ def root() -> Path:
     return paths.home() / "models"
 
 
-def name(kind: str, created_ms: int, contents: Contents) -> str:
-    """Returns a name such as als-20260131T235959-1f0c2a9b: the time, and a digest of the factors and left-out items."""
+def name(kind: str, created_ms: int, sha256: Mapping[str, str]) -> str:
+    """Returns a name such as als-20260131T235959-1f0c2a9b: the time, and a digest of the files' hashes."""
     created = datetime.fromtimestamp(created_ms / 1000, UTC)
-    digest = hashlib.sha256(np.ascontiguousarray(contents.item_factors).tobytes())
-    if contents.left_out:
-        digest.update(msgspec.json.encode(contents.left_out))
-    return f"{kind}-{created:%Y%m%dT%H%M%S}-{digest.hexdigest()[:8]}"
+    digest = hashlib.sha256(msgspec.json.encode(sorted(sha256.items()))).hexdigest()
+    return f"{label(kind)}-{created:%Y%m%dT%H%M%S}-{digest[:8]}"
 
 
-def write(contents: Contents, **described: Any) -> Manifest:
-    """Writes a version. described: the fields of Manifest but dims and sha256, and `users`, the number of users.
+def write(
+    folder: Path, contents: Contents, created_ms: int, metrics: Mapping[str, float], version: str | None = None
+) -> Manifest:
+    """Makes a version of a trained model's folder and returns its manifest; it is there already if it was made before.
 
-    Raises ModelError for a bad name, contents that do not fit, and a version that exists.
+    contents: take the place of the model's own. version: the name; None: by the files and the time. Raises ModelError
+    for a bad name, contents that do not fit, and a name that other files have.
     """
-    version, factors = described["version"], contents.item_factors
-    if not NAME.fullmatch(version):
-        raise ModelError(f"version must match {NAME.pattern}, got {version!r}")
-    _fits(version, contents)
     root().mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=root()))
     try:
-        hashes = _write_files(draft, contents)
-        dims = {"items": len(factors), "factors": factors.shape[1], "users": described.pop("users")}
-        manifest = Manifest(**described, dims=dims, sha256=hashes)
+        hashes, about = _write_files(draft, folder, contents), model_files.description(folder)
+        version = name(about.kind, created_ms, hashes) if version is None else version
+        if not NAME.fullmatch(version):
+            raise ModelError(f"version must match {NAME.pattern}, got {version!r}")
+        _fits(version, draft, contents)
+        manifest = Manifest(
+            version=version, kind=about.kind, dims=about.dims, parameters=about.parameters, lineage=about.lineage,
+            metrics=dict(metrics), created_ms=created_ms, commit=about.lineage.get("commit", ""), sha256=hashes,
+        )  # fmt: skip
         durable.write(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
         with durable.locked(root()):
             if (root() / version).exists():
-                raise ModelError(f"version {version} exists already, and a version never changes")
+                return _same(manifest)
             draft.chmod(0o755)  # mkdtemp makes folders for their owner alone
             draft.rename(root() / version)
             durable.sync(root())
@@ -134,16 +134,24 @@ def write(contents: Contents, **described: Any) -> Manifest:
     return manifest
 
 
-def _write_files(folder: Path, contents: Contents) -> dict[str, str]:
-    durable.save(folder / FACTORS, contents.item_factors)
-    durable.save(folder / GRAM, contents.user_gram)
-    for name in (FACTORS, GRAM):
-        durable.sync(folder / name)
-    durable.write(folder / ITEMS, msgspec.json.encode(contents.items))
-    durable.write(folder / POPULAR, msgspec.json.encode(contents.popular))
+def _write_files(draft: Path, folder: Path, contents: Contents) -> dict[str, str]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name not in (ITEMS, POPULAR, LEFT_OUT, MANIFEST):
+            shutil.copyfile(path, draft / path.name)
+            durable.sync(draft / path.name)
+    durable.write(draft / ITEMS, msgspec.json.encode(contents.items))
+    durable.write(draft / POPULAR, msgspec.json.encode(contents.popular))
     if contents.left_out:
-        durable.write(folder / LEFT_OUT, msgspec.json.encode(contents.left_out))
-    return {path.name: durable.sha256(path) for path in sorted(folder.iterdir())}
+        durable.write(draft / LEFT_OUT, msgspec.json.encode(contents.left_out))
+    return durable.hashes(draft)
+
+
+def _same(made: Manifest) -> Manifest:
+    """Returns the manifest of a version that was made before. Raises ModelError if it is of other files."""
+    there = manifest(made.version)
+    if there.sha256 != made.sha256:
+        raise ModelError(f"version {made.version} exists already, and a version never changes")
+    return there
 
 
 def versions() -> list[Manifest]:
@@ -169,7 +177,7 @@ def items(version: str) -> list[str]:
 
 
 def load(version: str) -> Model:
-    """Loads a version; its factors stay on disk, mapped into memory. Raises ModelError if any file has changed."""
+    """Loads a version; the family's files stay on disk. Raises ModelError if any file has changed."""
     described = manifest(version)
     folder = root() / version
     for name in sorted({*ALWAYS, *described.sha256}):
@@ -177,28 +185,29 @@ def load(version: str) -> Model:
         if got != expected:
             raise ModelError(f"{folder / name}: sha256 must be {expected}, got {got}")
     contents = Contents(
-        np.load(folder / FACTORS, mmap_mode="r"),
-        np.load(folder / GRAM),
         _read(folder / ITEMS, list[str]),
         _read(folder / POPULAR, list[tuple[str, int]]),
         _read(folder / LEFT_OUT, tuple[str, ...]) if LEFT_OUT in described.sha256 else (),
     )
-    _fits(version, contents)
-    return Model(described, contents)
+    _fits(version, folder, contents)
+    return Model(described, contents, folder)
 
 
-def _fits(version: str, contents: Contents) -> None:
-    """Raises ModelError if factors, items and gram do not fit each other."""
-    factors, f = contents.item_factors, contents.item_factors.shape[-1]
+def _fits(version: str, folder: Path, contents: Contents) -> None:
+    """Raises ModelError if items are named twice, or if factors do not fit them. A family checks its other files."""
+    if len(set(contents.items)) != len(contents.items):
+        raise ModelError(f"{version}: {ITEMS} must name each item once")
+    if not (folder / FACTORS).is_file():
+        return
+    factors = np.load(folder / FACTORS, mmap_mode="r")
     if factors.dtype != np.float32 or factors.ndim != 2 or not np.isfinite(factors).all():
         raise ModelError(f"{version}: {FACTORS} must be finite float32 (items, f), got {factors.dtype} {factors.shape}")
     if len(factors) != len(contents.items):
         rows = f"a row for each of the {len(contents.items)} items of {ITEMS}"
         raise ModelError(f"{version}: {FACTORS} must have {rows}, got {len(factors)}")
-    if contents.user_gram.shape != (f, f):
-        raise ModelError(f"{version}: {GRAM} must be {(f, f)}, got {contents.user_gram.shape}")
-    if len(set(contents.items)) != len(contents.items):
-        raise ModelError(f"{version}: {ITEMS} must name each item once")
+    wanted = (factors.shape[1], factors.shape[1])
+    if (folder / GRAM).is_file() and (got := np.load(folder / GRAM).shape) != wanted:
+        raise ModelError(f"{version}: {GRAM} must be {wanted}, got {got}")
 
 
 def current() -> Pointer | None:

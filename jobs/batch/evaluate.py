@@ -1,4 +1,4 @@
-"""The night's models on events that none was trained on, beside popularity, item-item and the version that serves.
+"""The night's models on events that none was trained on, beside the popular list and the version that serves.
 
 source     {lake}/clicks up to the night, split by [night] protocol; the model folders of the night; the serving version
 transform  lists of K items a user in Spark partitions (jobs/batch/judging/recommenders.py) -> metrics
@@ -12,7 +12,7 @@ The driver holds the lists and each user's items: 1 million users with 50 items 
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,35 +24,57 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headrace.infra import durable
-from headrace.infra.errors import Refusal
+from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.extensions import label
 from headrace.infra.settings import load
-from headrace.infra.versions import store
+from headrace.infra.versions import model_files, store
+from headrace.infra.versions.model_files import Trained
 from headrace.jobs.batch import night
+from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.judging import figures, live_path, recommenders, report
+from headrace.jobs.batch.judging.figures import Answer
 from headrace.jobs.batch.judging.limits import gate_profile
 from headrace.jobs.batch.judging.question import Question, ask, choosers, places_of
-from headrace.jobs.batch.judging.recommenders import Lists, Recommender
+from headrace.jobs.batch.judging.recommenders import Contestant
 from headrace.jobs.batch.judging.user_batches import Batches, whole_users
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import listing
 from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder, split
-from headrace.jobs.batch.training.scorer import Scorer
+from headrace.schemas import redis_keys
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Similarity
+from headrace.udfs.recommenders.contract import Lists, LiveScorer, Recommender
 
 STEP = "evaluate"
 CHAMPION = "champion"
-STREAMED = ("objective", "half_life_ms", "rating_max", "history")  # parameters by which the stream serves a model
+STRENGTH = ("half_life_ms", "rating_max", "history")  # parameters that every model has
+
+
+class Opened(NamedTuple):
+    """A model that is judged."""
+
+    folder: Path
+    recommender: Recommender  # as `precompute` asks it
+    live: LiveScorer  # as the stream asks it
+    about: Trained
+
+    @property
+    def strength(self) -> tuple[float, float]:
+        return self.about.parameters["half_life_ms"], self.about.parameters["rating_max"]
 
 
 class Contest(NamedTuple):
     """The models that are compared."""
 
-    folders: dict[str, Path]  # of the night's models
-    champion: str | None  # a version
+    models: dict[str, Opened]  # of the night
+    champion: Opened | None = None  # the version that serves
     comparable: bool = False  # the champion cannot have seen what is held out
+
+    @property
+    def all(self) -> list[Opened]:
+        return [*self.models.values(), *([self.champion] if self.champion else [])]
 
 
 class Asked(NamedTuple):
@@ -60,7 +82,7 @@ class Asked(NamedTuple):
 
     places: dict[str, int]  # of items
     users: frozenset[str]
-    recommenders: dict[str, Recommender]
+    contestants: dict[str, Contestant]
     k: int
 
 
@@ -95,27 +117,36 @@ def read(tonight: Night) -> DataFrame:
 
 def contestants(tonight: Night, protocol: str) -> Contest:
     """Returns the night's models that can be judged, and the champion. Raises Refusal if there are none."""
-    folders = model_folder.of(tonight)
-    broken = [step for step, folder in folders.items() if not np.isfinite(np.load(folder / store.FACTORS)).all()]
-    for step in broken:
-        print(f"{step} of {tonight.date} is left out: its item factors must be finite")
-        del folders[step]
-    for step, folder in list(folders.items()):
-        if lacking := [name for name in STREAMED if name not in model_folder.description(folder).parameters]:
-            print(f"{step} of {tonight.date} is left out: the stream needs its parameters {', '.join(lacking)}")
-            del folders[step]
-    if not folders:
-        raise Refusal(f"evaluate of {tonight.date}: no model has finite item factors and the stream's parameters")
-    champion = store.current()
-    if champion is None:
-        return Contest(folders, None)
-    lineage = store.manifest(champion.version).lineage
-    return Contest(folders, champion.version, split.is_unseen(lineage, protocol, tonight.date))
+    models = {}
+    for step, folder in model_folder.of(tonight).items():
+        try:
+            models[step] = opened(folder)
+        except HeadraceError as error:
+            print(f"{step} of {tonight.date} is left out: {error}")
+    if not models:
+        raise Refusal(f"evaluate of {tonight.date}: no model of the night is sound")
+    pointer = store.current()
+    if pointer is None:
+        return Contest(models)
+    champion = store.load(pointer.version)
+    lineage = champion.manifest.lineage
+    return Contest(models, opened(champion.folder), split.is_unseen(lineage, protocol, tonight.date))
+
+
+def opened(folder: Path) -> Opened:
+    """Opens a model. Raises HeadraceError if it does not load, or is not sound."""
+    about, recommender = model_files.description(folder), roster.load(folder)
+    if lacking := [name for name in STRENGTH if name not in about.parameters]:
+        raise HeadraceError(f"its parameters must have {', '.join(lacking)}")
+    if faults := recommender.sound():
+        raise HeadraceError("; ".join(faults))
+    same = roster.is_live(folder)
+    return Opened(folder, recommender, recommender if same else roster.live(folder), about)
 
 
 def absent(wanted: Iterable[str], contest: Contest) -> list[str]:
     """Returns the models of the settings that are not judged: they failed, or were not asked for."""
-    return [name for name in wanted if name not in contest.folders]
+    return [name for name in map(label, wanted) if name not in contest.models]
 
 
 def build(events: DataFrame, contest: Contest, how: Listing, users_max: int, live_loss: float = 1.0) -> dict[str, Any]:
@@ -127,62 +158,60 @@ def build(events: DataFrame, contest: Contest, how: Listing, users_max: int, liv
     columns = [*model_folder.columns(events), *split.TIES, "category", "held"]
     kept = split.in_order(events.select(*columns).repartition("user_id")).drop("offset").persist()
     expected = split.digest(kept.where(~F.col("held")))
+    from_ms = kept.where("held").agg(F.min("t_ms")).first()[0] or 0
     question = ask(kept, known_items(contest), users_max)
     cosines = recommenders.Cosines(question.R)
-    lists = answer(kept, question, every_recommender(question, contest, cosines, how), how.wish.n)
-    choosing = choosers(question.users) if len(contest.folders) > 1 else None
+    lists = answer(kept, question, every_contestant(question, contest, how), how.wish.n)
+    choosing = choosers(question.users) if len(contest.models) > 1 else None
     about = figures.About(question.relevant, question.history, question.item_users, question.users_trained, choosing)
     similar = {"diversity": cosines, "category_diversity": categories(kept, question.items)}
     live = replayed(kept, question, contest, how, choosing)
     by_live = {name: each["ndcg"] for name, each in live["choice"].items()}
     kept.unpersist()
-    return figures.summary(lists, about, similar, list(contest.folders), lossy(live, live_loss), by_live) | {
+    models = contest.models.items()
+    return figures.summary(lists, about, similar, list(contest.models), lossy(live, live_loss), by_live) | {
         "live": live,
-        "about": {name: msgspec.to_builtins(model_folder.description(path)) for name, path in contest.folders.items()},
+        "about": {name: msgspec.to_builtins(each.about) for name, each in models},
         "champion": champion(contest.champion, contest.comparable) if contest.champion else None,
-        "digests": {name: {"trained": _digest(path), "expected": expected} for name, path in contest.folders.items()},
-        "catalogue": {name: share(model_folder.item_ids(path), question) for name, path in contest.folders.items()},
-        "files": {name: durable.hashes(path) for name, path in contest.folders.items()},
+        "digests": {name: {"trained": shown(each, from_ms), "expected": expected} for name, each in models},
+        "catalogue": {name: share(each.recommender.items, question) for name, each in models},
+        "files": {name: durable.hashes(each.folder) for name, each in models},
     }
 
 
 def known_items(contest: Contest) -> set[str]:
-    items = {item for folder in contest.folders.values() for item in model_folder.item_ids(folder)}
-    return items | set(store.load(contest.champion).contents.items if contest.champion else ())
+    return {item for each in contest.all for item in each.recommender.items}
 
 
-def every_recommender(
-    question: Question, contest: Contest, cosines: recommenders.Cosines, how: Listing
-) -> dict[str, Recommender]:
-    """Returns the recommenders. Models are loaded here and sent to the workers, which need not see the files.
+def every_contestant(question: Question, contest: Contest, how: Listing) -> dict[str, Contestant]:
+    """Returns those who answer. Models are sent to the workers, which need not see the files.
 
     A model is there twice: as readers get it, and under figures.raw(name) as it ranks by score alone.
     """
     places, by_score = places_of(question.items), listing.by_score(how.wish.n)
-    every: dict[str, Recommender] = {"popularity": (popular := popularity(question, places, how))}
-    every["item_item"] = recommenders.ItemItem(cosines.neighbours(), question.item_users, popular.listed)
-    for name, folder in contest.folders.items():
-        scorer: Scorer = model_folder.load(folder)
-        every[name] = recommenders.FactorModel(scorer, places, how)
-        every[figures.raw(name)] = recommenders.FactorModel(scorer, places, by_score)
+    every: dict[str, Contestant] = {"popularity": popularity(question, places, how)}
+    for name, each in contest.models.items():
+        every[name] = recommenders.NightModel(each.recommender, each.strength, places, how)
+        every[figures.raw(name)] = recommenders.NightModel(each.recommender, each.strength, places, by_score)
     if contest.champion:
-        every[CHAMPION] = recommenders.FactorModel(recommenders.Published(contest.champion), places, how)
+        served = contest.champion
+        every[CHAMPION] = recommenders.NightModel(served.recommender, served.strength, places, how)
     return every
 
 
-def popularity(question: Question, places: dict[str, int], how: Listing) -> recommenders.Popularity:
+def popularity(question: Question, places: dict[str, int], how: Listing) -> recommenders.PopularList:
     listed = np.array([place for item, place in places.items() if not how.item_rules.forbids(item)], np.int64)
-    return recommenders.Popularity(question.item_users, listed)
+    return recommenders.PopularList(question.item_users, listed)
 
 
-def answer(events: DataFrame, question: Question, every: dict[str, Recommender], k: int) -> dict[str, Lists]:
-    """Returns each recommender's lists, in the order of question.users; the popular list for a user unknown to it."""
-    schema = ", ".join(["user_id string", *(f"{name} array<int>, knows_{name} boolean" for name in every)])
+def answer(events: DataFrame, question: Question, every: dict[str, Contestant], k: int) -> dict[str, Answer]:
+    """Returns each contestant's lists, in the order of question.users; the popular list for a user unknown to it."""
+    schema = ", ".join(["user_id string", *(f"`{name}` array<int>, `knows_{name}` boolean" for name in every)])
     asked = Asked(places_of(question.items), frozenset(question.users), every, k)
     shared = events.sparkSession.sparkContext.broadcast(asked)
     lists = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
     lists = lists.set_index("user_id").loc[question.users]
-    return {name: Lists(np.stack(list(lists[name])), lists[f"knows_{name}"].to_numpy(bool)) for name in every}
+    return {name: Answer(np.stack(list(lists[name])), lists[f"knows_{name}"].to_numpy(bool)) for name in every}
 
 
 def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
@@ -191,7 +220,7 @@ def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:
         if len(chosen):
             names, events = chosen["user_id"].unique(), model_folder.events(chosen, asked.places)
             before = events.where(~chosen["held"].to_numpy(bool))
-            lists = {name: each.lists(before, len(names), asked.k) for name, each in asked.recommenders.items()}
+            lists = {name: each.lists(before, len(names), asked.k) for name, each in asked.contestants.items()}
             yield pd.DataFrame({"user_id": names} | filled(lists))
 
 
@@ -200,18 +229,21 @@ def replayed(
 ) -> dict[str, Any]:
     """Returns the figures of the live path (jobs/batch/judging/live_path.py)."""
     places, by_score = places_of(question.items), listing.by_score(how.wish.n)._replace(item_rules=how.item_rules)
-    every: dict[str, Recommender] = {live_path.POPULARITY: popularity(question, places, how)}
-    for name, folder in contest.folders.items():
-        every[name] = recommenders.FactorModel(model_folder.streamed(folder), places, by_score)
-        if not isinstance(scorer := model_folder.load(folder), model_folder.AlsScorer):
-            every[live_path.own(name)] = recommenders.FactorModel(scorer, places, by_score)
+    every: dict[str, Contestant] = {live_path.POPULARITY: popularity(question, places, how)}
+    says = F.coalesce(*(F.col(name) for name in redis_keys.PLACES if name in events.columns), F.lit(None))
+    are_placed = not events.where(says.isNotNull()).isEmpty()
+    for name, each in contest.models.items():
+        every[name] = recommenders.LiveModel(each.live, each.strength, places, how.item_rules)
+        if are_placed or each.live is not each.recommender:
+            every[live_path.own(name)] = recommenders.NightModel(each.recommender, each.strength, places, by_score)
     if contest.champion:
-        every[CHAMPION] = recommenders.FactorModel(recommenders.Published(contest.champion), places, by_score)
-    history = max(model_folder.description(folder).parameters["history"] for folder in contest.folders.values())
+        served = contest.champion
+        every[CHAMPION] = recommenders.LiveModel(served.live, served.strength, places, how.item_rules)
+    history = max(each.about.parameters["history"] for each in contest.models.values())
     asked = Asked(places, frozenset(question.users), every, how.wish.n)
     shared = events.sparkSession.sparkContext.broadcast(asked)
     rows = events.mapInPandas(lambda batches: lived(batches, shared.value, history), live_path.schema(every)).toPandas()
-    models = list(contest.folders)
+    models = list(contest.models)
     others, names = [name for name in every if name not in models], np.array(question.users, object)
     choose = [] if choosing is None else names[choosing].tolist()
     return live_path.summary(rows.sort_values("user_id"), models, others, choose)
@@ -226,7 +258,7 @@ def lived(batches: Batches, asked: Asked, history: int) -> Iterator[pd.DataFrame
             known = np.bincount(events.users[~held], minlength=len(names)).astype(np.int64)
             questions = live_path.questions(events, held, history)
             if len(questions.wanted):
-                yield live_path.answered(questions, asked.recommenders, names, known, asked.k)
+                yield live_path.answered(questions, asked.contestants, names, known, asked.k)
 
 
 def lossy(live: dict[str, Any], most: float) -> set[str]:
@@ -235,10 +267,10 @@ def lossy(live: dict[str, Any], most: float) -> set[str]:
 
 
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:
-    """Returns the lists as columns, with the popular list for a user unknown to a recommender."""
+    """Returns the lists as columns, with the popular list for a user unknown to a contestant."""
     popular = lists["popularity"].items
     columns: dict[str, Any] = {}
-    for name, (items, known) in lists.items():
+    for name, (items, _, known) in lists.items():
         columns |= {name: list(np.where(known[:, None], items, popular)), f"knows_{name}": known}
     return columns
 
@@ -253,11 +285,11 @@ def categories(events: DataFrame, items: list[str]) -> Similarity | None:
     return ranking.same(codes.reindex(items, fill_value=-1).to_numpy(np.int64))
 
 
-def champion(version: str, comparable: bool) -> dict[str, Any]:
-    return {"version": version, "kind": store.manifest(version).kind, "comparable": comparable}
+def champion(served: Opened, comparable: bool) -> dict[str, Any]:
+    return {"version": served.folder.name, "kind": served.about.kind, "comparable": comparable}
 
 
-def share(items: list[str], question: Question) -> float:
+def share(items: Sequence[str], question: Question) -> float:
     """Returns the share of the items with users in the training events that a model knows."""
     wanted = question.item_users > 0
     return float(np.mean(np.isin(np.array(question.items, object)[wanted], np.array(items, object))))
@@ -270,8 +302,13 @@ def checks(tonight: Night) -> dict[str, Any]:
     return {"passed": passed, "report": f"../{(done if passed else refused).name}/report.html"}
 
 
-def _digest(folder: Path) -> str:
-    return str(model_folder.description(folder).lineage.get("digest"))
+def shown(model: Opened, held_from_ms: int) -> str:
+    """Returns the digest of what a model learnt from; why there is none, for one that also learnt from devices."""
+    lineage = model.about.lineage
+    devices = lineage.get("federated")
+    if devices and devices.get("until_ms", held_from_ms) >= held_from_ms:
+        return "unknown: devices learnt as late as the held-out events"
+    return str(lineage.get("digest"))
 
 
 if __name__ == "__main__":

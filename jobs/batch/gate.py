@@ -19,10 +19,11 @@ import msgspec
 import numpy as np
 
 from headrace.infra import durable
-from headrace.infra.errors import Refusal
+from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.settings import load
-from headrace.infra.versions import store
+from headrace.infra.versions import model_files
 from headrace.jobs.batch import night
+from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.judging.limits import End, GateProfile, gate_profile
 from headrace.jobs.batch.night import Night
 
@@ -100,16 +101,11 @@ def sound(report: Report, model: str, folder: Path, wanted: GateProfile) -> Iter
 def whole(folder: Path, evaluated: dict[str, str]) -> Iterator[GateRule]:
     """Yields the rules on the model's files. evaluated: the sha256 of each when it was evaluated."""
     try:
-        items = msgspec.json.decode((folder / store.ITEMS).read_bytes(), type=list[str])
-        factors = np.load(folder / store.FACTORS)
-    except (OSError, ValueError, msgspec.DecodeError) as error:
-        yield GateRule("item_map", str(error), "readable", False)
+        items, faults = model_files.items(folder), roster.load(folder).sound()
+    except HeadraceError as error:
+        yield GateRule("sound", str(error), "readable", False)
         return
-    finite = bool(np.isfinite(factors).all() and factors.any())
-    yield equal("finite", "finite, not all 0" if finite else "NaN, infinite or all 0", "finite, not all 0")
-    yield GateRule(
-        "item_map", len(items), len(factors), len(items) == len(factors), "name an item for each factor row,"
-    )
+    yield equal("sound", "; ".join(faults) or "sound", "sound")
     sorted_once = items == sorted(set(items)) and "" not in items
     yield equal("item_map", "in order, once" if sorted_once else "unordered, empty or repeated", "in order, once")
     now = durable.hashes(folder)

@@ -5,6 +5,8 @@ transform  flat (exact) up to night.index_flat_max items, HNSW up to night.index
            HNSW and IVF-PQ is widened until it finds night.index_recall of what the flat index finds
 sink       {home}/indexes/{version}/ index.faiss, similar.faiss, manifest.json; index/index.json in the night
 
+A family whose score is no product of two vectors has no index; `precompute` then asks the model itself.
+
 Both are by inner product: of factors for users' lists, of unit vectors, so by cosine, for similar items. Recall is
 measured as each is used: at as many items as `precompute` asks for, over 200 queries. Those of users are drawn with the
 second moments of the users' vectors (user_gram.npy); those of similar items are items. Candidates of IVF-PQ are scored
@@ -28,17 +30,19 @@ from numpy.typing import NDArray
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import NightSettings, Settings, load
-from headrace.infra.versions import publication, rules, store
-from headrace.infra.versions.store import Contents, Model
+from headrace.infra.versions import model_files, publication, rules, store
+from headrace.infra.versions.store import Model
 from headrace.jobs.batch import night, register
-from headrace.udfs.factors import diversity, nightly_lists
-from headrace.udfs.factors.als import Int, Real
-from headrace.udfs.factors.nightly_lists import ListWish
+from headrace.jobs.batch.families import roster
+from headrace.udfs.factors import als, diversity
+from headrace.udfs.factors.als import Float, Int, Real
+from headrace.udfs.recommenders.factor_scorer import WIDER
+from headrace.udfs.recommenders.nightly_lists import ListWish
 
 faiss: Any = untyped  # its types leave out half of it
 STEP, MANIFEST = "index", "manifest.json"
 BEST, ALIKE = "index.faiss", "similar.faiss"
-FLAT, HNSW, IVF_PQ = "flat", "hnsw", "ivf_pq"
+FLAT, HNSW, IVF_PQ, NO_VECTORS = "flat", "hnsw", "ivf_pq", "none"
 QUERIES, SEED = 200, 1
 LINKS, BUILDING = 32, 80  # of HNSW: M, efConstruction
 SAMPLE, CLUSTERED = 40, 10  # of IVF-PQ: vectors per cell to learn cells and codes from, iterations
@@ -59,7 +63,7 @@ class Searched(msgspec.Struct, frozen=True):
 
 class IndexManifest(msgspec.Struct, frozen=True, kw_only=True):
     version: str
-    kind: str  # flat, hnsw or ivf_pq
+    kind: str  # flat, hnsw, ivf_pq, or none for a family that has no vectors
     items: int  # that may be listed
     searched: dict[str, Searched]  # by file
     seconds: float
@@ -103,7 +107,7 @@ def main(options: argparse.Namespace) -> None:
         f"{file} recall@{each.at} {each.recall:.3f}, {each.bytes / 1e6:,.0f} MB"
         for file, each in about.searched.items()
     )
-    print(f"{about.kind} index of {about.items:,} items: {told}")
+    print(f"{about.kind} index of {about.items:,} items: {told or 'the family has no vectors'}")
 
 
 def asked_for(settings: Settings) -> dict[str, int]:
@@ -112,7 +116,7 @@ def asked_for(settings: Settings) -> dict[str, int]:
 
 
 def asked(n: int, candidates: int) -> dict[str, int]:
-    return {BEST: nightly_lists.WIDER * candidates, ALIKE: n + 1}
+    return {BEST: WIDER * candidates, ALIKE: n + 1}
 
 
 def write(model: Model, at: dict[str, int], settings: NightSettings) -> IndexManifest:
@@ -121,9 +125,9 @@ def write(model: Model, at: dict[str, int], settings: NightSettings) -> IndexMan
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=place.parent))
     try:
-        began_s, kind = time.monotonic(), kind_of(len(listed(model)), settings)
-        searched = {}
-        for file, (Y, X) in vectors(model).items():
+        began_s, found = time.monotonic(), vectors(model)
+        kind, searched = kind_of(len(listed(model)), settings) if found else NO_VECTORS, {}
+        for file, (Y, X) in found.items():
             built, about = build(Y, X, kind, at[file], settings.index_recall)
             faiss.write_index(built.index, str(draft / file))
             searched[file] = msgspec.structs.replace(about, bytes=(draft / file).stat().st_size)
@@ -150,12 +154,26 @@ def listed(model: Model) -> Int:
 
 
 def vectors(model: Model) -> dict[str, tuple[Real, Real]]:
-    """Returns, by file, the vectors of the listed items and the queries that the recall is measured with."""
-    Y = np.ascontiguousarray(model.contents.item_factors[listed(model)])
+    """Returns, by file, the vectors of the listed items and the queries that the recall is measured with.
+
+    None are there for a family whose score is no product.
+    """
+    every = roster.load(model.folder).vectors()
+    if every is None:
+        return {}
+    Y = np.ascontiguousarray(every[listed(model)])
     units = diversity.unit(Y)
     nonzero = units[np.any(units != 0, axis=1)]
     some = np.random.default_rng(SEED).choice(len(nonzero), min(QUERIES, len(nonzero)), replace=False)
-    return {BEST: (Y, queries(model.contents, model.manifest.dims["users"])), ALIKE: (units, nonzero[np.sort(some)])}
+    return {BEST: (Y, queries(_moments(model, Y))), ALIKE: (units, nonzero[np.sort(some)])}
+
+
+def _moments(model: Model, Y: Real) -> Float:
+    """Returns the second moments of the users' vectors, (f, f); those of the items where a family keeps no others."""
+    path = model.folder / model_files.GRAM
+    if path.is_file():
+        return np.asarray(np.load(path) / max(model.manifest.dims["users"], 1))
+    return als.gram(Y) / max(len(Y), 1)
 
 
 def read(model: Model) -> IndexManifest:
@@ -167,7 +185,7 @@ def read(model: Model) -> IndexManifest:
         manifest = _manifest(place)
     except msgspec.DecodeError:
         raise HeadraceError(f"{place} is of an earlier release: `headrace run index --again` makes it") from None
-    hashes = {file: durable.sha256(place / file) for file in (BEST, ALIKE)} | _of_model(model)
+    hashes = {file: durable.sha256(place / file) for file in manifest.searched} | _of_model(model)
     for name, expected in manifest.sha256.items():
         if hashes.get(name) != expected:
             raise HeadraceError(f"{place}: the index must be that of {name} {hashes.get(name)}, got that of {expected}")
@@ -178,7 +196,7 @@ def fit(model: Model, wish: ListWish) -> IndexManifest:
     """As `read`. Raises HeadraceError also if the recall was measured for fewer items than the wish asks for."""
     manifest = read(model)
     for file, wanted in asked(wish.n, wish.candidates).items():
-        if (at := manifest.searched[file].at) < min(wanted, manifest.items) and manifest.kind != FLAT:
+        if manifest.kind in (HNSW, IVF_PQ) and (at := manifest.searched[file].at) < min(wanted, manifest.items):
             raise HeadraceError(f"{file} must be measured at {wanted} items, got {at}: `headrace run index --again`")
     return manifest
 
@@ -197,7 +215,7 @@ def _manifest(place: Path) -> IndexManifest:
 
 def _of_model(model: Model) -> dict[str, str]:
     hashes = model.manifest.sha256
-    return {name: hashes[name] for name in (store.ITEMS, store.FACTORS, store.LEFT_OUT) if name in hashes}
+    return {name: hashes[name] for name in (model_files.ITEMS, model_files.FACTORS, store.LEFT_OUT) if name in hashes}
 
 
 def kind_of(items: int, settings: NightSettings) -> str:
@@ -226,11 +244,10 @@ def build(Y: Real, X: Real, kind: str, at: int, wanted: float) -> tuple[Index, S
     raise HeadraceError(f"{rule}; lower it, or raise night.index_{'flat' if kind == HNSW else 'hnsw'}_max")
 
 
-def queries(contents: Contents, users: int) -> NDArray[np.float32]:
-    """Draws (QUERIES, f) normal vectors with the users' second moments, X'X / n."""
-    f = contents.user_gram.shape[0]
-    draws = np.random.default_rng(SEED).standard_normal((QUERIES, f))
-    eigenvalues, rotation = np.linalg.eigh(contents.user_gram / max(users, 1))
+def queries(moments: Float) -> NDArray[np.float32]:
+    """Draws (QUERIES, f) normal vectors with these second moments, (f, f)."""
+    draws = np.random.default_rng(SEED).standard_normal((QUERIES, len(moments)))
+    eigenvalues, rotation = np.linalg.eigh(moments)
     return np.asarray(draws * np.sqrt(np.maximum(eigenvalues, 0)) @ rotation.T, np.float32)
 
 

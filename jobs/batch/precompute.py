@@ -1,8 +1,8 @@
 """The lake and the version that `register` made -> the lists of every user and every item, in Redis.
 
 source     lake.clicks: all events of each user, also those that were held out of the training
-transform  user vectors by the model itself; udfs/factors/nightly_lists removes seen items and what
-           infra/config/rules.toml leaves out, and diversifies by MMR; popular and trending lists by category and place
+transform  the model's best items of each user, without seen ones and what infra/config/rules.toml leaves out,
+           diversified (udfs/recommenders/nightly_lists.py); popular and trending lists by category and place
            (jobs/batch/publishing/popular.py)
 sink       files of infra/versions/list_files.py, one for each part of the users, and from them Redis;
            precompute/precompute.json
@@ -28,22 +28,21 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from headrace.infra import durable
-from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Settings, load
-from headrace.infra.versions import list_files, publication, rules, store
+from headrace.infra.versions import list_files, model_files, publication, rules, store
 from headrace.infra.versions.store import Manifest, Model
 from headrace.jobs.batch import index, night, register
+from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import listing, popular
 from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder, split
-from headrace.jobs.batch.training.scorer import Scorer
 from headrace.schemas import redis_keys
-from headrace.udfs.factors import nightly_lists
-from headrace.udfs.factors.confidence import histories
-from headrace.udfs.factors.nightly_lists import Catalogue
+from headrace.udfs.recommenders import contract, nightly_lists
+from headrace.udfs.recommenders.factor_scorer import FactorScorer
+from headrace.udfs.recommenders.nightly_lists import Catalogue
 
 STEP, PLAN = "precompute", "plan.json"
 EVENTS_A_PART, PARTS_MIN = 200_000, 4
@@ -56,7 +55,7 @@ class ListPlan(NamedTuple):
     """All that a task needs. It travels with the task, since an executor has no settings; it must see the folders."""
 
     home: Path  # of infra/versions/list_files
-    model: Path  # the trained model's folder
+    model: Path  # the version's folder
     searched: Path | None  # the index; None: scan
     version: str
     as_of_ms: int
@@ -88,7 +87,7 @@ def compute(tonight: Night, version: str, settings: Settings) -> None:
     """Writes every file of the version's lists that is not there yet."""
     model, spark = store.load(version), session(STEP)
     clicks = popular.placed(tables.clicks(spark, tonight.date), settings.night)
-    plan = _plan(tonight, model, listing.of(settings.night, clicks, settings.collaborative.top_n))
+    plan = _plan(model, listing.of(settings.night, clicks, settings.collaborative.top_n))
     write_recs(clicks, plan)
     write_similar(spark, plan)
     counted = popular.counted(clicks, tonight.date, settings.covisitation.half_life_days)
@@ -97,18 +96,17 @@ def compute(tonight: Night, version: str, settings: Settings) -> None:
     list_files.finish(version)
 
 
-def _plan(tonight: Night, model: Model, how: Listing) -> ListPlan:
-    manifest, contents = model.manifest, model.contents
-    folder = tonight.result(manifest.kind)
-    scorer = model_folder.load(folder)
-    if scorer.items != contents.items or not np.array_equal(scorer.item_factors, contents.item_factors):
-        rule = f"{folder} must hold the items and factors of {manifest.version}, got others"
-        raise HeadraceError(f"{rule}: `headrace run register --again`")
+def _plan(model: Model, how: Listing) -> ListPlan:
+    manifest = model.manifest
     home = list_files.folder(manifest.version)
-    # An exact index is no faster than our own scan, which also knows what was seen.
-    nearest = None if index.fit(model, how.wish).kind == index.FLAT else publication.index(manifest.version)
-    version = manifest.version, manifest.created_ms, contents.left_out
-    return ListPlan(home, folder, nearest, *version, how, _parts(home, manifest))
+    version = manifest.version, manifest.created_ms, model.contents.left_out
+    return ListPlan(home, model.folder, _searched(model, how), *version, how, _parts(home, manifest))
+
+
+def _searched(model: Model, how: Listing) -> Path | None:
+    """Returns the index to search; None: none, or an exact one, which is no faster than our own scan."""
+    kind = index.fit(model, how.wish).kind
+    return None if kind in (index.FLAT, index.NO_VECTORS) else publication.index(model.manifest.version)
 
 
 def _parts(home: Path, manifest: Manifest) -> int:
@@ -141,26 +139,23 @@ def _recs(batches: Iterator[pd.DataFrame], plan: ListPlan) -> Iterator[pd.DataFr
 
 
 def user_lists(rows: pd.DataFrame, plan: ListPlan) -> dict[str, bytes]:
-    """Returns the list of each user whose vector is known. rows: of model_folder.columns, sorted by user and time."""
-    catalogue, scorer, places = _ready(plan)
+    """Returns the list of each user who is known. rows: of model_folder.columns, sorted by user and time."""
+    catalogue, strength, places = _ready(plan)
     events = model_folder.events(rows, places)
     users = rows["user_id"].to_numpy()[np.flatnonzero(np.diff(events.users, prepend=-1))].tolist()
     lists: dict[str, bytes] = {}
     for first in range(0, len(users), USERS_AT_A_TIME):
         size = min(USERS_AT_A_TIME, len(users) - first)
         own = events.where(slice(*np.searchsorted(events.users, [first, first + size])))  # type: ignore[arg-type]
-        own = own._replace(users=own.users - first)
-        history = histories(own, size, len(catalogue.items), np.inf)
-        values = nightly_lists.lists(
-            catalogue, scorer.user_vectors(own, size), history.rows, history.seen, plan.listing.wish
-        )
+        past = contract.past(own._replace(users=own.users - first), size, len(places), *strength)
+        values = nightly_lists.lists(catalogue, past, plan.listing.wish)
         lists |= {users[first + at]: value for at, value in enumerate(values) if value is not None}
     return lists
 
 
 def write_similar(spark: SparkSession, plan: ListPlan) -> None:
     done = {path.stem for path in list_files.files_in(plan.home)}
-    size = len(model_folder.item_ids(plan.model))
+    size = len(model_files.items(plan.model))
     parts = [at for at in range(0, size, 16 * ITEMS_AT_A_TIME) if _similar_name(at) not in done]
     if parts:
         rows = spark.createDataFrame([(at,) for at in parts], "at BIGINT").repartition(len(parts), "at")
@@ -169,6 +164,7 @@ def write_similar(spark: SparkSession, plan: ListPlan) -> None:
 
 def _similar(batches: Iterator[pd.DataFrame], plan: ListPlan, size: int) -> Iterator[pd.DataFrame]:
     catalogue, _, _ = _ready(plan)
+    items = catalogue.recommender.items
     for start in (int(at) for batch in batches for at in batch["at"]):
         lists: dict[str, bytes] = {}
         end = min(start + 16 * ITEMS_AT_A_TIME, size)
@@ -176,7 +172,7 @@ def _similar(batches: Iterator[pd.DataFrame], plan: ListPlan, size: int) -> Iter
             places = np.arange(first, min(first + ITEMS_AT_A_TIME, end))
             values = nightly_lists.similar(catalogue, places, plan.listing.wish.n)
             named = zip(places.tolist(), values, strict=True)
-            lists |= {redis_keys.similar(plan.version, catalogue.items[at]): value for at, value in named if value}
+            lists |= {redis_keys.similar(plan.version, items[at]): value for at, value in named if value}
         list_files.write(plan.home, _similar_name(start), lists.keys(), lists.values())
         yield pd.DataFrame({"part": [_similar_name(start)], "keys": [len(lists)]})
 
@@ -185,17 +181,20 @@ def _similar_name(start: int) -> str:
     return f"similar-{start:09}"
 
 
-def _ready(plan: ListPlan) -> tuple[Catalogue, Scorer, dict[str, int]]:
+def _ready(plan: ListPlan) -> tuple[Catalogue, tuple[float, float], dict[str, int]]:
     """Returns what a task searches with. A Python worker keeps it from task to task."""
     if _held.get("plan") != plan:
-        scorer = model_folder.load(plan.model)
-        catalogue = plan.listing.catalogue(scorer, plan.left_out, plan.version, plan.as_of_ms)
-        if plan.searched:
-            best = index.opened(plan.searched, index.BEST, catalogue.shown).search
-            alike = index.opened(plan.searched, index.ALIKE, catalogue.units[catalogue.listed]).search
-            catalogue = catalogue._replace(best=best, alike=alike)
-        places = {item: place for place, item in enumerate(scorer.items)}
-        _held.update(plan=plan, ready=(catalogue, scorer, places))
+        recommender, parameters = roster.load(plan.model), model_files.description(plan.model).parameters
+        catalogue = plan.listing.catalogue(recommender, plan.left_out, plan.version, plan.as_of_ms)
+        if plan.searched and isinstance(recommender, FactorScorer):
+            shown, units = recommender.Y[catalogue.allowed], recommender.units[catalogue.allowed]
+            best, alike = (
+                index.opened(plan.searched, file, Y).search for file, Y in ((index.BEST, shown), (index.ALIKE, units))
+            )
+            recommender.searching(best, alike)
+        places = {item: place for place, item in enumerate(recommender.items)}
+        strength = parameters["half_life_ms"], parameters["rating_max"]
+        _held.update(plan=plan, ready=(catalogue, strength, places))
     return _held["ready"]  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,7 @@
 """The model that passed the gate -> a version.
 
 source     the night's gate/verdict.json and the folder of the model it names; infra/config/rules.toml
-transform  none: the item factors are those that were evaluated; the items that the rules leave out are written beside
+transform  none: the files are those that were evaluated; the items that the rules leave out are written beside
 sink       {home}/models/{version} (infra/versions/store.py); a run in MLflow; register/version.json
 
 A version does not serve before `publish`. Its time is that of the verdict, so a rerun makes the same version.
@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import NightSettings, load
-from headrace.infra.versions import rules, store
-from headrace.infra.versions.store import Contents, Manifest, ModelError
+from headrace.infra.versions import model_files, rules, store
+from headrace.infra.versions.store import Contents, Manifest
 from headrace.jobs.batch import night
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
@@ -36,7 +35,7 @@ def main(options: argparse.Namespace) -> None:
         return
     verdict = passed(tonight)
     manifest = keep(tonight, verdict, settings)
-    artefacts = [store.root() / manifest.version / store.MANIFEST, *_documents(tonight)]
+    artefacts = [store.root() / manifest.version / model_files.MANIFEST, *_documents(tonight)]
     number = registry.record(registry.client(settings), manifest, artefacts)
     with tonight.writing(STEP) as folder:
         durable.write(folder / RESULT, msgspec.json.encode({"version": manifest.version, "mlflow": number}))
@@ -60,20 +59,9 @@ def keep(tonight: Night, verdict: dict[str, Any], settings: NightSettings) -> Ma
     """Writes the version and returns its manifest; that of an earlier try if it is there already."""
     folder = tonight.result(verdict["model"])
     _check_files(folder, verdict.get("sha256", {}))
-    trained = _read(folder / "model.json")
-    contents = _contents(folder, Path(settings.rules))
+    contents, metrics = _contents(folder, Path(settings.rules)), _metrics(tonight, verdict["model"])
     created_ms = int((tonight.result("gate") / "verdict.json").stat().st_mtime * 1000)
-    name = store.name(trained["kind"], created_ms, contents)
-    try:
-        return store.write(
-            contents, version=name, kind=trained["kind"], users=trained["dims"]["users"], created_ms=created_ms,
-            parameters=trained["parameters"], lineage=trained["lineage"], metrics=_metrics(tonight, verdict["model"]),
-            commit=trained["lineage"].get("commit", ""),
-        )  # fmt: skip
-    except ModelError:
-        if (store.root() / name).is_dir():
-            return store.load(name).manifest
-        raise
+    return store.write(folder, contents, created_ms, metrics)
 
 
 def _check_files(folder: Path, judged: dict[str, str]) -> None:
@@ -85,12 +73,11 @@ def _check_files(folder: Path, judged: dict[str, str]) -> None:
 
 
 def _contents(folder: Path, rules_path: Path) -> Contents:
-    items: list[str] = _read(folder / store.ITEMS)
+    items = model_files.items(folder)
     left_out = rules.of_version(rules_path, items)
     absent = set(left_out)
-    popular = [(item, users) for item, users in _read(folder / store.POPULAR) if item not in absent][:POPULAR]
-    factors, gram = np.load(folder / store.FACTORS), np.load(folder / store.GRAM)
-    return Contents(factors, gram, items, popular, left_out)
+    popular = [(item, users) for item, users in model_files.popular(folder) if item not in absent][:POPULAR]
+    return Contents(items, popular, left_out)
 
 
 def _metrics(tonight: Night, model: str) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """Clicks in Kafka -> each user's vector under the serving version -> the user's top items -> Redis.
 
 source     topic `clicks`, records of schemas/click.avsc; the version that serves (infra/versions/store.py)
-transform  jobs/streaming/clicks, then headrace.udfs.factors.live_lists: strengths, fold-in, top N with a reason
-           (docs/collaborative.md)
+transform  jobs/streaming/clicks, then headrace.udfs.recommenders.live_lists: strengths, then the model's lists and
+           reasons (docs/collaborative.md, docs/families.md)
 sink       Redis string headrace.schemas.redis_keys.live(version, user_id), sorted set hidden(user_id)
 
 This job only counts what it refuses; session_features writes the dead letters. A list is of one
@@ -25,12 +25,13 @@ from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
 from headrace.infra.versions.rules import ItemRules
 from headrace.infra.versions.store import Model, VersionFollower, pointer_stamp
+from headrace.jobs.batch.families import roster
 from headrace.jobs.streaming import clicks, flink_tables, redis_tables
 from headrace.jobs.streaming.flink_tables import Run
 from headrace.jobs.streaming.obeyed_rules import ListingFunction
 from headrace.schemas import redis_keys
-from headrace.udfs.factors import live_lists
-from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.recommenders import live_lists
+from headrace.udfs.recommenders.live_lists import Serving
 
 JOB = "collaborative"
 # (user_id, recent, as_of_ms, member, score): a row per new state of a user and per item that is hidden from one; one
@@ -43,7 +44,7 @@ HIDDEN = "SELECT user_id, `member`, score, as_of_ms FROM lived WHERE `member` IS
 # A list for each of the newest of these.
 LIVE = redis_tables.made("recommend(user_id, recent, as_of_ms)", "fresh")
 FRESH_MS = 5  # a user's states so close to one another make one list; more of them while lists come slower
-# UserHistory keeps the item of an event together with its rating (udfs/factors/live_lists).
+# UserHistory keeps the item of an event together with its rating (udfs/recommenders/live_lists).
 RATED = f"""
     CASE WHEN action = {clicks.RATE} THEN CONCAT(COALESCE(CAST(rating AS STRING), ''), ':', item_id)
          WHEN action <> {clicks.SEARCH} THEN CONCAT(':', item_id) END"""
@@ -173,9 +174,9 @@ class Loaded(NamedTuple):
 
 
 def _loaded(model: Model) -> Loaded:
-    contents, manifest = model.contents, model.manifest
-    items, factors, left_out = contents.items, contents.item_factors, contents.left_out
-    return Loaded(live_lists.serving(manifest.version, items, factors, manifest.parameters, left_out), left_out)
+    manifest, left_out = model.manifest, model.contents.left_out
+    scorer = roster.live(model.folder)
+    return Loaded(live_lists.serving(manifest.version, scorer, manifest.parameters, left_out), left_out)
 
 
 if __name__ == "__main__":

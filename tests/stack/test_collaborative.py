@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headrace.infra.versions import store
+from headrace.infra.versions import factor_version, store
 from headrace.jobs.batch.training import local
 from headrace.jobs.batch.training.local import Training
 from headrace.schemas import redis_keys
@@ -47,16 +47,15 @@ def running(stack: Stack) -> Stack:
     return replace(stack, job_name=JOB)
 
 
-def train(version: str, clicks: list[Click], factors: int, kind: str = "als") -> None:
+def train(version: str, clicks: list[Click], factors: int) -> None:
     """Trains a version on some of the clicks, so that it does not know every item."""
     how = Training(factors, 3, als.ials(alpha=2.0, reg=0.02, unobserved=0.2), 30.0 * DAY_MS, 5.0, 50, seed=factors)
     log = local.read(clicks)
     contents = local.train(log, how, lambda: None)
-    parameters = how.parameters()
-    store.write(
-        contents, version=version, kind=kind, users=log.users, parameters=parameters, lineage={}, metrics={},
-        created_ms=time.time_ns() // 1_000_000, commit="",
-    )  # fmt: skip
+    created_ms, parameters = time.time_ns() // 1_000_000, how.parameters()
+    factor_version.write(
+        contents, created_ms, {}, version, kind="als", users=log.users, parameters=parameters, lineage={}
+    )
 
 
 def histories(stack: Stack) -> Histories:
@@ -138,7 +137,7 @@ def test_without_a_version_nothing_is_written(running: Stack, retail: list[Click
 def test_a_swap_and_a_rollback_in_mid_stream(running: Stack, retail: list[Click], stream: Stream) -> None:
     """Each list is whole of its version; an event that came after a pointer moved was answered by the new version."""
     train("v1", retail[:4_000], factors=16)
-    train("v2", retail[2_000:], factors=24, kind="two_tower")  # to the stream, item factors like any
+    train("v2", retail[2_000:], factors=24)
     versions = {"v1": published("v1"), "v2": collaborative.read(store.root() / "v2")}
     running.submit()
     records = list(soiled(stream))

@@ -23,7 +23,7 @@ from headrace.edge.federated.coordinator import RoundsWish
 from headrace.edge.federated.provisioning import Population
 from headrace.infra import federated_files, paths
 from headrace.infra.settings import load
-from headrace.jobs.batch.federated import read
+from headrace.jobs.batch.families.federated import read
 from headrace.schemas import topics
 from headrace.udfs.federated import frame, packing
 from tests import topic

@@ -53,7 +53,7 @@ def histories(events: Events, users: int, items: int, half_life_ms: float, ratin
     for name, value in (("half_life_ms", half_life_ms), ("rating_max", rating_max)):
         if not value > 0:
             raise ValueError(f"{name} must be > 0, got {value}")
-    weights = _weights(events, rating_max) * _recency(events, users, half_life_ms)
+    weights = event_weights(events, rating_max) * _recency(events, users, half_life_ms)
     known = events.items != UNKNOWN
     actions, t_ms, weights = events.actions[known], events.t_ms[known], weights[known]
     cells, cell = np.unique(events.users[known] * items + events.items[known], return_inverse=True)
@@ -76,7 +76,8 @@ def user_features(events: Events, users: int) -> Int:
     return features
 
 
-def _weights(events: Events, rating_max: float) -> Float:
+def event_weights(events: Events, rating_max: float) -> Float:
+    """Returns what each event adds to its item's strength before it ages, (n,)."""
     weights = np.array([WEIGHTS.get(action, 0.0) for action in ACTIONS])[events.actions]
     rated = np.clip(events.ratings / rating_max, 0.0, 1.0) * RATE
     rated = np.where(np.isnan(rated), RATE_WITHOUT_RATING, rated)

@@ -5,8 +5,9 @@ Summaries", section 2. With the candidates C and those already taken S, the next
 
     argmax over i in C - S of  lambda rel(i) - (1 - lambda) max over j in S of sim(i, j)
 
-sim is the cosine of two items' factors. rel is the score of the item, scaled to 0..1 over the user's candidates, since
-scores have no scale of their own (1 for all where all are equal). Of equal values the earlier candidate wins.
+sim is 1 for two items of one category and 0 for others, or the cosine of their vectors (`Likeness`). rel is the score
+of the item, scaled to 0..1 over the user's candidates, since scores have no scale of their own (1 for all where all are
+equal). Of equal values the earlier candidate wins.
 
 Where we differ: a candidate comes after all others if its similarity to a taken one is above `max_similarity`. A list
 takes at most as many items of one group (such as a category) as the group's cap says, even if it stays shorter.
@@ -34,6 +35,28 @@ class Groups(NamedTuple):
     caps: Int  # (groups,), at most so many items of a group in a list, >= 0
 
 
+class SameCategory(NamedTuple):
+    """1 for two items of one category, 0 for others."""
+
+    category: Int  # (m,), below 0 where an item has none
+
+    def __call__(self, items: Int, other: Int) -> Float:
+        """The likeness of each candidate (users, c) to the item (users,) of its user, (users, c)."""
+        theirs = self.category[other][:, None]
+        return np.asarray((self.category[items] == theirs) & (theirs >= 0), np.float64)
+
+
+class Cosine(NamedTuple):
+    units: NDArray[np.float32]  # (m, f), vectors of the items, scaled by `unit`
+
+    def __call__(self, items: Int, other: Int) -> Float:
+        """As that of SameCategory."""
+        return np.asarray((self.units[items] @ self.units[other][:, :, None])[:, :, 0], np.float64)
+
+
+Likeness = SameCategory | Cosine
+
+
 def unit(Y: Real) -> NDArray[np.float32]:
     """Scales each row of Y (m, f) to length 1. A row of zeros stays."""
     lengths = np.linalg.norm(Y, axis=1, keepdims=True)
@@ -41,17 +64,16 @@ def unit(Y: Real) -> NDArray[np.float32]:
 
 
 def mmr(
-    items: Int, scores: Float, units: NDArray[np.float32], n: int, rule: DiversityRule, groups: Groups | None = None
+    items: Int, scores: Float, likeness: Likeness | None, n: int, rule: DiversityRule, groups: Groups | None = None
 ) -> Int:
     """Takes n candidates of each user, in order: (users, n) columns of `items`, NONE where no candidate is left.
 
-    items and scores (users, c): candidates by descending score, NONE at the end. units (m, f): the factors of all
-    items, scaled by `unit`.
+    items and scores (users, c): candidates by descending score, NONE at the end.
     """
     users = np.arange(len(items))
-    vectors = units[items]  # (users, c, f)
+    counts = likeness is not None and rule != DiversityRule(1.0, 1.0)
     relevance = rule.trade_off * _relevance(items, scores)
-    closest = np.full(items.shape, -1.0, np.float32)
+    closest = np.zeros(items.shape)
     is_open = items != NONE
     left = None if groups is None else _Left(groups, items, is_open)
     taken = np.full((len(items), n), NONE, np.int64)
@@ -64,7 +86,9 @@ def mmr(
         is_open[users, best] = False
         if left:
             left.take(best, some)
-        np.maximum(closest, (vectors @ vectors[users, best][:, :, None])[:, :, 0], out=closest)
+        if counts:
+            alike = likeness(items, items[users, best])  # type: ignore[misc]
+            closest = alike if at == 0 else np.maximum(closest, alike)
     return taken
 
 

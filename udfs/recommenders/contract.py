@@ -1,4 +1,4 @@
-"""What every family of models satisfies: the night trains, judges and publishes by it, the stream and readers ask by it.
+"""What every family of models satisfies: the night trains, judges and publishes by it, the stream asks by it.
 
 A `Family` is one file and one line in the settings, night.models: a name of jobs/batch/families, or `module:NAME`. It
 trains a folder and opens it again. The files of the folder are its own, beside those of infra/versions/model_files.py.
@@ -14,8 +14,9 @@ The laws, which tests/jobs/batch/families/laws.py checks for any family. An item
 - `sound` finds numbers that are not finite, and files that do not fit each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -113,8 +114,8 @@ class Outcome(NamedTuple):
 
     items: list[str]  # in code point order, once
     parameters: dict[str, Any]  # that `load` reads, and those of the training
-    dims: dict[str, int] = {}  # such as factors
-    lineage: dict[str, Any] = {}  # what else it was made from
+    dims: Mapping[str, int] = MappingProxyType({})  # such as factors
+    lineage: Mapping[str, Any] = MappingProxyType({})  # what else it was made from
 
 
 class Family(NamedTuple):

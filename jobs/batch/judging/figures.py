@@ -5,20 +5,30 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Float, Int, MeanInterval, Relevant, Similarity
 
 SEED = 1
 BY_SEGMENT = ("hit_rate", "precision", "recall", "ndcg", "map")
 RAW = ("ndcg", "recall", "hit_rate", "coverage", "diversity")  # told of the lists by score alone, too
-OTHERS = ("popularity", "item_item", "champion")  # whom a model is held against, where they are there
+OTHERS = ("popularity", "champion")  # whom a model is held against, where they are there
 Figures = dict[str, Any]
 
 
 def raw(model: str) -> str:
     """Returns the name of a model's lists by score alone, without rules and diversity."""
     return f"raw_{model}"
+
+
+class Answer(NamedTuple):
+    """A contestant's lists, with the popular list for whom it does not know."""
+
+    items: Int  # (users, k), best first, NONE at the end
+    known: ranking.Bool  # (users,)
+
+    def of(self, users: ranking.Bool) -> "Answer":
+        """Returns those of some users. users: a mask."""
+        return Answer(self.items[users], self.known[users])
 
 
 class About(NamedTuple):
@@ -40,7 +50,7 @@ class About(NamedTuple):
 
 
 def summary(
-    lists: Mapping[str, Lists],
+    lists: Mapping[str, Answer],
     about: About,
     similar: Mapping[str, Similarity | None],
     models: list[str],
@@ -82,14 +92,14 @@ def summary(
     }
 
 
-def judging(lists: Mapping[str, Lists], about: About) -> tuple[Mapping[str, Lists], About]:
+def judging(lists: Mapping[str, Answer], about: About) -> tuple[Mapping[str, Answer], About]:
     """Returns the same of those who judge: all users but those who choose."""
     if about.choosing is None:
         return lists, about
     return {name: each.of(~about.choosing) for name, each in lists.items()}, about.of(~about.choosing)
 
 
-def choice(lists: Mapping[str, Lists], about: About, models: list[str], live: Mapping[str, float]) -> str:
+def choice(lists: Mapping[str, Answer], about: About, models: list[str], live: Mapping[str, float]) -> str:
     """Returns the model with the highest NDCG of those who choose, then with the highest live one, then by name."""
     users = np.ones(len(about.history), bool) if about.choosing is None else about.choosing
     relevant = about.relevant.where(users)
@@ -101,7 +111,7 @@ def choice(lists: Mapping[str, Lists], about: About, models: list[str], live: Ma
     return max(sorted(models), key=quality)
 
 
-def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:
+def values(lists: Answer, popular: Answer, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:
     """Returns each metric by user."""
     h = ranking.hits(lists.items, about.relevant)
     overlap = ranking.overlap(lists.items, popular.items)
@@ -114,7 +124,7 @@ def values(lists: Lists, popular: Lists, about: About, similar: Mapping[str, Sim
     }
 
 
-def figures_of(by_user: dict[str, Float], lists: Lists, about: About, parts: dict[str, ranking.Bool]) -> Figures:
+def figures_of(by_user: dict[str, Float], lists: Answer, about: About, parts: dict[str, ranking.Bool]) -> Figures:
     figures: Figures = {name: interval._asdict() for name, interval in resampled(by_user).items()}
     by_segment = {name: within(by_user, part) for name, part in parts.items() if part.any()}
     h, n = ranking.hits(lists.items, about.relevant), about.relevant.counts
@@ -122,7 +132,7 @@ def figures_of(by_user: dict[str, Float], lists: Lists, about: About, parts: dic
     return figures | told
 
 
-def exposure(lists: Lists, about: About) -> Figures:
+def exposure(lists: Answer, about: About) -> Figures:
     """Returns the figures of how the lists of all users, whether they judge or not, fill the catalogue."""
     exposed = ranking.exposure(lists.items, len(about.item_users))
     whole = {"coverage": ranking.coverage(exposed, about.catalogue), "gini": ranking.gini(exposed, about.catalogue)}

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from headrace.jobs.batch.judging import figures
-from headrace.jobs.batch.judging.recommenders import Lists, Recommender
+from headrace.jobs.batch.judging.recommenders import Contestant
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.factors.als import Float, Int
 from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, UNSEEN, WEIGHTS, Events
+from headrace.udfs.recommenders.contract import Lists
 
 QUESTIONS = 20  # of a user, the first ones
 POPULARITY = "popularity"
@@ -55,7 +56,7 @@ def questions(events: Events, held: ranking.Bool, history: int) -> Questions:
     return Questions(before, owners, events.items[asked])
 
 
-def answered(asked: Questions, every: Mapping[str, Recommender], users: list[str], known: Int, k: int) -> pd.DataFrame:
+def answered(asked: Questions, every: Mapping[str, Contestant], users: list[str], known: Int, k: int) -> pd.DataFrame:
     """Returns a row per user with a question: the means of each recommender.
 
     known (users,): events that are not held out.
@@ -83,8 +84,8 @@ def gained(items: Int, wanted: Int) -> Float:
     return np.asarray(((items == wanted[:, None]) * discounts).sum(axis=1))
 
 
-def schema(every: Mapping[str, Recommender]) -> str:
-    measured = [f"{metric}_{name} double" for name in every for metric in METRICS]
+def schema(every: Mapping[str, Contestant]) -> str:
+    measured = [f"`{metric}_{name}` double" for name in every for metric in METRICS]
     return ", ".join(["user_id string", "is_new boolean", "questions bigint", *measured])
 
 

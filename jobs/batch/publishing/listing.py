@@ -3,7 +3,7 @@
 `precompute` writes such lists, and `evaluate` judges them: what is judged is what readers get.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,10 +14,12 @@ from headrace.infra.settings import NightSettings
 from headrace.infra.versions import rules
 from headrace.infra.versions.rules import ItemRules, Rules
 from headrace.jobs.batch.publishing import popular
-from headrace.jobs.batch.training.scorer import Scorer
-from headrace.udfs.factors import nightly_lists
-from headrace.udfs.factors.diversity import UNGROUPED, DiversityRule, Groups
-from headrace.udfs.factors.nightly_lists import Catalogue, ListWish
+from headrace.udfs.factors import diversity
+from headrace.udfs.factors.diversity import UNGROUPED, Cosine, DiversityRule, Groups, Likeness, SameCategory
+from headrace.udfs.recommenders.contract import Recommender
+from headrace.udfs.recommenders.nightly_lists import Catalogue, ListWish
+
+BY_SCORE = DiversityRule(1.0, 1.0)
 
 
 class Listing(NamedTuple):
@@ -25,33 +27,50 @@ class Listing(NamedTuple):
 
     wish: ListWish
     item_rules: ItemRules
-    categories: dict[str, str]  # of items that a cap may concern
+    categories: dict[str, str]  # of items; empty where the rules ask for none
     caps: dict[str, int]  # by category
 
-    def catalogue(self, scorer: Scorer, left_out: Iterable[str], version: str = "", as_of_ms: int = 0) -> Catalogue:
+    def catalogue(
+        self, recommender: Recommender, left_out: Iterable[str], version: str = "", as_of_ms: int = 0
+    ) -> Catalogue:
         """Prepares a model for its lists. left_out: items that no list may hold."""
-        known = nightly_lists.catalogue(version, as_of_ms, scorer.items, scorer.item_factors, left_out)
-        return known._replace(groups=self._groups(known))
+        absent = set(left_out)
+        allowed = np.array([at for at, item in enumerate(recommender.items) if item not in absent], np.int64)
+        alike, groups = self._likeness(recommender), self._groups(recommender.items)
+        return Catalogue(version, as_of_ms, recommender, allowed, alike, groups)
 
-    def _groups(self, known: Catalogue) -> Groups | None:
+    def _likeness(self, recommender: Recommender) -> Likeness | None:
+        """Returns how alike items are: by category where they have one, else by the model's vectors, if it has any."""
+        if self.wish.rule == BY_SCORE:
+            return None
+        code = {name: n for n, name in enumerate(sorted(set(self.categories.values())))}
+        own = [code.get(self.categories.get(item, ""), -1) for item in recommender.items]
+        if any(each >= 0 for each in own):
+            return SameCategory(np.array(own, np.int64))
+        vectors = recommender.vectors()
+        return None if vectors is None else Cosine(diversity.unit(vectors))
+
+    def _groups(self, items: Sequence[str]) -> Groups | None:
         """Returns the items' groups; None if no item is of a category with a cap."""
         code = {name: n for n, name in enumerate(self.caps)}
-        groups = np.array([code.get(self.categories.get(item, ""), UNGROUPED) for item in known.items], np.int64)
+        groups = np.array([code.get(self.categories.get(item, ""), UNGROUPED) for item in items], np.int64)
         found = bool((groups != UNGROUPED).any())
         return Groups(groups, np.array(list(self.caps.values()), np.int64)) if found else None
 
 
 def by_score(n: int) -> Listing:
     """Returns the listing of the n best by score, without any rule."""
-    return Listing(ListWish(n, n, DiversityRule(1.0, 1.0)), ItemRules(), {}, {})
+    return Listing(ListWish(n, n, BY_SCORE), ItemRules(), {}, {})
 
 
 def of(settings: NightSettings, clicks: DataFrame, n: int) -> Listing:
     """Returns how lists of n items are made. clicks: all of the night, with their categories."""
     path = Path(settings.rules)
     business = rules.load(path)
-    categories = popular.categories(clicks) if business.caps_categories else {}
-    return Listing(wish(business, n), rules.read(path), categories, _caps(business, categories))
+    wished = wish(business, n)
+    asks = business.caps_categories or wished.rule != BY_SCORE
+    categories = popular.categories(clicks) if asks else {}
+    return Listing(wished, rules.read(path), categories, _caps(business, categories))
 
 
 def wish(business: Rules, n: int) -> ListWish:

@@ -19,7 +19,6 @@ from pyspark.sql import DataFrame
 
 from headrace.jobs.batch.spark import on_one_machine
 from headrace.jobs.batch.training import fork_map, model_folder, split
-from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Int, Rows
 from headrace.udfs.factors.confidence import histories, user_features
@@ -28,6 +27,13 @@ T = TypeVar("T")
 KEPT = StorageLevel.MEMORY_AND_DISK
 LARGEST = 5_000_000  # events of a block, 40 MB
 HERE_MAX = 100_000_000  # events whose blocks the driver holds, both sides: 1.6 GB, and as much again on their way
+
+
+class Strength(NamedTuple):
+    """How events become strengths (udfs/factors/confidence.py)."""
+
+    half_life_ms: float
+    rating_max: float
 
 
 class Side(NamedTuple):
@@ -82,7 +88,7 @@ def kept(events: DataFrame) -> DataFrame:
     return events.coalesce(2 * events.sparkSession.sparkContext.defaultParallelism).persist(KEPT)
 
 
-def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> Matrix:
+def matrix(events: DataFrame, items: list[str], how: Strength, blocks: int) -> Matrix:
     """Returns the matrix. events: rows of the lake with model_folder.COLUMNS and split.TIES."""
     users = _by_user(events, items, how, blocks).map(lambda block: block[0]).persist(KEPT)  # Rows, one per block
     numbered = users.mapPartitionsWithIndex(lambda index, rows: [(index, _lengths(rows))]).collect()
@@ -93,7 +99,7 @@ def matrix(events: DataFrame, items: list[str], how: Training, blocks: int) -> M
     return both.here() if on_one_machine(events.sparkSession) and item_lengths.sum() <= HERE_MAX else both
 
 
-def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, Int]:
+def gathered(events: DataFrame, items: list[str], how: Strength) -> tuple[Rows, Int]:
     """Returns all users' rows, in the driver, and each user's features (udfs/factors/confidence.py)."""
     blocks = _by_user(events, items, how, events.sparkSession.sparkContext.defaultParallelism).collect()
     parts, features = zip(*blocks, strict=True)
@@ -103,7 +109,7 @@ def gathered(events: DataFrame, items: list[str], how: Training) -> tuple[Rows, 
     return Rows(indptr, columns.astype(np.int64), strengths.astype(np.float64)), np.concatenate(features)
 
 
-def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) -> "RDD[tuple[Rows, Int]]":
+def _by_user(events: DataFrame, items: list[str], how: Strength, blocks: int) -> "RDD[tuple[Rows, Int]]":
     places = events.sparkSession.sparkContext.broadcast({item: place for place, item in enumerate(items)})
     columns = model_folder.columns(events)
     whole_users = events.select(*columns, *split.TIES).repartitionByRange(blocks, "user_id")
@@ -113,7 +119,7 @@ def _by_user(events: DataFrame, items: list[str], how: Training, blocks: int) ->
     return pickled.rdd.map(lambda record: pickle.loads(record.rows))
 
 
-def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Training) -> Iterator[Any]:
+def _user_rows(frames: Iterator[pd.DataFrame], places: Broadcast[dict[str, int]], how: Strength) -> Iterator[Any]:
     """Yields one record: the rows of a partition's users, and their features."""
     lake = pd.concat(list(frames) or [pd.DataFrame()], ignore_index=True)
     if len(lake):

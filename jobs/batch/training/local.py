@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.infra.versions.store import Contents
+from headrace.infra.versions.factor_version import FactorContents
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Int, Objective
 from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, Events, Histories, histories
@@ -101,7 +101,9 @@ def most_wanted(log: ClickLog, training: Training, left_out: Collection[str]) ->
     return [(log.items[item], int(counts[item])) for item in listed[:POPULAR]]
 
 
-def train(log: ClickLog, training: Training, after: Callable[[], None], left_out: Collection[str] = ()) -> Contents:
+def train(
+    log: ClickLog, training: Training, after: Callable[[], None], left_out: Collection[str] = ()
+) -> FactorContents:
     """Returns what a version of these clicks holds. `after` is called after each iteration.
 
     left_out: items that no list may hold. Raises ValueError as `most_wanted`, and if the factors are all 0.
@@ -111,7 +113,7 @@ def train(log: ClickLog, training: Training, after: Callable[[], None], left_out
     factors = Y.astype(np.float32)
     if not factors.any():
         raise ValueError(f"the factors are all 0: reg must be smaller, got {training.objective.reg}")
-    return Contents(factors, als.gram(X), log.items, popular, tuple(left_out))
+    return FactorContents(factors, als.gram(X), log.items, popular, tuple(left_out))
 
 
 def _fit(log: ClickLog, events: Events, training: Training, after: Callable[[], None]) -> als.Factors:

@@ -36,7 +36,9 @@ class RowAdam:
         self._others = torch.optim.Adam(others, rate, (BETA1, BETA2), EPSILON, decay)
         self._rate, self._decay = rate, decay
         self._settled, self._step = 0, 0  # steps before `settle`, and since
-        self._sums = torch.zeros(FADED, dtype=torch.float64)  # the sum above, from each step since `settle` to this one
+        self._device = next(model.parameters()).device
+        # the sum above, from each step since `settle` to this one
+        self._sums = torch.zeros(FADED, dtype=torch.float64, device=self._device)
 
     def zero_grad(self) -> None:
         self._others.zero_grad()
@@ -82,7 +84,7 @@ class RowAdam:
     def _add_up(self) -> None:
         if self._step == len(self._sums):
             self._sums = torch.cat([self._sums, torch.zeros_like(self._sums)])
-        since = torch.arange(max(0, self._step - FADED), self._step)
+        since = torch.arange(max(0, self._step - FADED), self._step, device=self._device)
         now = self._settled + self._step
         ratio = (BETA1 / BETA2**0.5) ** (self._step - since).double()
         self._sums[since] += ratio * (1 - BETA2**now) ** 0.5 / (1 - BETA1**now)
@@ -90,7 +92,7 @@ class RowAdam:
     def settle(self) -> None:
         """Moves all rows to where they are now."""
         for table, moments in self._tables.items():
-            for rows in torch.arange(len(table)).split(AT_ONCE):
+            for rows in torch.arange(len(table), device=table.device).split(AT_ONCE):
                 self.ready(table, rows)
             moments.step.zero_()
         self._settled, self._step = self._settled + self._step, 0
@@ -111,4 +113,4 @@ class RowAdam:
 
 def _moments(table: nn.Parameter) -> Moments:
     zeros = torch.zeros_like(table, requires_grad=False)
-    return Moments(zeros, zeros.clone(), torch.zeros(len(table), dtype=torch.int64))
+    return Moments(zeros, zeros.clone(), torch.zeros(len(table), dtype=torch.int64, device=table.device))

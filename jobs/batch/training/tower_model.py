@@ -16,38 +16,42 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headrace.infra import durable
-from headrace.infra.errors import Refusal
+from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.settings import TwoTower
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.lake import hadoop_files
-from headrace.jobs.batch.training import catalogue_file, split, tower_steps, tower_training, towers
+from headrace.jobs.batch.training import catalogue_file, split, tower_sequences, tower_steps, tower_training, towers
+from headrace.jobs.batch.training.blocks import Strength
+from headrace.jobs.batch.training.tower_sequences import Sequences
 from headrace.jobs.batch.training.tower_steps import TrainingPlan
-from headrace.jobs.batch.training.towers import Towers, Users
+from headrace.jobs.batch.training.towers import Towers
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Float, Rows
-from headrace.udfs.factors.confidence import NO_FEATURE
+from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, Events
 from headrace.udfs.recommenders.contract import Outcome, TrainingData
 
 CONTENT = ("category", "price")
+AHEAD = 5  # takes that an example asks for: docs/night.md, "Two towers"
 DRAWN, AT_ONCE = 100_000, 4096  # users whose vectors are summed, and how many are computed at a time
 
 
 def train(data: TrainingData, s: TwoTower, folder: Path, files: dict[str, str]) -> Outcome:
     """Trains on all of the events and fills the folder. files: the name of each table of the user tower.
 
-    Raises Refusal without items, or if the training diverges at once.
+    Raises Refusal without items, or if the training diverges at once, HeadraceError with one user.
     """
     items, content = catalogue(data.events, s)
-    rows, features = placed(data.rows(), data.items, items), data.features()
-    plan = planned(len(items), content, s, has_features=bool((features != NO_FEATURE).any()))
-    users = towers.users(rows, features, tower_steps.shape(plan))
+    events = placed(data.sequences(), data.items, items)
+    if len(events.users) == 0 or events.users[-1] < 1:
+        raise HeadraceError(f"training needs at least 2 users, got {len(np.unique(events.users))}")
+    plan = planned(len(items), content, s, data.strength, data.history, has_features(events))
     resumed = folder.parent / ".two_tower"
     with durable.locked(resumed):
-        work = resumed / fingerprint(plan, *users, content)
-        model = fit(users, content, plan, s.processes, work)
+        work = resumed / fingerprint(plan, content, events)
+        model = fit(events, content, plan, s.processes, work)
         factors, taken = towers.tables(model, content)
         durable.save(folder / model_files.FACTORS, factors)
-        durable.save(folder / model_files.GRAM, gram(model, taken, users, plan.seed))
+        durable.save(folder / model_files.GRAM, gram(model, taken, tower_sequences.read(work), plan))
         for name, table in towers.user_tower(model, taken)._asdict().items():
             durable.save(folder / files[name], table)
         shutil.rmtree(work)  # what fails before goes on from here
@@ -76,53 +80,63 @@ def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     return items, towers.hashed([tokens[item] for item in items], buckets)
 
 
-def placed(rows: Rows, items: list[str], among: list[str]) -> Rows:
-    """Returns the rows with the places of the items in a longer list of them."""
+def placed(events: Events, items: list[str], among: list[str]) -> Events:
+    """Returns the events with the places of the items in a longer list of them."""
     place = {item: n for n, item in enumerate(among)}
-    return rows._replace(columns=np.array([place[item] for item in items], np.int64)[rows.columns])
+    places = np.array([*(place[item] for item in items), UNKNOWN], np.int64)  # UNKNOWN is the last place, too
+    return events._replace(items=places[events.items])
 
 
-def planned(items: int, content: Rows, s: TwoTower, has_features: bool = False) -> TrainingPlan:
+def has_features(events: Events) -> bool:
+    return events.features is not None and bool((events.features != NO_FEATURE).any())
+
+
+def planned(
+    items: int, content: Rows, s: TwoTower, strength: Strength, history: int, has_features: bool = False
+) -> TrainingPlan:
     buckets = s.buckets if len(content.columns) else 0
     features = towers.FEATURE_BUCKETS if has_features else 0
     shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, features)
-    names = ("epochs", "patience", "users", "drawn", "hard", "hide", "rate", "decay", "seed")
-    return TrainingPlan(shape=shape._asdict(), **{name: getattr(s, name) for name in names})
+    names = ("epochs", "patience", "users", "drawn", "hard", "rate", "decay", "seed")
+    own = {name: getattr(s, name) for name in names}
+    return TrainingPlan(shape=shape._asdict(), history=history, ahead=AHEAD, **strength._asdict(), **own)
 
 
-def fit(users: Users, content: Rows, plan: TrainingPlan, processes: int, work: Path) -> Towers:
+def fit(events: Events, content: Rows, plan: TrainingPlan, processes: int, work: Path) -> Towers:
     """Trains the towers and returns them as they were when they were best. Raises Refusal if no epoch was any good."""
     work.mkdir(parents=True, exist_ok=True)
-    tower_training.save(work / tower_training.TAKEN, users.taken)
-    tower_training.save(work / tower_training.FEATURES, users.features)
+    tower_sequences.write(work, events, plan.window)
     tower_training.save(work / tower_training.CONTENT, content)
     (work / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
     TorchDistributor(num_processes=processes, local_mode=True, use_gpu=False).run(tower_training.run, str(work))
     if not (work / tower_training.CHECKPOINT).exists():
         left = f"the first epoch left numbers that are not finite, at night.two_tower.rate = {plan.rate}"
         raise Refusal(f"two towers must stay finite, and {left}: lower the rate")
-    kept = torch.load(work / tower_training.CHECKPOINT, weights_only=True)
+    kept = torch.load(work / tower_training.CHECKPOINT, weights_only=True, map_location="cpu")
     model = Towers(tower_steps.shape(plan))
     model.load_state_dict(kept["best_state"])
-    never = np.bincount(users.taken.columns, minlength=model.shape.items) == 0
+    sequences = tower_sequences.read(work)
+    never = np.bincount(sequences.items[sequences.takes], minlength=model.shape.items) == 0
     with torch.no_grad():  # the id of an item that nobody took has only learnt that it was drawn as a negative
         for side in (model.offered, model.taken):
             side.ids.weight[torch.from_numpy(never)] = 0
     return model
 
 
-def gram(model: Towers, taken: torch.Tensor, users: Users, seed: int) -> Float:
+def gram(model: Towers, taken: torch.Tensor, sequences: Sequences, plan: TrainingPlan) -> Float:
     """Returns X'X of the users, (f, f); of more than DRAWN users, of so many, in proportion."""
-    count = len(users.taken.indptr) - 1
-    drawn = np.sort(np.random.default_rng(seed).choice(count, min(DRAWN, count), replace=False))
-    parts = (users.chosen(drawn[at : at + AT_ONCE]) for at in range(0, len(drawn), AT_ONCE))
-    total = sum(als.gram(towers.vectors(model, taken, part)) for part in parts)
+    count = len(sequences.starts)
+    drawn = np.sort(np.random.default_rng(plan.seed).choice(count, min(DRAWN, count), replace=False))
+    total = np.zeros((model.shape.factors, model.shape.factors))
+    for part in np.split(drawn, range(AT_ONCE, len(drawn), AT_ONCE)):
+        users = tower_sequences.known(sequences, sequences.starts[part], sequences.ends[part], plan.window)
+        total += als.gram(towers.vectors(model, taken, users))
     return np.asarray(total * (count / len(drawn)))
 
 
-def fingerprint(plan: TrainingPlan, *read: Rows) -> str:
+def fingerprint(plan: TrainingPlan, content: Rows, events: Events) -> str:
     """Returns a hash of all that the training reads."""
     digest = hashlib.sha256(msgspec.json.encode(plan))
-    for column in (column for rows in read for column in rows):
-        digest.update(column.tobytes())
+    for column in (*content, *events):
+        digest.update(b"" if column is None else column.tobytes())
     return digest.hexdigest()[:16]

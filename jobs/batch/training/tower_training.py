@@ -1,13 +1,12 @@
 """The training of two towers, as each process of a TorchDistributor runs it; they share a folder and a gloo group.
 
-    taken.npz       what each user took (headrace.udfs.factors.als.Rows)
-    features.npz    each user's features, as Rows
+    *.npy           what users did (tower_sequences.py), mapped into each process's memory
     content.npz     each item's hashed tokens, as Rows
     checkpoint.pt   the state after the last epoch, replaced at once
     plan.json       TrainingPlan
 
-What a step is, tower_steps.py says. Some cells of some users are never trained on: they decide which epoch is the best
-and when to stop. If too few users took two items for that, all epochs are trained and the last one is the best. An
+What a step is, tower_steps.py says. The newest takes of some users are never trained on: they decide which epoch is the
+best and when to stop. If too few users took two items for that, all epochs are trained and the last one is the best. An
 epoch that leaves numbers that are not finite ends the training, and is not the best.
 
 An epoch is a function of the state before it and of its number, so a training that was killed goes on to the same end.
@@ -26,20 +25,25 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from headrace.infra import cores, durable
-from headrace.jobs.batch.training import tower_steps, towers
+from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch.training import tower_sequences, tower_steps, towers
 from headrace.jobs.batch.training.row_adam import RowAdam
+from headrace.jobs.batch.training.tower_sequences import Sequences, Window
 from headrace.jobs.batch.training.tower_steps import TrainingPlan, TrainingStep
 from headrace.jobs.batch.training.towers import Towers, Users
 from headrace.udfs.factors.als import Int, Real, Rows
+from headrace.udfs.factors.confidence import UNKNOWN
+from headrace.udfs.factors.top_n import Excluded
 
-PLAN, TAKEN, FEATURES, CONTENT, CHECKPOINT = "plan.json", "taken.npz", "features.npz", "content.npz", "checkpoint.pt"
-JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose hidden cells decide when to stop; share of cells; items of a list
+PLAN, CONTENT, CHECKPOINT = "plan.json", "content.npz", "checkpoint.pt"
+JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose newest takes decide when to stop; share of takes; items of a list
 
 
 class Judged(NamedTuple):
-    """Users to list for, and the cells that the lists should hold."""
+    """Users to list for, as known before the takes that the lists should hold."""
 
     users: Users
+    seen: Excluded
     owners: Int
     columns: Int
 
@@ -71,10 +75,11 @@ def run(folder: str) -> None:
 
 
 def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
-    content = load(folder / CONTENT)
-    training, judged = apart(Users(load(folder / TAKEN), load(folder / FEATURES)), plan.seed)
+    content, device = load(folder / CONTENT), device_of(plan, rank)
+    training, judged = apart(tower_sequences.read(folder), plan.window, plan.seed)
+    shares = tower_sequences.shares(training, plan.window)
     torch.manual_seed(plan.seed)
-    model = Towers(tower_steps.shape(plan))
+    model = Towers(tower_steps.shape(plan)).to(device)
     optimizer = RowAdam(model, plan.rate, plan.decay)
     now = resume(folder, model, optimizer)
     shared = nn.parallel.DistributedDataParallel(model) if ranks > 1 else model
@@ -82,13 +87,14 @@ def train(folder: Path, plan: TrainingPlan, rank: int, ranks: int) -> None:
         torch.manual_seed(hash((plan.seed, now.epoch, rank)) % 2**31)
         began = time.monotonic()
         hard = tower_steps.hard_negatives(model, training, content, plan, now.epoch)
-        correction = tower_steps.chances(training.taken, plan, hard, ranks)
+        correction = tower_steps.chances(shares, plan, hard, ranks).to(device)
         model.train()
         loss, pairs = 0.0, 0
-        for step in tower_steps.steps(training, plan, now.epoch, rank, ranks, hard):
-            loss += learn(shared, optimizer, step, content, correction)
+        for step in tower_steps.steps(training, content, plan, now.epoch, rank, ranks, hard):
+            loss += learn(shared, optimizer, step.to(device), correction)
             pairs += step.pairs
         optimizer.settle()
+        loss = float(loss)
         speed = ranks * pairs / (time.monotonic() - began)
         quality = judge(model, content, judged, loss) if rank == 0 else None
         if quality is not None and np.isnan(quality):
@@ -117,7 +123,7 @@ def resume(folder: Path, model: nn.Module, optimizer: RowAdam) -> TrainingProgre
     path = folder / CHECKPOINT
     if not path.exists():
         return TrainingProgress(0, -1.0, 0)
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(path, weights_only=True, map_location=next(model.parameters()).device)
     model.load_state_dict(kept["state"])
     optimizer.load_state_dict(kept["optimizer"])
     return TrainingProgress(*(kept[name] for name in TrainingProgress._fields))
@@ -133,34 +139,46 @@ def keep(folder: Path, model: nn.Module, optimizer: RowAdam, now: TrainingProgre
     draft.replace(path)
 
 
-def apart(users: Users, seed: int) -> tuple[Users, Judged]:
-    """Returns (the users without the judges' hidden cells, the judges)."""
-    rng, rows = np.random.default_rng(seed), users.taken
-    lengths = np.diff(rows.indptr)
-    able = tower_steps.able(rows)
-    judges = np.sort(rng.choice(able, min(JUDGES, len(able) // 10), replace=False))
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    hidden = np.isin(owners, judges) & tower_steps.to_hide(rng.random(len(owners)), rows.indptr, JUDGED)
-    left = users._replace(taken=tower_steps.without(rows, hidden))
-    row = np.full(len(lengths), -1)
-    row[judges] = np.arange(len(judges))
-    return left, Judged(left.chosen(judges), row[owners[hidden]], rows.columns[hidden])
+def device_of(plan: TrainingPlan, rank: int) -> torch.device:
+    """Returns where a process trains. Raises HeadraceError for a GPU that is not there."""
+    if plan.device != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", rank % torch.cuda.device_count())
+    if plan.device == "cuda":
+        raise HeadraceError("device must be auto or cpu where torch finds no GPU, got cuda")
+    return torch.device("cpu")
 
 
-def learn(model: nn.Module, optimizer: RowAdam, step: TrainingStep, content: Rows, correction: Tensor) -> float:
+def apart(sequences: Sequences, window: Window, seed: int) -> tuple[Sequences, Judged]:
+    """Returns (what users did before the judges' newest takes, the judges)."""
+    able = tower_steps.able(sequences)
+    judges = np.sort(np.random.default_rng(seed).choice(able, min(JUDGES, len(able) // 10), replace=False))
+    last = sequences.take_ends[judges]
+    hidden = np.maximum((JUDGED * (last - sequences.take_starts[judges])).astype(np.int64), 1)
+    ends, take_ends = sequences.ends.copy(), sequences.take_ends.copy()
+    ends[judges], take_ends[judges] = sequences.takes[last - hidden], last - hidden
+    left = sequences._replace(ends=ends, take_ends=take_ends)
+    starts, ends = left.starts[judges], left.ends[judges]
+    wanted = sequences.items[sequences.takes[tower_sequences.ranges(last - hidden, last)]].astype(np.int64)
+    before = tower_sequences.between(left, starts, ends)
+    is_known = before.items != UNKNOWN
+    seen = Excluded(before.users[is_known], before.items[is_known])
+    known = tower_sequences.known(left, starts, ends, window)
+    return left, Judged(known, seen, np.repeat(np.arange(len(judges)), hidden), wanted)
+
+
+def learn(model: nn.Module, optimizer: RowAdam, step: TrainingStep, correction: Tensor) -> Tensor:
     """Takes one step and returns its loss."""
-    bags = towers.bags(towers.chosen(content, step.items.numpy()))
     alone = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
-    for table, rows in alone.read(step.items, bags):
+    for table, rows in alone.read(step.items, step.content):
         optimizer.ready(table, rows)
-    scores = model(step.bags, step.features, step.items, bags)
+    scores = model(step.bags, step.features, step.items, step.content)
     scores = scores - correction[step.items]
     scores[step.shown, step.bags.columns] = -torch.inf
     loss = -scores.log_softmax(dim=1)[step.owners, step.wanted].mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return float(loss.detach())
+    return loss.detach()
 
 
 def judge(model: Towers, content: Rows, judged: Judged, loss: float) -> float | None:
@@ -179,17 +197,17 @@ def is_finite(model: nn.Module, X: Real, Y: Real) -> bool:
 
 
 def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
-    """Returns the rank of each hidden cell among all items that were not shown.
+    """Returns the rank of each wanted item among all items that were not seen.
 
-    Ties count against it: items that all score the same are no list. So does what is not a number.
+    Ties count against it: items that all score the same are no list. So does what is not a number. A wanted item that
+    was seen, such as one refused before, has the worst rank.
     """
     ranks = np.empty(len(judged.columns), np.int64)
-    rows = judged.users.taken
-    owners = np.repeat(np.arange(len(X)), np.diff(rows.indptr))
+    seen = judged.seen
     for at in range(0, len(X), 64):
         part = X[at : at + 64] @ Y.T
-        here = (owners >= at) & (owners < at + 64)
-        part[owners[here] - at, rows.columns[here]] = -np.inf
+        here = (seen.users >= at) & (seen.users < at + 64)
+        part[seen.users[here] - at, seen.items[here]] = -np.inf
         cells = np.flatnonzero((judged.owners >= at) & (judged.owners < at + 64))
         own = judged.owners[cells] - at
         ranks[cells] = (~(part[own] < part[own, judged.columns[cells]][:, None])).sum(axis=1) - 1

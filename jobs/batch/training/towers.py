@@ -51,6 +51,9 @@ class Bags(NamedTuple):
     offsets: Tensor
     weights: Tensor
 
+    def to(self, device: torch.device) -> "Bags":
+        return Bags(*(part.to(device) for part in self))
+
 
 class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
     """The item tower: id + mean of the content's tokens."""
@@ -67,13 +70,13 @@ class Items(nn.Module):  # type: ignore[misc]  # checked where torch is not
         if self.tokens is None:
             return ids
         if self.training:
-            ids = ids * undropped(len(places), self.id_dropout)
+            ids = ids * undropped(ids, self.id_dropout)
         return ids + self.content(content)
 
     def content(self, content: Bags) -> Tensor:
         """Returns the vectors of items without an id; zeros for those without content."""
         if self.tokens is None:
-            return torch.zeros(len(content.offsets), self.ids.embedding_dim)
+            return torch.zeros(len(content.offsets), self.ids.embedding_dim, device=self.ids.weight.device)
         return self.tokens(content.columns, content.offsets)
 
     def read(self, places: Tensor, content: Bags) -> Iterator[tuple[nn.Parameter, Tensor]]:
@@ -110,14 +113,14 @@ class Towers(nn.Module):  # type: ignore[misc]
         summed = nn.functional.embedding_bag(bags.columns, taken, bags.offsets, mode="sum", per_sample_weights=weights)
         if self.features is not None:
             known = self.features(features.columns, features.offsets)
-            known = known * undropped(len(known), self.shape.id_dropout) if self.training else known
+            known = known * undropped(known, self.shape.id_dropout) if self.training else known
             summed = summed + known
         return self.out(torch.tanh(self.hidden(summed)))
 
 
-def undropped(rows: int, dropout: float) -> Tensor:
+def undropped(rows: Tensor, dropout: float) -> Tensor:
     """Returns (rows, 1): False for the rows to drop."""
-    return torch.rand(rows, 1) >= dropout
+    return torch.rand(len(rows), 1, device=rows.device) >= dropout
 
 
 def bags(rows: Rows) -> Bags:
@@ -158,33 +161,34 @@ def chosen(rows: Rows, places: Int) -> Rows:
     return Rows(indptr, rows.columns[entries], rows.strengths[entries])
 
 
-def users(taken: Rows, features: Int, shape: Shape) -> Users:
+def users(taken: Rows, features: Int, buckets: int) -> Users:
     """Returns the users of these rows. features (n, kinds): hashes or NO_FEATURE, of udfs/factors/confidence.py."""
-    says = (features != NO_FEATURE) & (shape.features > 0)
+    says = (features != NO_FEATURE) & (buckets > 0)
     indptr = np.concatenate([[0], np.cumsum(says.sum(axis=1))]).astype(np.int64)
-    return Users(taken, Rows(indptr, features[says] % max(shape.features, 1), np.ones(indptr[-1])))
+    return Users(taken, Rows(indptr, features[says] % max(buckets, 1), np.ones(indptr[-1])))
 
 
 def tables(towers: Towers, content: Rows) -> tuple[NDArray[np.float32], Tensor]:
     """Returns (item factors (m, f), the table that users are made from)."""
     towers.eval()
-    every, contents = torch.arange(towers.shape.items), bags(content)
+    device = towers.out.weight.device
+    every, contents = torch.arange(towers.shape.items, device=device), bags(content).to(device)
     with torch.no_grad():
-        return towers.offered(every, contents).numpy(), towers.taken(every, contents)
+        return towers.offered(every, contents).cpu().numpy(), towers.taken(every, contents)
 
 
 def vectors(towers: Towers, taken: Tensor, users: Users) -> NDArray[np.float64]:
     """Returns the users' vectors, (n, f); zeros for a user who took nothing."""
     towers.eval()
     with torch.no_grad():
-        outputs = towers.users(taken, bags(users.taken), bags(users.features))
-    X: NDArray[np.float64] = outputs.numpy().astype(np.float64)
+        outputs = towers.users(taken, *(bags(rows).to(taken.device) for rows in users))
+    X: NDArray[np.float64] = outputs.cpu().numpy().astype(np.float64)
     X[np.diff(users.taken.indptr) == 0] = 0.0
     return X
 
 
 def user_tower(towers: Towers, taken: Tensor) -> UserTower:
     """Returns what makes users' vectors without torch. taken: of `tables`."""
-    features = towers.features.weight if towers.features is not None else torch.zeros(0, towers.shape.factors)
+    features = towers.features.weight if towers.features is not None else taken[:0]
     layers = (torch.cat([layer.weight, layer.bias[:, None]], dim=1) for layer in (towers.hidden, towers.out))
-    return UserTower(*(table.detach().numpy() for table in (taken, features, *layers)))
+    return UserTower(*(table.detach().cpu().numpy() for table in (taken, features, *layers)))

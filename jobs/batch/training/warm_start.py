@@ -5,55 +5,43 @@ holds out, since every protocol's training part only grows from night to night. 
 later night or of another protocol may have seen it, and the evaluation would then measure its memory.
 """
 
-from typing import Any, NamedTuple
+from pathlib import Path
 
 import numpy as np
 
 from headrace.infra import paths
-from headrace.infra.versions import store
+from headrace.infra.extensions import label
+from headrace.infra.versions import model_files, store
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder, split
+from headrace.jobs.batch.training import split
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Real
 
 
-class Older(NamedTuple):
-    name: str  # of the version, or the night's date
-    items: list[str]
-    factors: Real
-
-
-def factors(items: list[str], how: Training, night: Night, kind: str, protocol: str) -> tuple[Real, str | None]:
-    """Returns (m, f) float32, and the name of their source; None if random. A new item begins with random factors."""
-    start = als.initial(len(items), how.factors, np.random.default_rng(how.seed))
-    older = _serving(how, night, kind, protocol) or _newest(how, night, kind, protocol)
-    if older is None:
-        return start, None
-    place = {item: n for n, item in enumerate(older.items)}
-    known = np.array([place.get(item, -1) for item in items])
-    start[known >= 0] = older.factors[known[known >= 0]]
-    return start, older.name
-
-
-def _serving(how: Training, night: Night, kind: str, protocol: str) -> Older | None:
+def previous(night: Night, family: str, protocol: str) -> Path | None:
+    """Returns the folder of the newest model of the family that this night may begin with, if there is one."""
     pointer = store.current()
-    if pointer is None:
-        return None
-    manifest, contents = store.load(pointer.version)
-    fits = manifest.kind == kind and _fits(manifest.lineage, manifest.dims, how, night, protocol)
-    return Older(pointer.version, contents.items, contents.item_factors) if fits else None
+    serving = [store.load(pointer.version).folder] if pointer else []
+    nights = (paths.home() / "nights").glob(f"*/{label(family)}/{model_files.MODEL}")
+    folders = [*serving, *sorted((path.parent for path in nights), reverse=True)]
+    return next((folder for folder in folders if _fits(folder, family, night, protocol)), None)
 
 
-def _newest(how: Training, night: Night, kind: str, protocol: str) -> Older | None:
-    newest_first = sorted((paths.home() / "nights").glob(f"*/{kind}/{model_folder.MODEL}"), reverse=True)
-    for folder in (path.parent for path in newest_first):
-        about = model_folder.description(folder)
-        if _fits(about.lineage, about.dims, how, night, protocol):
-            contents = model_folder.contents(folder)
-            return Older(folder.parent.name, contents.items, contents.item_factors)
-    return None
+def _fits(folder: Path, family: str, night: Night, protocol: str) -> bool:
+    about = model_files.description(folder)
+    return about.kind == family and split.is_unseen(about.lineage, protocol, night.date)
 
 
-def _fits(lineage: dict[str, Any], dims: dict[str, int], how: Training, night: Night, protocol: str) -> bool:
-    return dims["factors"] == how.factors and split.is_unseen(lineage, protocol, night.date)
+def factors(items: list[str], how: Training, older: Path | None) -> tuple[Real, str | None]:
+    """Returns (m, f) float32, and the name of their source; None if random. A new item begins with random factors.
+
+    older: a model's folder; one of another number of factors is no start.
+    """
+    start = als.initial(len(items), how.factors, np.random.default_rng(how.seed))
+    if older is None or model_files.description(older).dims["factors"] != how.factors:
+        return start, None
+    place = {item: n for n, item in enumerate(model_files.items(older))}
+    known = np.array([place.get(item, -1) for item in items])
+    start[known >= 0] = np.load(older / model_files.FACTORS, mmap_mode="r")[known[known >= 0]]
+    return start, older.name if older.parent == store.root() else older.parent.name

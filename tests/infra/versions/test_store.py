@@ -10,37 +10,43 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.infra import durable
 from headrace.infra.errors import Refusal
-from headrace.infra.versions import redis_view, store
+from headrace.infra.versions import factor_version, model_files, redis_view, store
+from headrace.infra.versions.factor_version import FactorContents
 from headrace.infra.versions.rules import ItemRules
-from headrace.infra.versions.store import Contents, Manifest, ModelError, NightVersion, VersionFollower
+from headrace.infra.versions.store import Manifest, ModelError, NightVersion, VersionFollower
 from headrace.schemas import redis_keys
 
 HOUR_MS = 3_600_000
 
 
-def contents(seed: int = 1, items: int = 5, factors: int = 3) -> Contents:
+def contents(seed: int = 1, items: int = 5, factors: int = 3) -> FactorContents:
     rng = np.random.default_rng(seed)
     made = rng.normal(size=(items, factors)).astype(np.float32)
-    return Contents(
+    return FactorContents(
         made, np.eye(factors) * seed, [f"item-{n}é" for n in range(items)], [("item-0é", 7), ("item-1é", 2)]
     )
 
 
-def keep(version: str, created_ms: int = 0, kept: Contents | None = None, night: str = "") -> Manifest:
-    described: dict[str, Any] = {"kind": "als", "users": 9, "parameters": {"reg": 0.1}, "metrics": {"recall": 0.25}}
-    described |= {"lineage": {"offsets": {"clicks": {"0": 17}}} | ({"date": night} if night else {}), "commit": "abc"}
-    return store.write(kept or contents(), version=version, created_ms=created_ms, **described)
+def keep(version: str, created_ms: int = 0, kept: FactorContents | None = None, night: str = "") -> Manifest:
+    described: dict[str, Any] = {"kind": "als", "users": 9, "parameters": {"reg": 0.1}}
+    lineage = {"offsets": {"clicks": {"0": 17}}, "commit": "abc"} | ({"date": night} if night else {})
+    return factor_version.write(kept or contents(), created_ms, {"recall": 0.25}, version, lineage=lineage, **described)
+
+
+def factors(version: str) -> Any:
+    return np.load(store.load(version).folder / model_files.FACTORS)
 
 
 def test_what_was_written_is_loaded() -> None:
     written = keep("v1", 5)
-    manifest, loaded = store.load("v1")
-    assert manifest == written
+    manifest, loaded, folder = store.load("v1")
+    assert (manifest, manifest.commit) == (written, "abc")
     assert manifest.dims == {"items": 5, "factors": 3, "users": 9}
-    assert set(manifest.sha256) == {"item_factors.npy", "user_gram.npy", "items.json", "popular.json"}
-    np.testing.assert_array_equal(loaded.item_factors, contents().item_factors)
-    np.testing.assert_array_equal(loaded.user_gram, contents().user_gram)
+    assert set(manifest.sha256) == {"item_factors.npy", "user_gram.npy", "items.json", "popular.json", "model.json"}
+    np.testing.assert_array_equal(factors("v1"), contents().item_factors)
+    np.testing.assert_array_equal(np.load(folder / model_files.GRAM), contents().user_gram)
     assert (loaded.items, loaded.popular) == (contents().items, contents().popular)
     assert sorted(path.name for path in store.root().iterdir()) == [".lock", "v1"]
 
@@ -49,7 +55,8 @@ def test_a_version_never_changes() -> None:
     keep("v1")
     with pytest.raises(ModelError, match="version v1 exists already"):
         keep("v1", kept=contents(2))
-    np.testing.assert_array_equal(store.load("v1").contents.item_factors, contents().item_factors)
+    assert keep("v1") == store.manifest("v1")  # the same files again
+    np.testing.assert_array_equal(factors("v1"), contents().item_factors)
     assert sorted(path.name for path in store.root().iterdir()) == [".lock", "v1"]
 
 
@@ -106,15 +113,19 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("wrong", "said"), WRONG.values(), ids=WRONG.keys())
-def test_contents_that_do_not_fit_are_not_written(wrong: Contents, said: str) -> None:
+def test_contents_that_do_not_fit_are_not_written(wrong: FactorContents, said: str) -> None:
     with pytest.raises(ModelError, match=said):
         keep("v1", kept=wrong)
     assert store.versions() == []
 
 
 def test_a_writer_that_dies_leaves_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = durable.write
+
     def full_disk(path: Path, content: bytes) -> None:
-        raise OSError(28, "No space left on device", str(path))
+        if path.parent.parent == store.root():
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
 
     monkeypatch.setattr("headrace.infra.durable.write", full_disk)
     with pytest.raises(OSError, match="No space left"):
@@ -261,7 +272,7 @@ def test_a_follower_loads_only_when_the_pointer_moves() -> None:
     back = follower.model()
     assert back is not None
     assert back.manifest.version == "v1"
-    np.testing.assert_array_equal(first.contents.item_factors, back.contents.item_factors)
+    assert (first.folder, first.contents) == (back.folder, back.contents)
 
 
 def test_a_follower_does_not_read_a_pointer_that_did_not_move() -> None:
@@ -321,7 +332,10 @@ def test_the_projection() -> None:
 
 
 def test_a_name_says_when_and_what() -> None:
-    name = store.name("als", 1_767_225_599_000, contents())
+    name = store.name("als", 1_767_225_599_000, {"a.npy": "1"})
     assert name.startswith("als-20251231T235959-")
     assert store.NAME.fullmatch(name)
-    assert name != store.name("als", 1_767_225_599_000, contents(2))
+    assert name != store.name("als", 1_767_225_599_000, {"a.npy": "2"})
+    own = store.name("shop.mine:FAMILY", 1_767_225_599_000, {})
+    assert own.startswith("shop.mine.FAMILY-20251231T235959-")
+    assert store.NAME.fullmatch(own)

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from headrace.infra.versions import store
-from headrace.infra.versions.store import Contents, Manifest
+from headrace.infra.versions import factor_version, store
+from headrace.infra.versions.factor_version import FactorContents
+from headrace.infra.versions.model_files import Trained
+from headrace.infra.versions.store import Manifest
 from headrace.jobs.batch.night import DAY_MS
 from headrace.jobs.batch.training import model_folder
-from headrace.jobs.batch.training.model_folder import Trained
 
 USERS, COLOURS, EACH = 40, 2, 10  # items a colour
 ITEMS = [f"i{item:02}" for item in range(COLOURS * EACH)]  # i00 is black, i01 white, i02 black, ...
@@ -42,22 +43,21 @@ def factors(items: list[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def write_model(folder: Path, digest: str, items: list[str] = ITEMS, **changes: Any) -> None:
-    """Writes a night's model. changes: fields of Contents that differ."""
+    """Writes a night's model. changes: fields of FactorContents that differ."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = Contents(factors(items), np.eye(2) * USERS, items, [(item, 1) for item in items])._replace(**changes)
+    contents = FactorContents(factors(items), np.eye(2) * USERS, items, [(item, 1) for item in items])
+    factor_version.write_files(folder, contents._replace(**changes))
     dims = {"items": len(items), "factors": 2, "users": USERS}
     lineage = {"digest": digest, "events": 280}
-    model_folder.write(
-        folder, contents, Trained(kind="als", dims=dims, parameters=PARAMETERS, lineage=lineage, seconds=1.0)
-    )
+    trained = Trained(kind="als", dims=dims, parameters=PARAMETERS, lineage=lineage, seconds=1.0)
+    model_folder.write(folder, items, contents.popular, trained)
 
 
 def publish(version: str, **lineage: Any) -> Manifest:
     """Publishes a champion that likes every item alike."""
-    contents = Contents(np.ones((len(ITEMS), 2), np.float32), np.eye(2), ITEMS, [])
-    manifest = store.write(
-        contents, version=version, kind="als", users=USERS, parameters=PARAMETERS, lineage=lineage, metrics={},
-        created_ms=1, commit="",
-    )  # fmt: skip
+    contents = FactorContents(np.ones((len(ITEMS), 2), np.float32), np.eye(2), ITEMS, [])
+    manifest = factor_version.write(
+        contents, 1, {}, version, kind="als", users=USERS, parameters=PARAMETERS, lineage=lineage
+    )
     store.publish(version, 1)
     return manifest

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from headrace.infra import durable
-from headrace.infra.versions import store
+from headrace.infra.versions import model_files
 from headrace.jobs.batch.night import Night
 from headrace.udfs.factors import als
 from tests.jobs.batch import lakes
@@ -46,10 +46,12 @@ def trained(night: Night, kind: str = "als", side: int = SIDE, seed: int = 1) ->
     lineage = {"date": night.date.isoformat(), "protocol": "days:1", "events": 144, "digest": "1f", "offsets": {}}
     described = {"kind": kind, "dims": {"items": side, "factors": 6, "users": side}, "seconds": 1.0}
     with night.writing(kind) as folder:
-        np.save(folder / store.FACTORS, Y)
-        np.save(folder / store.GRAM, als.gram(Y))
-        durable.write(folder / store.ITEMS, msgspec.json.encode([f"i{item:02}" for item in range(side)]))
-        durable.write(folder / store.POPULAR, msgspec.json.encode([(f"i{item:02}", 9 - item) for item in range(9)]))
+        np.save(folder / model_files.FACTORS, Y)
+        np.save(folder / model_files.GRAM, als.gram(Y))
+        durable.write(folder / model_files.ITEMS, msgspec.json.encode([f"i{item:02}" for item in range(side)]))
+        durable.write(
+            folder / model_files.POPULAR, msgspec.json.encode([(f"i{item:02}", 9 - item) for item in range(9)])
+        )
         whole = described | {"parameters": parameters, "lineage": lineage | {"commit": "abc"}}
         durable.write(folder / "model.json", msgspec.json.encode(whole))
 

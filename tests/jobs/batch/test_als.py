@@ -12,20 +12,28 @@ from numpy.typing import NDArray
 pytest.importorskip("pyspark")
 
 from headrace.infra.errors import HeadraceError
-from headrace.jobs.batch.als import build, fit
+from headrace.infra.settings import Als, load
+from headrace.infra.versions import model_files
+from headrace.infra.versions.model_files import Trained
+from headrace.jobs.batch import train
+from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.training import blocks, model_folder, split
+from headrace.jobs.batch.training.als_training import Fitted, fit
+from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.local import Training
-from headrace.jobs.batch.training.model_folder import Trained
+from headrace.jobs.batch.training.night_data import NightData
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Objective
-from headrace.udfs.factors.confidence import histories
+from headrace.udfs.factors.als_sweep import TOLERANCE
+from headrace.udfs.recommenders import contract
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, T0_MS, checkerboard, frame
 
 pytestmark = pytest.mark.spark
 Float = NDArray[np.float64]
 NIGHT = Night(date(2026, 1, 31))
 HOW = Training(4, 3, als.ials(0.7, 0.02, 0.3, 0.8), 2.0 * DAY_MS, 5.0, 50, seed=3)
+STRENGTH = Strength(HOW.half_life_ms, HOW.rating_max)
 WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "cart": 4.0, "purchase": 5.0, "search": 0.0}
 
 
@@ -69,24 +77,42 @@ def obvious(R: Float, Y: Float, o: Objective) -> Float:
     return X
 
 
-def built(spark: Any, events: pd.DataFrame, how: Training = HOW, night: Night = NIGHT) -> Any:
-    return build(spark.createDataFrame(events, SCHEMA), how, night, "days:1")
+def data(events: Any, how: Training) -> NightData:
+    return NightData(events, Strength(how.half_life_ms, how.rating_max), how.history)
+
+
+def built(spark: Any, events: pd.DataFrame, how: Training = HOW) -> tuple[NightData, Fitted]:
+    given = data(spark.createDataFrame(events, SCHEMA), how)
+    start = als.initial(len(given.items), how.factors, np.random.default_rng(how.seed))
+    return given, fit(given.matrix(), start, how)
+
+
+def settings(how: Training, **changes: Any) -> Als:
+    o = how.objective
+    return load().night.als.model_copy(
+        update={
+            "factors": how.factors, "iterations": how.iterations, "alpha": o.alpha, "reg": o.reg, "nu": o.nu,
+            "unobserved": o.unobserved, "seed": how.seed, "tolerance": TOLERANCE,
+            "half_life_days": how.half_life_ms / DAY_MS,
+        }
+        | changes
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("objective", [HOW.objective, als.hu(2.0, 0.1)])
 def test_equals_dense_solves(spark: Any, objective: Objective) -> None:
     events, how = some_events(1), HOW._replace(objective=objective)
-    contents, described = built(spark, events, how)
+    given, fitted = built(spark, events, how)
     R, items = dense(events, how.half_life_ms)
     Y: Float = als.initial(len(items), how.factors, np.random.default_rng(how.seed)).astype(np.float64)
     for _ in range(how.iterations):
         X = obvious(R, Y, objective)
         Y = obvious(R.T, X, objective)
-    assert contents.items == items
-    scores, expected = contents.item_factors @ contents.item_factors.T, Y @ Y.T  # the basis of the factors is free
+    assert given.items == items
+    scores, expected = fitted.Y @ fitted.Y.T, Y @ Y.T  # the basis of the factors is free
     np.testing.assert_allclose(scores, expected, atol=1e-5 * np.abs(expected).max())
-    np.testing.assert_allclose(np.linalg.eigvalsh(contents.user_gram), np.linalg.eigvalsh(X.T @ X), rtol=1e-4)
-    assert described.dims == {"items": len(items), "factors": how.factors, "users": len(R)}
+    np.testing.assert_allclose(np.linalg.eigvalsh(als.gram(fitted.X)), np.linalg.eigvalsh(X.T @ X), rtol=1e-4)
+    assert given.users == len(R)
 
 
 def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +123,7 @@ def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyP
     for count, seed, is_here in ((1, 1, True), (3, 2, True), (3, 1, False), (9, 3, False)):
         monkeypatch.setattr(blocks, "HERE_MAX", len(events) if is_here else 0)
         shuffled = spark.createDataFrame(events.sample(frac=1, random_state=seed), SCHEMA)
-        strengths = blocks.matrix(shuffled, items, HOW, count)
+        strengths = blocks.matrix(shuffled, items, STRENGTH, count)
         assert isinstance(strengths.by_user.blocks, list) == is_here
         fitted.append(fit(strengths, als.initial(len(items), 4, np.random.default_rng(1)), HOW))
     for other in fitted[1:]:
@@ -107,22 +133,19 @@ def test_blocks_do_not_change_the_result(spark: Any, monkeypatch: pytest.MonkeyP
 
 def written(spark: Any, events: pd.DataFrame, how: Training, night: Night, protocol: str = "days:1") -> Trained:
     with night.writing("als") as draft:
-        contents, described = build(spark.createDataFrame(events, SCHEMA), how, night, protocol)
-        model_folder.write(draft, contents, described)
-    return described
+        given = data(spark.createDataFrame(events, SCHEMA), how)
+        return train.build(draft, "als", given, settings(how), night, protocol)
 
 
 def test_a_checkerboard_gives_each_user_the_item_held_out(spark: Any) -> None:
     """So it does for a new user, who took what user 4 did."""
     events, side = checkerboard(20), 20
     written(spark, events, HOW._replace(factors=2, iterations=10), NIGHT)
-    scorer = model_folder.load(NIGHT.folder / "als")
+    model = roster.load(NIGHT.folder / "als")
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
-    asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(scorer.items)})
-    scores = scorer.user_vectors(asked, side + 1) @ scorer.item_factors.T
-    known = histories(asked, side + 1, side, HOW.half_life_ms).rows
-    scores[np.repeat(np.arange(side + 1), np.diff(known.indptr)), known.columns] = -np.inf
-    np.testing.assert_array_equal(scores.argmax(axis=1), [*range(side), 4])
+    asked = model_folder.events(pd.concat([events, fourth]), {item: n for n, item in enumerate(model.items)})
+    past = contract.past(asked, side + 1, side, HOW.half_life_ms, HOW.rating_max)
+    np.testing.assert_array_equal(model.lists(past, 1, np.arange(side)).items[:, 0], [*range(side), 4])
 
 
 def test_a_warm_start_is_of_an_earlier_night_under_the_same_protocol(spark: Any) -> None:
@@ -133,13 +156,13 @@ def test_a_warm_start_is_of_an_earlier_night_under_the_same_protocol(spark: Any)
     more = pd.concat([events, frame([{"user_id": "u1", "item_id": "new", "event_id": "x"}])])
     warm = written(spark, more, one, later)
     assert warm.lineage["warm_start"] == "2026-01-31"
-    assert "new" in model_folder.item_ids(later.folder / "als")
+    assert "new" in model_files.items(later.folder / "als")
     assert written(spark, events, one, earlier).lineage["warm_start"] is None
     assert written(spark, events, one, Night(date(2026, 2, 2)), "last:0.2").lineage["warm_start"] is None
-    known = slice(0, len(model_folder.item_ids(NIGHT.folder / "als")))
-    before, after = (model_folder.contents(n.folder / "als") for n in (NIGHT, later))
-    same = [after.items.index(item) for item in before.items]
-    scores, expected = (Y @ Y.T for Y in (after.item_factors[same], before.item_factors[known]))
+    items, more_items = (model_files.items(n.folder / "als") for n in (NIGHT, later))
+    before, after = (np.load(n.folder / "als" / model_files.FACTORS) for n in (NIGHT, later))
+    same = [more_items.index(item) for item in items]
+    scores, expected = (Y @ Y.T for Y in (after[same], before))
     assert np.abs(scores - expected).max() < 0.05 * np.abs(expected).max()
 
 
@@ -154,7 +177,7 @@ def test_what_cannot_be_trained_on_says_so(spark: Any) -> None:
 def test_factors_that_are_no_numbers_end_the_training(spark: Any) -> None:
     events = some_events(4)
     items = sorted(events[events.action != "search"].item_id.unique())
-    strengths = blocks.matrix(spark.createDataFrame(events, SCHEMA), items, HOW, 2)
+    strengths = blocks.matrix(spark.createDataFrame(events, SCHEMA), items, STRENGTH, 2)
     start = als.initial(len(items), 4, np.random.default_rng(1))
     start[0, 0] = np.nan
     with pytest.raises(HeadraceError, match="factors must be finite"):
@@ -164,7 +187,8 @@ def test_factors_that_are_no_numbers_end_the_training(spark: Any) -> None:
 def test_the_digest_of_a_model_is_that_of_what_it_was_trained_on(spark: Any) -> None:
     events = spark.createDataFrame(some_events(5), SCHEMA)
     kept = split.trained_on(events, "last:0.2")
-    described = build(kept, HOW, NIGHT, "last:0.2")[1]
+    with NIGHT.writing("als") as draft:
+        described = train.build(draft, "als", data(kept, HOW), settings(HOW), NIGHT, "last:0.2")
     assert described.lineage["digest"] == split.digest(kept) != split.digest(events)
     assert described.lineage["events"] == kept.count()
 

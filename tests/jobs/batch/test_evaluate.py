@@ -13,9 +13,12 @@ import pytest
 from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError, Refusal
+from headrace.infra.versions import store
+from headrace.infra.versions.model_files import Trained
 from headrace.infra.versions.rules import ItemRules
-from headrace.jobs.batch import evaluate, federated, precompute
+from headrace.jobs.batch import evaluate, precompute
 from headrace.jobs.batch.evaluate import Contest
+from headrace.jobs.batch.families import federated
 from headrace.jobs.batch.judging import question, report, user_batches
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.precompute import ListPlan
@@ -23,7 +26,7 @@ from headrace.jobs.batch.publishing import listing
 from headrace.jobs.batch.publishing.listing import Listing
 from headrace.jobs.batch.training import model_folder, split
 from headrace.udfs.factors.diversity import DiversityRule
-from headrace.udfs.factors.nightly_lists import ListWish
+from headrace.udfs.recommenders.nightly_lists import ListWish
 from tests.jobs.batch import checkerboard
 
 pytestmark = pytest.mark.spark
@@ -45,7 +48,9 @@ def found(events: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
         checkerboard.write_model(home / "als", split.digest(events.where("not held")))
         checkerboard.write_model(home / "half", split.digest(events), checkerboard.ITEMS[: checkerboard.EACH])
         checkerboard.publish("by-hand", file="some.csv")
-        return evaluate.build(events, Contest({"half": home / "half", "als": home / "als"}, "by-hand"), BY_SCORE, 1000)
+        models = {name: evaluate.opened(home / name) for name in ("half", "als")}
+        champion = evaluate.opened(store.load("by-hand").folder)
+        return evaluate.build(events, Contest(models, champion), BY_SCORE, 1000)
 
 
 def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
@@ -66,7 +71,6 @@ def test_the_right_answer_is_found(found: dict[str, Any]) -> None:
 
 def test_others_are_what_they_are(found: dict[str, Any]) -> None:
     others = found["baselines"]
-    assert others["item_item"]["ndcg"]["value"] == pytest.approx(1)  # it sees the colours, too
     assert "popularity_overlap" not in others["popularity"]  # it knows nobody
     first = found["models"]["als"]["against"]["popularity"]["ndcg"]
     assert first["value"] == pytest.approx(1 - others["popularity"]["ndcg"]["value"])
@@ -119,7 +123,7 @@ def test_what_is_judged_is_what_precompute_writes(events: Any, tmp_path: Path, m
     blocked, colours = "i04", {item: ("black", "white")[int(item[1:]) % 2] for item in checkerboard.ITEMS}
     wish = ListWish(K, 12, DiversityRule(0.5, 0.9))
     how = Listing(wish, ItemRules(frozenset({blocked})), colours, {"black": 2})
-    model = evaluate.build(events, Contest({"als": folder}, None), how, 1000)["models"]["als"]
+    model = evaluate.build(events, Contest({"als": evaluate.opened(folder)}), how, 1000)["models"]["als"]
     rows = events.toPandas().sort_values(["user_id", "t_ms", "offset"], ignore_index=True)
     before = rows[~rows["held"]].reset_index(drop=True)
     plan = ListPlan(tmp_path, folder, None, "v", 1, (blocked,), how, 1)
@@ -152,13 +156,14 @@ def test_the_page_is_whole(found: dict[str, Any]) -> None:
     night |= {"absent": [], "checks": {"passed": True, "report": "../check/report.html"}}
     page = report.page(found | night)
     words, tags = parsed(page)
-    assert {"Night 2026-01-31: ALS is chosen", "passed", "item-item", "NDCG", "While they act"} <= words
+    assert {"Night 2026-01-31: ALS is chosen", "passed", "champion", "NDCG", "While they act"} <= words
     assert tags.count("svg") == 4
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained
 
 
-def test_the_page_names_a_model_that_failed(found: dict[str, Any]) -> None:
-    contest = Contest({"als": Path("als")}, None)
+def test_the_page_names_a_model_that_failed(found: dict[str, Any], tmp_path: Path) -> None:
+    checkerboard.write_model(tmp_path / "als", "")
+    contest = Contest({"als": evaluate.opened(tmp_path / "als")})
     absent = evaluate.absent(["als", "two_tower", "federated"], contest)
     assert absent == ["two_tower", "federated"]
     night = {"date": "2026-01-31", "protocol": "last:0.3", "seconds": 1.0, "absent": absent}
@@ -183,7 +188,7 @@ def parsed(page: str) -> tuple[set[str], list[str]]:
 def test_a_protocol_that_holds_nothing_out_is_no_evaluation(events: Any, tmp_path: Path) -> None:
     checkerboard.write_model(tmp_path / "als", "")
     with pytest.raises(HeadraceError, match="must hold out an item that a user had not seen before, found none"):
-        evaluate.build(events.where("not held"), Contest({"als": tmp_path / "als"}, None), BY_SCORE, 1000)
+        evaluate.build(events.where("not held"), Contest({"als": evaluate.opened(tmp_path / "als")}), BY_SCORE, 1000)
 
 
 def test_users_stay_whole_wherever_arrow_cuts() -> None:
@@ -203,13 +208,15 @@ def test_a_sample_is_the_same_from_night_to_night() -> None:
     assert few < set(question.sampled(users, 30)["user_id"])
 
 
-def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_not_sound_takes_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
     night = Night(date(2026, 1, 31))
-    with pytest.raises(HeadraceError, match="has no als in"):
+    with pytest.raises(HeadraceError, match="has no model in"):
         evaluate.contestants(night, "days:1")
     checkerboard.write_model(night.folder / "als", "", item_factors=np.full((20, 2), np.nan, np.float32))
-    with pytest.raises(Refusal, match="no model has finite item factors"):
+    with pytest.raises(Refusal, match="no model of the night is sound"):
         evaluate.contestants(night, "days:1")
     checkerboard.write_model(night.folder / "two_tower", "")
     checkerboard.write_model(night.folder / "federated", "")
@@ -218,16 +225,27 @@ def test_a_model_that_is_not_finite_takes_no_part(tmp_path: Path, monkeypatch: p
     described = json.loads((night.folder / "another" / "model.json").read_text())
     del described["parameters"]["history"]
     (night.folder / "another" / "model.json").write_text(json.dumps(described))
-    assert evaluate.contestants(night, "days:1").folders.keys() == {"federated", "two_tower"}
+    checkerboard.write_model(night.folder / "stray", "")
+    (night.folder / "stray" / "model.json").write_text(json.dumps(described | {"kind": "of a friend"}))
+    capsys.readouterr()
+    assert evaluate.contestants(night, "days:1").models.keys() == {"federated", "two_tower"}
+    said = capsys.readouterr().out
+    assert "another of 2026-01-31 is left out: its parameters must have history" in said
+    assert "kind must name a family (docs/families.md) or module:NAME, got 'of a friend'" in said
 
 
 def test_the_global_model_fused_with_the_nights_als_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
     night, items = Night(date(2026, 1, 31)), checkerboard.ITEMS
     checkerboard.write_model(night.folder / "als", "")
-    learnt = federated.Global(1, checkerboard.factors(items) + 0.1, 50, 1e-4)
+    learnt = federated.Global(1, checkerboard.factors(items) + 0.1, 50, 1e-4, until_ms=5_000)
     with night.writing("federated") as folder:
-        federated.write(folder, night.folder / "als", learnt, items, "items")
-    folders = evaluate.contestants(night, "days:1").folders
-    assert folders.keys() == {"als", "federated"}
-    assert model_folder.load(folders["federated"]).items == items
+        made = federated.write(folder, night.folder / "als", learnt, items, "items")
+        about = Trained(kind="federated", dims=dict(made.dims), parameters=made.parameters, lineage={"digest": "1f"})
+        about.lineage.update(made.lineage)
+        model_folder.write(folder, made.items, [], about)
+    models = evaluate.contestants(night, "days:1").models
+    assert models.keys() == {"als", "federated"}
+    assert models["federated"].recommender.items == items
+    assert evaluate.shown(models["federated"], 5_001) == "1f"
+    assert evaluate.shown(models["federated"], 5_000) == "unknown: devices learnt as late as the held-out events"

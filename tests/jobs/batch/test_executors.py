@@ -24,7 +24,7 @@ def run(home: Path, job: str, *arguments: str, master: str = "local[2]") -> None
     small = {"HEADRACE_HOME": str(home), "HEADRACE_NIGHT__PROTOCOL": "leave_one_out"}
     small |= {"HEADRACE_NIGHT__ALS__FACTORS": "8", "HEADRACE_NIGHT__ALS__ITERATIONS": "2"}
     done = subprocess.run(
-        [sys.executable, "-m", f"headrace.jobs.batch.{job}", *arguments],
+        [sys.executable, "-m", f"headrace.jobs.batch.{batch.step(job).file}", *batch.step(job).arguments, *arguments],
         env=os.environ | batch.environment(spark) | small,
         cwd=paths.PACKAGE,
         capture_output=True,

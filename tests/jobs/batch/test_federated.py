@@ -1,17 +1,20 @@
 """The global model, fused with a night's ALS, with the files that the gate reads."""
 
 import json
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from headrace.infra import federated_files
 from headrace.infra.errors import HeadraceError
-from headrace.jobs.batch import federated, night
+from headrace.jobs.batch.families import federated
+from headrace.jobs.batch.night import Night
 from headrace.schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
 from headrace.udfs.federated import rounds
+from headrace.udfs.recommenders.contract import Outcome, TrainingData
 
 ITEMS, FACTORS = 40, 4
 RNG = np.random.default_rng(8)
@@ -29,7 +32,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     np.save(als / "user_gram.npy", np.eye(FACTORS))
     (als / "popular.json").write_text("[]")
     (als / "model.json").write_text(
-        json.dumps({"kind": "als", "dims": {"users": 100}, "lineage": {"date": "2026-01-31"}})
+        json.dumps({"kind": "als", "dims": {"users": 100, "factors": FACTORS}, "parameters": {}, "lineage": {}})
     )
     federated_files.public().mkdir(parents=True)
     (federated_files.public() / "items.json").write_text(json.dumps(names[::-1]))
@@ -46,33 +49,32 @@ def records(version: int, rule: str = "fedavg") -> dict[str, list[dict[str, Any]
     return {
         GLOBAL_MODEL: [common | {"part": n, "parameters": p, "moments": m} for n, (p, m) in enumerate(parts)],
         AGGREGATES: [aggregate, aggregate | {"status": "refused", "round": 2}],
-        ROUNDS: [{"round": 1, "rule": rule, "node_sigma": 10, "scale": 100.0}],
+        ROUNDS: [{"round": 1, "rule": rule, "node_sigma": 10, "scale": 100.0, "deadline_ms": 7}],
     }
 
 
-def run(monkeypatch: pytest.MonkeyPatch, told: dict[str, list[dict[str, Any]]]) -> None:
+NIGHT = Night(date(2026, 1, 31))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, told: dict[str, list[dict[str, Any]]]) -> Outcome:
     monkeypatch.setattr(federated, "_records", lambda _, name: told[name])
-    federated.main(federated.arguments().parse_args(["--date", "2026-01-31"]))
+    with NIGHT.writing("federated") as draft:
+        return federated.train(cast(TrainingData, None), federated.Fusion(), draft, None)
 
 
-def test_it_is_a_trained_model(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run(monkeypatch, records(3))
-    folder = night.of(federated.arguments().parse_args(["--date", "2026-01-31"])).result("federated")
-    assert {path.name for path in folder.iterdir()} >= {
-        "items.json", "item_factors.npy", "user_gram.npy", "popular.json", "model.json",
-    }  # fmt: skip
-    described = json.loads((folder / "model.json").read_text())
-    lineage = described["lineage"]["federated"]
-    assert described["kind"] == "federated"
-    assert (lineage["version"], lineage["nodes"]) == (3, 50)
+def test_it_is_a_trained_model(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run(monkeypatch, records(3))
+    folder, lineage = NIGHT.result("federated"), outcome.lineage["federated"]
+    assert {path.name for path in folder.iterdir()} == {"item_factors.npy", "user_gram.npy"}
+    assert outcome.items == json.loads((home / "nights" / "2026-01-31" / "als" / "items.json").read_text())
+    assert outcome.dims == {"users": 100, "factors": FACTORS}
+    assert (lineage["version"], lineage["nodes"], lineage["until_ms"]) == (3, 50, 7)
     assert lineage["noise"] == pytest.approx(10**2 / (50 * 100.0**2))
     assert 0 < lineage["weight"] < 1
     fused = np.load(folder / "item_factors.npy")
     assert fused.dtype == np.float32
     np.testing.assert_allclose(fused[-1], np.ones(FACTORS))  # the nodes do not know it
     assert np.abs(fused[:-1] - TRUTH).max() < 0.1
-    run(monkeypatch, records(4))
-    assert "is done" in capsys.readouterr().out
 
 
 def test_a_model_without_a_round_is_no_candidate(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

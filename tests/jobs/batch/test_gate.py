@@ -15,11 +15,10 @@ import pytest
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError, Refusal
-from headrace.infra.versions import store
+from headrace.infra.versions import model_files
 from headrace.jobs.batch import gate
 from headrace.jobs.batch.judging import limits
-from headrace.jobs.batch.judging.figures import About, summary
-from headrace.jobs.batch.judging.recommenders import Lists
+from headrace.jobs.batch.judging.figures import About, Answer, summary
 from headrace.jobs.batch.night import Night
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Relevant
@@ -64,9 +63,9 @@ def figures(hits: int, champion: int) -> dict[str, Any]:
     wanted = np.stack([rng.permutation(np.arange(20, ITEMS))[:8] for _ in range(USERS)])
     item_users = np.where(np.arange(ITEMS) < 20, 300, 20)
     about = About(Relevant(8 * np.arange(USERS + 1), wanted.ravel()), rng.integers(0, 60, USERS), item_users, 1000)
-    hits_of = {"als": hits, "popularity": 0, "item_item": 3, "champion": champion}
+    hits_of = {"als": hits, "popularity": 0, "champion": champion}
     lists = {
-        name: Lists(listed(rng, wanted, each), np.full(USERS, name != "popularity")) for name, each in hits_of.items()
+        name: Answer(listed(rng, wanted, each), np.full(USERS, name != "popularity")) for name, each in hits_of.items()
     }
     return summary(lists, about, {"diversity": ranking.cosine(rng.normal(size=(ITEMS, 50)))}, ["als"])
 
@@ -94,7 +93,7 @@ def test_a_sound_model_passes(night: Night, capsys: pytest.CaptureFixture[str]) 
     files = {"items.json", "item_factors.npy", "user_gram.npy", "popular.json", "model.json"}
     assert found["sha256"].keys() == files
     rules = {rule["rule"] for rule in found["rules"]}
-    assert {"digest", "finite", "item_map", "catalogue", "champion", "popularity", "overlap", "checks"} <= rules
+    assert {"digest", "sound", "item_map", "catalogue", "champion", "popularity", "overlap", "checks"} <= rules
     assert {f"floor.{name}" for name in ("precision", "recall", "ndcg", "coverage", "diversity")} <= rules
     assert {"segment.heavy.popularity", "segment.heavy.champion"} <= rules
     assert not (night.folder / "gate-refused").exists()
@@ -112,15 +111,15 @@ def set_at(*path: str, to: Any) -> Change:
 
 
 def nan_factors(report: dict[str, Any], folder: Path) -> None:
-    factors = np.load(folder / store.FACTORS)
+    factors = np.load(folder / model_files.FACTORS)
     factors[3, 1] = np.nan
-    np.save(folder / store.FACTORS, factors)
-    report["files"]["als"][store.FACTORS] = durable.sha256(folder / store.FACTORS)
+    np.save(folder / model_files.FACTORS, factors)
+    report["files"]["als"][model_files.FACTORS] = durable.sha256(folder / model_files.FACTORS)
 
 
 def other_map(_: dict[str, Any], folder: Path) -> None:
     items = [f"x{item}" for item in checkerboard.ITEMS]
-    (folder / store.ITEMS).write_bytes(msgspec.json.encode(items))
+    (folder / model_files.ITEMS).write_bytes(msgspec.json.encode(items))
 
 
 def another_file(_: dict[str, Any], folder: Path) -> None:
@@ -133,8 +132,8 @@ def lost_file(_: dict[str, Any], folder: Path) -> None:
 
 def repeated_item(report: dict[str, Any], folder: Path) -> None:
     items = [*checkerboard.ITEMS[:-1], checkerboard.ITEMS[0]]
-    (folder / store.ITEMS).write_bytes(msgspec.json.encode(items))
-    report["files"]["als"][store.ITEMS] = durable.sha256(folder / store.ITEMS)
+    (folder / model_files.ITEMS).write_bytes(msgspec.json.encode(items))
+    report["files"]["als"][model_files.ITEMS] = durable.sha256(folder / model_files.ITEMS)
 
 
 BAD: dict[str, tuple[Change, str]] = {
@@ -142,7 +141,10 @@ BAD: dict[str, tuple[Change, str]] = {
     "leaked": (set_at("digests", "als", "trained", to="of all"), "digest must be of the split, got of all"),
     "no digest": (set_at("digests", to={}), "digest must be the split's, got nothing"),
     "half the catalogue": (set_at("catalogue", "als", to=0.5), "catalogue must be >= 0.95, got 0.5"),
-    "NaN factors": (nan_factors, "finite must be finite, not all 0, got NaN, infinite or all 0"),
+    "NaN factors": (
+        nan_factors,
+        "sound must be sound, got item factors must be finite and not all 0, got NaN, infinite ones, or zeros",
+    ),
     "another model's map": (other_map, "file.items.json must be "),
     "an unjudged file": (another_file, "file.more.npy must be not evaluated, got "),
     "a lost file": (lost_file, "file.popular.json must be "),

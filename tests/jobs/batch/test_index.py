@@ -8,12 +8,20 @@ import pytest
 
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import load
-from headrace.infra.versions import publication
-from headrace.infra.versions.store import Contents, Manifest, Model
+from headrace.infra.versions import factor_version, model_files, publication, store
+from headrace.infra.versions.factor_version import FactorContents
+from headrace.infra.versions.store import Model
+from headrace.udfs.factors import als
 from headrace.udfs.factors.diversity import DiversityRule
-from headrace.udfs.factors.nightly_lists import ListWish
+from headrace.udfs.recommenders.nightly_lists import ListWish
 
 pytestmark = pytest.mark.spark
+MOMENTS = 100.0
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
 
 
 def model(items: int, factors: int = 16, left_out: tuple[str, ...] = ()) -> Model:
@@ -22,23 +30,20 @@ def model(items: int, factors: int = 16, left_out: tuple[str, ...] = ()) -> Mode
     centres = rng.normal(size=(50, factors))
     Y = centres[rng.integers(50, size=items)] + 0.7 * rng.normal(size=(items, factors))
     Y *= rng.lognormal(0, 0.3, (items, 1))
-    contents = Contents(Y.astype(np.float32), 100.0 * np.cov(centres.T), [f"i{n}" for n in range(items)], [], left_out)
-    dims = {"items": items, "factors": factors, "users": 100}
-    hashes = {"items.json": "1", "item_factors.npy": "2"} | ({"left_out.json": "3"} if left_out else {})
-    described: dict[str, Any] = {"parameters": {}, "lineage": {}, "metrics": {}, "created_ms": 0, "commit": ""}
-    return Model(Manifest(version="v1", kind="als", dims=dims, sha256=hashes, **described), contents)
+    names = [f"i{n:04}" for n in range(items)]
+    contents = FactorContents(Y.astype(np.float32), MOMENTS * np.cov(centres.T), names, [], left_out)
+    described: dict[str, Any] = {"parameters": {"objective": als.ials()._asdict()}, "lineage": {}, "users": 100}
+    manifest = factor_version.write(contents, 1, {}, "v1", kind="als", **described)
+    return store.load(manifest.version)
 
 
 @pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf_pq"])
 @pytest.mark.parametrize("every", [1, 3])
-def test_both_find_as_much_of_what_is_listed_as_they_say(
-    kind: str, every: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_find_as_much_of_what_is_listed_as_they_say(kind: str, every: int) -> None:
     """As they are asked: 120 items of users, 21 of similar ones; also where two thirds of the items are left out."""
     from headrace.jobs.batch import index
 
-    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
-    absent = tuple(f"i{n}" for n in range(4_000) if n % every)
+    absent = tuple(f"i{n:04}" for n in range(4_000) if n % every)
     made, asked = model(4_000, left_out=absent), {index.BEST: 120, index.ALIKE: 21}
     sizes = {"flat": (10**9, 0), "hnsw": (0, 10**9), "ivf_pq": (0, 0)}[kind]
     settings = load().night.model_copy(update={"index_flat_max": sizes[0], "index_hnsw_max": sizes[1]})
@@ -61,16 +66,14 @@ def test_both_find_as_much_of_what_is_listed_as_they_say(
         np.testing.assert_allclose(scores, np.take_along_axis(every_score, rows, 1), rtol=1e-4, atol=1e-4)
 
 
-def test_an_index_of_other_rules_or_an_earlier_release_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_of_other_rules_or_an_earlier_release_is_refused() -> None:
     from headrace.jobs.batch import index
 
-    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
-    made = model(50, left_out=("i7",))
+    made = model(50, left_out=("i0007",))
+    before = made.manifest.sha256["left_out.json"]
     index.write(made, {index.BEST: 20, index.ALIKE: 21}, load().night)
     made.manifest.sha256["left_out.json"] = "4"
-    with pytest.raises(HeadraceError, match=r"the index must be that of left_out\.json 4, got that of 3"):
+    with pytest.raises(HeadraceError, match=rf"the index must be that of left_out\.json 4, got that of {before}"):
         index.read(made)
     (publication.index("v1") / index.MANIFEST).write_text('{"version": "v1", "kind": "flat", "width": 0}')
     with pytest.raises(HeadraceError, match="is of an earlier release: `headrace run index --again` makes it"):
@@ -82,9 +85,10 @@ def test_of_equal_items_it_does_not_matter_which_are_found() -> None:
     from headrace.jobs.batch import index
 
     made = model(2_600)
-    Y = made.contents.item_factors
+    Y = np.load(made.folder / model_files.FACTORS)
     Y[:2_000] = np.repeat(Y[:40], 50, axis=0) * np.random.default_rng(1).uniform(0.5, 2, (2_000, 1)).astype(np.float32)
     Y[2_500:] = 0
+    np.save(made.folder / model_files.FACTORS, Y)
     units, X = index.vectors(made)[index.ALIKE]
     assert np.any(X != 0, axis=1).all()
     _, about = index.build(units, X, index.HNSW, 21, 0.95)
@@ -112,5 +116,5 @@ def test_queries_have_the_users_second_moments() -> None:
     from headrace.jobs.batch import index
 
     made = model(50, factors=3)
-    X = np.concatenate([index.queries(made.contents, 100)])
-    np.testing.assert_allclose(X.T @ X / len(X), made.contents.user_gram / 100, atol=0.5)
+    _, X = index.vectors(made)[index.BEST]
+    np.testing.assert_allclose(X.T @ X / len(X), np.load(made.folder / model_files.GRAM) / 100, atol=0.5)

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from headrace.jobs.batch.judging import live_path
-from headrace.jobs.batch.judging.recommenders import Lists
 from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, Events
+from headrace.udfs.recommenders.contract import Lists
 
 pytestmark = pytest.mark.spark  # what runs in the batch environment
 
@@ -66,7 +66,8 @@ class Fixed:
 
     def lists(self, events: Events, users: int, k: int) -> Lists:
         known = np.bincount(events.users, minlength=users) > 0
-        return Lists(np.tile(np.array(self.items), (users, 1)), known & self.knows)
+        items = np.tile(np.array(self.items), (users, 1))
+        return Lists(items, np.zeros(items.shape), known & self.knows)
 
 
 def test_figures_by_hand() -> None:

@@ -23,14 +23,15 @@ from headrace.infra.cli import models as cli_models
 from headrace.infra.errors import HeadraceError, Refusal, describe
 from headrace.infra.operate.restore import restore_serving
 from headrace.infra.settings import load
-from headrace.infra.versions import list_files, publication, redis_view, store
+from headrace.infra.versions import list_files, model_files, publication, redis_view, store
 from headrace.jobs.batch import index, precompute, publish, register, upkeep, verify
+from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.publishing import registry
-from headrace.jobs.batch.training import model_folder
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS
 from headrace.udfs.factors.confidence import Events
+from headrace.udfs.recommenders import contract
 from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
 from tests.infra.versions.test_store import keep
 from tests.jobs.batch import lakes, nights
@@ -335,7 +336,7 @@ def test_a_model_that_changed_after_the_verdict_is_not_registered(redis: Redis) 
     with pytest.raises(HeadraceError, match=r"more.npy must be as the gate passed it"):
         run("register")
     (folder / "more.npy").unlink()
-    (folder / store.GRAM).unlink()
+    (folder / model_files.GRAM).unlink()
     with pytest.raises(HeadraceError, match=r"user_gram.npy must be as the gate passed it, got another file or none"):
         run("register")
     assert (store.versions(), redis.dbsize()) == ([], 0)
@@ -551,10 +552,12 @@ def test_a_version_is_registered_as_what_it_is(redis: Redis, kind: str) -> None:
 
 def test_users_of_the_devices_model_are_folded_in_as_with_als(redis: Redis) -> None:  # noqa: F811
     nights.trained(TONIGHT, kind="federated")
-    theirs, ours = (model_folder.load(TONIGHT.result(kind)) for kind in ("federated", "als"))
+    theirs, ours = (roster.load(TONIGHT.result(kind)) for kind in ("federated", "als"))
     click = Events(*(np.array([value]) for value in (0, 3, 1, np.nan, 0)))
-    assert np.any(ours.user_vectors(click, 1))
-    assert np.array_equal(theirs.user_vectors(click, 1), ours.user_vectors(click, 1))
+    past = contract.past(click, 1, nights.SIDE, 1e12, 5.0)
+    listed = [each.lists(past, 5, np.arange(nights.SIDE)) for each in (theirs, ours)]
+    assert listed[0].known.all()
+    assert np.array_equal(listed[0].scores, listed[1].scores)
 
 
 def test_a_version_is_of_its_verdict_and_its_rules(redis: Redis, home: Path) -> None:  # noqa: F811
@@ -564,5 +567,5 @@ def test_a_version_is_of_its_verdict_and_its_rules(redis: Redis, home: Path) -> 
     second = run("register", again=True)
     assert first != second
     assert msgspec.json.decode((TONIGHT.folder / "register" / "version.json").read_bytes())["version"] == second
-    one, other = (store.load(each).contents.item_factors for each in (first, second))
+    one, other = (np.load(store.load(each).folder / model_files.FACTORS) for each in (first, second))
     assert np.array_equal(one, other)

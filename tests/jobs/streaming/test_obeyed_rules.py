@@ -12,7 +12,8 @@ import pytest
 from redis import Redis
 
 from headrace.infra.settings import load
-from headrace.infra.versions import followed_rules, store
+from headrace.infra.versions import factor_version, followed_rules, store
+from headrace.infra.versions.factor_version import FactorContents
 from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.streaming import obeyed_rules
 from headrace.jobs.streaming.collaborative import Recommend, Version
@@ -20,8 +21,8 @@ from headrace.jobs.streaming.covisitation import ProjectLists
 from headrace.schemas import redis_keys
 from headrace.udfs.covisitation.together_lists import TOUCHED
 from headrace.udfs.factors import als
-from headrace.udfs.factors.live_lists import ACTIONS
 from headrace.udfs.history import EVENT
+from headrace.udfs.recommenders.live_lists import ACTIONS
 from tests.edge.conftest import redis, redis_port  # noqa: F401  # fixtures
 from tests.infra.versions.test_followed_rules import path, put, write  # noqa: F401  # path: a fixture
 from tests.infra.versions.test_store import HOUR_MS
@@ -110,10 +111,10 @@ def written(redis: Redis, rows: pd.DataFrame) -> None:  # noqa: F811
 def publish(version: str, **changes: Any) -> None:
     """Publishes a version of four items, of which wick is left out. changes: of its manifest."""
     factors = np.eye(4, dtype=np.float32) + np.float32(0.5)
-    contents = store.Contents(factors, np.eye(4), ITEMS, [("bulb", 2)], ("wick",))
+    contents = FactorContents(factors, np.eye(4), ITEMS, [("bulb", 2)], ("wick",))
     parameters = {"objective": als.ials()._asdict(), "half_life_ms": 1e9, "rating_max": 5.0}
-    described = {"version": version, "kind": "als", "users": 4, "parameters": parameters, "lineage": {}, "metrics": {}}
-    store.write(contents, created_ms=1, commit="", **(described | changes))
+    described = {"kind": "als", "users": 4, "parameters": parameters, "lineage": {}}
+    factor_version.write(contents, 1, {}, version, **(described | changes))
     store.publish(version, 1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headrace.udfs.factors.diversity import UNGROUPED, DiversityRule, Groups, mmr, unit
+from headrace.udfs.factors.diversity import UNGROUPED, Cosine, DiversityRule, Groups, SameCategory, mmr, unit
 from headrace.udfs.factors.top_n import NONE
 
 
@@ -49,14 +49,14 @@ def test_it_is_the_obvious_loop(rule: DiversityRule, grouped: bool) -> None:
         items[user, c - user % 5 :] = NONE  # some have fewer candidates
     scores[items == NONE] = -np.inf
     scores[0] = 1.0
-    got = mmr(items, scores, unit(Y), 8, rule, groups)
+    got = mmr(items, scores, Cosine(unit(Y)), 8, rule, groups)
     for user in range(users):
         assert got[user].tolist() == obvious(items[user].tolist(), scores[user].tolist(), Y, 8, rule, groups), user
 
 
 def test_by_hand() -> None:
     """The best; then not its twin, nor what is much alike, but the one that points elsewhere."""
-    units = unit(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
+    units = Cosine(unit(np.array([[1.0, 0.0], [2.0, 0.0], [1.0, 1.0], [0.0, 1.0]])))
     items, scores = np.array([[0, 1, 2, 3]]), np.array([[1.0, 0.9, 0.5, 0.0]])
     # .7 x .5 - .3 x .71 > 0 - 0
     assert mmr(items, scores, units, 4, DiversityRule(0.7, 0.8)).tolist() == [[0, 2, 3, 1]]
@@ -69,16 +69,23 @@ def test_at_1_no_item_is_too_like_another() -> None:
     units = unit(np.tile(np.array([[0.1, 0.7, 0.3]], np.float32), (4, 1)))
     units[:2] *= np.float32(1 + 1e-6)
     scores = np.array([[4.0, 3.0, 2.0, 1.0]])
-    assert mmr(np.arange(4)[None], scores, units, 4, DiversityRule(1.0, 1.0)).tolist() == [[0, 1, 2, 3]]
+    assert mmr(np.arange(4)[None], scores, Cosine(units), 4, DiversityRule(1.0, 1.0)).tolist() == [[0, 1, 2, 3]]
 
 
 def test_nothing_to_take_is_nothing_taken() -> None:
-    units = unit(np.ones((2, 2)))
+    units = Cosine(unit(np.ones((2, 2))))
     nobody = mmr(np.full((2, 3), NONE), np.full((2, 3), -np.inf), units, 2, DiversityRule(0.7, 0.8))
     assert nobody.tolist() == [[NONE, NONE], [NONE, NONE]]
     groups = Groups(np.array([0, 0]), np.array([0]))
     closed = mmr(np.array([[0, 1]]), np.array([[2.0, 1.0]]), units, 2, DiversityRule(0.7, 0.8), groups)
     assert closed.tolist() == [[NONE, NONE]]
+
+
+def test_items_of_one_category_are_alike_and_those_without_one_are_like_no_other() -> None:
+    items, scores = np.array([[0, 1, 2, 3, 4]]), np.array([[1.0, 0.9, 0.8, 0.1, 0.0]])
+    alike = SameCategory(np.array([7, 7, -1, -1, 8]))
+    assert mmr(items, scores, alike, 5, DiversityRule(0.5, 1.0)).tolist() == [[0, 2, 3, 4, 1]]
+    assert mmr(items, scores, None, 5, DiversityRule(0.5, 1.0)).tolist() == [[0, 1, 2, 3, 4]]
 
 
 def test_a_zero_vector_has_no_direction() -> None:

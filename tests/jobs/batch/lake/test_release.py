@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from headrace.infra.versions import store
-from headrace.jobs.batch import als, night
+from headrace.infra.versions import model_files, store
+from headrace.jobs.batch import train
 from headrace.jobs.batch.lake import tables
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder
 from headrace.schemas.topics import CLICKS
 from tests import releases
 from tests.jobs.batch import lakes
@@ -35,5 +34,5 @@ def test_a_night_goes_on_from_them(spark: Any, tmp_path: Path, monkeypatch: pyte
         t_ms = int(old["t_ms"].max())
         lakes.append(spark, CLICKS, [lakes.click(n, f"new-{n}", "i1", t_ms + n, "view") for n in range(5)])
         assert tables.clicks(spark, DAY).count() == 302 + 5
-        als.main(night.arguments(als.__doc__).parse_args(["--date", f"{DAY}"]))
-        assert model_folder.description(Night(DAY).folder / als.STEP).dims["items"] == 12
+        train.main(train.arguments().parse_args(["als", "--date", f"{DAY}"]))
+        assert model_files.description(Night(DAY).folder / "als").dims["items"] == 12

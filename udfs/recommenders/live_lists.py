@@ -12,50 +12,45 @@ import numpy as np
 from headrace.schemas import enum
 from headrace.schemas.lists import DECIMALS, Entry, Listed, encode
 from headrace.udfs import history
-from headrace.udfs.factors import als
-from headrace.udfs.factors.als import Basis, Int, Objective, Real, Rows
-from headrace.udfs.factors.confidence import UNKNOWN, Events, Histories, histories
-from headrace.udfs.factors.top_n import NONE, Excluded, listed_top_n, longest, reasons
+from headrace.udfs.factors.als import Int
+from headrace.udfs.factors.confidence import UNKNOWN, Events
+from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.history import Recent
+from headrace.udfs.recommenders import contract
+from headrace.udfs.recommenders.contract import LiveScorer
 
 ACTIONS = tuple(enum("click", "action"))
 _RATE = ACTIONS.index("rate")
 
 
 class Serving(NamedTuple):
-    """One version of the model, with everything that is computed once for all lists."""
+    """One version of the model, with what is known once for all lists."""
 
     version: str
-    items: list[str]
-    places: dict[str, int]  # index in `items` of each item, named as in a history, without a rating
-    Y: Real  # (items, f)
-    listed: Int  # (listed,), indices of the items that a list may hold, ascending
-    shown: Real  # (listed, f), their rows of Y
-    basis: Basis
-    longest_y: float
-    objective: Objective
+    scorer: LiveScorer
+    places: dict[str, int]  # of each item, named as in a history, without a rating
+    allowed: Int  # places of the items that a list may hold, ascending
     half_life_ms: float
     rating_max: float
 
+    @property
+    def items(self) -> Sequence[str]:
+        return self.scorer.items
 
-def serving(
-    version: str, items: list[str], Y: Real, parameters: Mapping[str, Any], left_out: Collection[str] = ()
-) -> Serving:
+
+def serving(version: str, scorer: LiveScorer, parameters: Mapping[str, Any], left_out: Collection[str] = ()) -> Serving:
     """Prepares a version. parameters: those of its manifest; left_out: as in `leaving_out`."""
-    places = {named(item, None): place for place, item in enumerate(items)}
-    objective = Objective(**parameters["objective"])
-    Y = np.asarray(Y)  # numpy.memmap is a subclass of the array, and slow
+    places = {named(item, None): place for place, item in enumerate(scorer.items)}
     half_life_ms, rating_max = parameters["half_life_ms"], parameters["rating_max"]
-    basis, longest_y, listed = als.basis(Y), longest(Y), np.arange(len(items))
-    whole = Serving(version, items, places, Y, listed, Y, basis, longest_y, objective, half_life_ms, rating_max)
+    whole = Serving(version, scorer, places, np.arange(len(scorer.items)), half_life_ms, rating_max)
     return leaving_out(whole, left_out) if left_out else whole
 
 
 def leaving_out(serving: Serving, left_out: Collection[str]) -> Serving:
     """Returns the version with these items left out of its lists, and no others. They still count in a history."""
     absent = set(left_out)
-    listed = np.array([place for place, item in enumerate(serving.items) if item not in absent], np.int64)
-    return serving._replace(listed=listed, shown=serving.Y[listed] if absent else serving.Y)
+    allowed = np.array([place for place, item in enumerate(serving.items) if item not in absent], np.int64)
+    return serving._replace(allowed=allowed)
 
 
 def named(item: str, rating: float | None) -> str:
@@ -74,20 +69,14 @@ def lists(serving: Serving, recents: Sequence[bytes], as_of_ms: Sequence[int], n
 
     recents: packed as udfs/history.py reads them; as_of_ms: of each list; n: items per list.
     """
-    events = _events(serving, recents)
-    past = histories(events, len(recents), len(serving.items), serving.half_life_ms, serving.rating_max)
-    users, past = _with_entries(past)
-    values: list[bytes | None] = [None] * len(recents)
-    if not len(users):
-        return values
-    X = als.solve(serving.basis, past.rows, serving.objective)  # (users, f)
-    top = listed_top_n(X, serving.shown, serving.listed, n, past.seen, serving.longest_y)  # (users, n)
-    why = reasons(serving.basis, past.rows, serving.objective, top.items)  # (users, n)
-    scores = np.round(top.scores, DECIMALS) + 0.0  # no -0.0
-    for row, user in enumerate(users.tolist()):
-        entries = zip(top.items[row].tolist(), scores[row].tolist(), why[row].tolist(), strict=True)
-        values[user] = _json(serving, as_of_ms[user], entries)
-    return values
+    past = contract.past(
+        _events(serving, recents), len(recents), len(serving.items), serving.half_life_ms, serving.rating_max
+    )
+    items, unrounded, _ = serving.scorer.lists(past, n, serving.allowed)  # (users, n)
+    why = serving.scorer.explain(past, items)  # (users, n)
+    scores = np.round(unrounded, DECIMALS) + 0.0  # no -0.0
+    rows = zip(items.tolist(), scores.tolist(), why.tolist(), strict=True)
+    return [_json(serving, at_ms, zip(*row, strict=True)) for at_ms, row in zip(as_of_ms, rows, strict=True)]
 
 
 def _json(serving: Serving, as_of_ms: int, entries: Iterable[tuple[int, float, int]]) -> bytes | None:
@@ -113,16 +102,3 @@ def _events(serving: Serving, recents: Sequence[bytes]) -> Events:
         ratings[at], items[at] = float(rating or "nan"), colon + item
     places = np.array([serving.places.get(item, UNKNOWN) for item in items], np.int64)
     return Events(users, places, actions, ratings, t_ms)
-
-
-def _with_entries(past: Histories) -> tuple[Int, Histories]:
-    """Keeps the users with at least one known item, and their histories.
-
-    The others would have a vector of zeros, and their list would follow the order of the items in the model.
-    """
-    rows, seen = past
-    users = np.flatnonzero(np.diff(rows.indptr))
-    kept = np.isin(seen.users, users)
-    excluded = Excluded(np.searchsorted(users, seen.users[kept]), seen.items[kept])
-    indptr = rows.indptr[np.concatenate([[0], users + 1])]
-    return users, Histories(Rows(indptr, rows.columns, rows.strengths), excluded)

@@ -1,16 +1,12 @@
-"""The global federated model and the night's ALS, fused by measured precision -> a candidate for the night's gate.
+"""The devices' global model, fused with the night's ALS by measured precision (udfs/factors/fusion.py).
 
-source     the night's step `als`; Kafka `global_model`, `rounds`, `aggregates`; the item ids that the nodes were given
-transform  headrace.udfs.factors.fusion
-sink       the night's step `federated`: a trained model with the same files as the step `als`
+It is made from the night's `als`, Kafka's `global_model`, `rounds` and `aggregates`, and the item ids that the nodes
+were given. Items that the global model does not know keep the night's factors. Devices learn from events that nobody
+here knows: the gate passes the model only if their last round ended before what is held out.
 
-Items that the federated model does not know keep the night's factors. The gate judges it like any other model; once it
-is published, `headrace federated coordinator --initial` begins the next model from its item factors.
-
-Run: headrace run federated --date D --model NAME
+Once it is published, `headrace federated coordinator --initial` begins the next model from its item factors.
 """
 
-import argparse
 import shutil
 from base64 import b64decode
 from pathlib import Path
@@ -22,15 +18,17 @@ from numpy.typing import NDArray
 
 from headrace.infra import durable, federated_files
 from headrace.infra.clients import kafka_topics
+from headrace.infra.connections import Section
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import Kafka, load
-from headrace.jobs.batch import night
+from headrace.infra.versions import model_files
+from headrace.jobs.batch.families import als
 from headrace.schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
 from headrace.udfs.factors.fusion import fuse
 from headrace.udfs.federated import round_arithmetic, rounds
+from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
 
-STEP, BASE = "federated", "als"
-FACTORS, ITEMS, MODEL = "item_factors.npy", "items.json", "model.json"
+BASE = "als"
 Record = dict[str, Any]
 
 
@@ -41,20 +39,23 @@ class Global(NamedTuple):
     factors: NDArray[np.float64]  # (m, f)
     nodes: int  # of its largest round
     noise: float  # greatest variance of a number
+    until_ms: int  # no device learnt later
 
 
-def main(options: argparse.Namespace) -> None:
-    tonight = night.of(options)
-    if tonight.is_left(STEP):
-        return
-    base = tonight.result(BASE)
-    settings = load()
-    model = options.model or settings.federated.model
-    newest = read(settings.kafka, model)
+class Fusion(Section):
+    model: str = ""  # the global model; empty: federated.model
+
+
+def train(_: TrainingData, settings: Fusion, folder: Path, previous: Path | None) -> Outcome:
+    """Raises HeadraceError without the night's ALS, or without a version of the global model after a round."""
+    del previous
+    base, whole = folder.parent / BASE, load()
+    if not base.is_dir():
+        raise HeadraceError(f"federated is made from the night's {BASE}, found none in {base}: train {BASE} first")
+    model = settings.model or whole.federated.model
+    newest = read(whole.kafka, model)
     items = msgspec.json.decode((federated_files.public() / federated_files.ITEMS).read_bytes(), type=list[str])
-    with tonight.writing(STEP) as folder:
-        weight = write(folder, base, newest, items, model)
-    print(f"{STEP} of {tonight.date}: version {newest.version} of {model} weighs {weight:.2f}")
+    return write(folder, base, newest, items, model)
 
 
 def read(kafka: Kafka, model: str) -> Global:
@@ -63,7 +64,8 @@ def read(kafka: Kafka, model: str) -> Global:
     folded = {record["round"]: record for record in _records(kafka, AGGREGATES) if _is_of(record, model)}
     terms = {record["round"]: record for record in _records(kafka, ROUNDS)}
     noise = _noise([(terms[number], folded[number]["nodes"]) for number in sorted(folded)], parts)
-    return Global(version, _factors(parts), max(record["nodes"] for record in folded.values()), noise)
+    until_ms = max(terms[number]["deadline_ms"] for number in folded)
+    return Global(version, _factors(parts), max(record["nodes"] for record in folded.values()), noise, until_ms)
 
 
 def _newest(kafka: Kafka, model: str) -> tuple[int, list[Record]]:
@@ -105,39 +107,26 @@ def _noise(folded: list[tuple[Record, int]], newest: list[Record]) -> float:
     return round_arithmetic.model_noise(variances, second, rounds.rule(last["rule"], last.get("rate")))
 
 
-def write(folder: Path, base: Path, found: Global, items: list[str], model: str) -> float:
-    """Writes the fused model and returns the global model's weight. Raises HeadraceError if the two do not fit."""
-    names = msgspec.json.decode((base / ITEMS).read_bytes(), type=list[str])
-    factors = np.load(base / FACTORS).astype(np.float64)
-    if found.factors.shape != (len(items), factors.shape[1]):
-        raise HeadraceError(f"global model must be {(len(items), factors.shape[1])}, got {found.factors.shape}")
+def write(folder: Path, base: Path, found: Global, items: list[str], model: str) -> Outcome:
+    """Writes the fused factors. Raises HeadraceError if the two models do not fit each other."""
+    names, about = model_files.items(base), model_files.description(base)
+    Y = np.load(base / model_files.FACTORS).astype(np.float64)
+    if found.factors.shape != (len(items), Y.shape[1]):
+        raise HeadraceError(f"global model must be {(len(items), Y.shape[1])}, got {found.factors.shape}")
     place = {name: row for row, name in enumerate(items)}
     shared = [row for row, name in enumerate(names) if name in place]
     if not shared:
-        raise HeadraceError(f"{federated_files.ITEMS} must share items with {base / ITEMS}, shares none")
-    described = msgspec.json.decode((base / MODEL).read_bytes())
+        raise HeadraceError(f"{federated_files.ITEMS} must share items with {base / model_files.ITEMS}, shares none")
     theirs = found.factors[[place[names[row]] for row in shared]]
-    fused = fuse(factors[shared], theirs, described["dims"]["users"], found.nodes, found.noise)
-    factors[shared] = fused.factors
-    shutil.copytree(base, folder, dirs_exist_ok=True)
-    durable.save(folder / FACTORS, factors.astype(np.float32))
-    lineage = {
-        "model": model,
-        "version": found.version,
-        "nodes": found.nodes,
-        "noise": found.noise,
-        "weight": fused.weight,
+    fused = fuse(Y[shared], theirs, about.dims["users"], found.nodes, found.noise)
+    Y[shared] = fused.factors
+    durable.save(folder / model_files.FACTORS, Y.astype(np.float32))
+    shutil.copyfile(base / model_files.GRAM, folder / model_files.GRAM)
+    of_devices = {"model": model, "weight": fused.weight} | {
+        name: value for name, value in found._asdict().items() if name != "factors"
     }
-    described |= {"kind": STEP, "lineage": described["lineage"] | {STEP: lineage}}
-    (folder / MODEL).write_bytes(msgspec.json.format(msgspec.json.encode(described)))
-    return fused.weight
+    dims = {name: about.dims[name] for name in ("users", "factors")}
+    return Outcome(names, about.parameters, dims, {"federated": of_devices})
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = night.arguments(__doc__)
-    parser.add_argument("--model", help="the global model's name (federated.model)", metavar="NAME")
-    return parser
-
-
-if __name__ == "__main__":
-    night.run(main, arguments())
+FAMILY = Family(Fusion, train, als.load, als.load)

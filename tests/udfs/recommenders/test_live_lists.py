@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headrace.udfs.factors import als, live_lists
-from headrace.udfs.factors.live_lists import Serving
+from headrace.udfs.factors import als
 from headrace.udfs.history import EVENT
+from headrace.udfs.recommenders import live_lists
+from headrace.udfs.recommenders.als_scorer import AlsScorer
+from headrace.udfs.recommenders.live_lists import Serving
 from tests.oracles import collaborative
 from tests.oracles.collaborative import Acted, Moment, Version
 
@@ -32,7 +34,7 @@ def made(objective: als.Objective, seed: int = 1, items: int = 60, factors: int 
     rng = np.random.default_rng(seed)
     Y = (rng.normal(size=(items, factors)) / np.sqrt(factors)).astype(np.float32)
     names = [f"i{n:02d}:é" for n in range(items)]
-    serving = live_lists.serving("v1", names, Y, PARAMETERS | {"objective": objective._asdict()})
+    serving = live_lists.serving("v1", AlsScorer(names, Y, objective), PARAMETERS)
     places = {name: n for n, name in enumerate(names)}
     return serving, Version("v1", places, Y.astype(np.float64), *objective, *PARAMETERS.values())
 
@@ -64,7 +66,7 @@ OBJECTIVES = {"ials": als.ials(alpha=2.0, reg=0.05, unobserved=0.3), "hu": als.h
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES.keys())
 def test_lists_equal_direct_solves(objective: als.Objective) -> None:
     serving, version = made(objective)
-    events = histories(150, serving.items)
+    events = histories(150, [*serving.items])
     for at, (each, listed) in enumerate(zip(events, of(serving, *events), strict=True)):
         assert collaborative.wrong(version, Moment(AS_OF_MS + at, each), listed, 20) == []
 
@@ -72,7 +74,7 @@ def test_lists_equal_direct_solves(objective: als.Objective) -> None:
 def test_two_tastes_by_hand() -> None:
     """Items of two orthogonal kinds: whoever likes one gets the rest of its kind first, because of what they liked."""
     Y = np.array([[1, 0], [1, 0], [0.5, 0], [0, 1], [0, 1]], np.float32)
-    serving = live_lists.serving("v", list("abcde"), Y, PARAMETERS | {"objective": als.hu(1.0, 1.0)._asdict()})
+    serving = live_lists.serving("v", AlsScorer(list("abcde"), Y, als.hu(1.0, 1.0)), PARAMETERS)
     (listed,) = of(serving, (Acted("a", "click", AS_OF_MS, None),), n=3)
     # A = diag(2.25 + 1.5 + 1, ...), b = (2.5, 0): x = 2.5 / 4.75
     assert listed == {
@@ -88,7 +90,7 @@ def test_two_tastes_by_hand() -> None:
 
 def test_the_batch_changes_no_byte() -> None:
     serving, _ = made(OBJECTIVES["ials"], items=300, factors=16)
-    recents = [packed(each) for each in histories(200, serving.items, seed=3)]
+    recents = [packed(each) for each in histories(200, [*serving.items], seed=3)]
     as_of_ms = [AS_OF_MS + n for n in range(len(recents))]
     together = live_lists.lists(serving, recents, as_of_ms, 20)
     alone = [live_lists.lists(serving, [recent], [at], 20)[0] for recent, at in zip(recents, as_of_ms, strict=True)]
@@ -126,11 +128,10 @@ def test_what_is_left_out_is_in_no_list_and_changes_nothing_else() -> None:
     objective = als.ials(alpha=2.0, reg=0.02, unobserved=0.2)
     whole, _ = made(objective)
     left_out = whole.items[:30:2]
-    parameters = PARAMETERS | {"objective": objective._asdict()}
-    less = live_lists.serving("v1", whole.items, whole.Y, parameters, left_out)
-    users = histories(40, whole.items)
+    less = live_lists.serving("v1", whole.scorer, PARAMETERS, left_out)
+    users = histories(40, [*whole.items])
     for every, some in zip(of(whole, *users, n=60), of(less, *users, n=60), strict=True):
         if every is not None:
             assert some["items"] == [entry for entry in every["items"] if entry["item"] not in left_out]
-    nothing = live_lists.serving("v1", whole.items, whole.Y, parameters, whole.items)
+    nothing = live_lists.serving("v1", whole.scorer, PARAMETERS, whole.items)
     assert of(nothing, *users) == [None] * len(users)
