@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import Result, console, table
 from headrace.infra.settings import load
-from headrace.infra.versions.store import Contents, Manifest, Model
+from headrace.infra.versions import factor_version, store
+from headrace.infra.versions.factor_version import FactorContents
+from headrace.infra.versions.store import Model
 from headrace.jobs.batch import index
 from headrace.jobs.batch.index import Index
+from headrace.udfs.factors import als
 
 SIZES = (50_000, 500_000, 5_000_000)
 FACTORS, CLUSTERS, SPREAD = 64, 500, 0.7
@@ -69,7 +72,6 @@ def catalogue(size: int) -> Model:
         n = min(BLOCK, size - at)
         near = centres[rng.integers(CLUSTERS, size=n)] + SPREAD * rng.standard_normal((n, FACTORS), np.float32)
         Y[at : at + n] = near * rng.lognormal(0, 0.3, (n, 1))
-    contents = Contents(Y, 1000.0 * np.cov(centres.T), [f"i{n}" for n in range(size)], [])
-    dims = {"items": size, "factors": FACTORS, "users": 1000}
-    described: dict[str, Any] = {"parameters": {}, "lineage": {}, "metrics": {}, "created_ms": 0, "commit": ""}
-    return Model(Manifest(version="drawn", kind="als", dims=dims, sha256={}, **described), contents)
+    contents = FactorContents(Y, 1000.0 * np.cov(centres.T), [f"i{n:08}" for n in range(size)], [])
+    described: dict[str, Any] = {"parameters": {"objective": als.ials()._asdict()}, "lineage": {}}
+    return store.load(factor_version.write(contents, 0, {}, kind="als", users=1000, **described).version)

@@ -23,8 +23,9 @@ import pandas as pd
 
 from headrace.infra import paths
 from headrace.udfs.factors import als
-from headrace.udfs.factors.als import Float, Int, Objective, Real
-from headrace.udfs.factors.confidence import ACTIONS, Events, histories
+from headrace.udfs.factors.als import Int, Objective, Real
+from headrace.udfs.factors.confidence import ACTIONS, Events
+from headrace.udfs.recommenders.als_scorer import AlsScorer
 
 METRICS = ("precision", "recall", "ndcg", "coverage", "diversity")
 K, SEED, USERS_AT_A_TIME = 10, 1, 512
@@ -57,17 +58,6 @@ CASES = {
     "beauty last:0.5": Case("amazon-beauty", 0.5, BEAUTY),
     "beauty leave_one_out": Case("amazon-beauty", 0.0, BEAUTY),
 }
-
-
-class Folded:
-    """A Scorer of item factors."""
-
-    def __init__(self, items: list[str], Y: Real, objective: Objective) -> None:
-        self.items, self.item_factors, self._objective, self._basis = items, Y, objective, als.basis(Y)
-
-    def user_vectors(self, events: Events, users: int) -> Float:
-        rows = histories(events, users, len(self.items), np.inf).rows
-        return als.solve(self._basis, rows, self._objective)
 
 
 def main() -> Any:
@@ -122,12 +112,11 @@ def contest(events: Events, held: Any, items: list[str], how: How) -> tuple[dict
     R = recommenders.matrix(known.rows, len(items))
     cosines, item_users = recommenders.Cosines(R), np.asarray(R.sum(axis=0)).ravel().astype(np.int64)
     places, every = {item: place for place, item in enumerate(items)}, np.arange(len(items))
-    model = Folded(items, fit(known.rows, len(items), how), how.objective)
-    asked: dict[str, recommenders.Recommender] = {
-        "als": recommenders.FactorModel(model, places, listing.by_score(K)),
-        "als_published": recommenders.FactorModel(model, places, published()),
-        "popularity": recommenders.Popularity(item_users, every),
-        "item_item": recommenders.ItemItem(cosines.neighbours(), item_users, every),
+    model, strength = AlsScorer(items, fit(known.rows, len(items), how), how.objective), (np.inf, 5.0)
+    asked: dict[str, recommenders.Contestant] = {
+        "als": recommenders.NightModel(model, strength, places, listing.by_score(K)),
+        "als_published": recommenders.NightModel(model, strength, places, published()),
+        "popularity": recommenders.PopularList(item_users, every),
     }
     history = np.bincount(known.seen.users, minlength=users)[chosen]
     about = About(Relevant(np.concatenate([[0], np.cumsum(n)]), wanted.columns[fresh]), history, item_users, users)
@@ -145,14 +134,15 @@ def published() -> Any:
 
 def listed(way: Any, before: Events, chosen: Int) -> Any:
     """Some users at a time; events are sorted by user."""
-    from headrace.jobs.batch.judging.recommenders import Lists
+    from headrace.jobs.batch.judging.figures import Answer
 
     found = []
     for at in range(0, len(chosen), USERS_AT_A_TIME):
         part = chosen[at : at + USERS_AT_A_TIME]
         own = before.where(np.isin(before.users, part))
-        found.append(way.lists(own._replace(users=np.searchsorted(part, own.users)), len(part), K))
-    return Lists(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        each = way.lists(own._replace(users=np.searchsorted(part, own.users)), len(part), K)
+        found.append((each.items, each.known))
+    return Answer(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def fit(rows: als.Rows, items: int, how: How) -> Real:

@@ -21,20 +21,29 @@ import numpy as np
 
 from benchmarks.harness import Result, show_round, table
 from headrace.udfs.factors import als
-from headrace.udfs.recommenders import live_lists
-from headrace.udfs.factors.als import Int, Rows
-from headrace.udfs.recommenders.live_lists import Serving
-from headrace.udfs.factors.top_n import Excluded, top_n
+from headrace.udfs.factors.als import Int, Real, Rows
+from headrace.udfs.factors.top_n import Excluded, longest, top_n
 from headrace.udfs.history import EVENT
+from headrace.udfs.recommenders import live_lists
+from headrace.udfs.recommenders.als_scorer import AlsScorer
+from headrace.udfs.recommenders.live_lists import Serving
 
 SIZES, FACTORS, HISTORY, N = (2_000, 50_000, 500_000), 64, 50, 20
 BATCHES = {1: 30, 64: 3}  # users at a time -> times in a round
 PROBED, CELL = 32, 250  # cells that an inverted file looks at, and items in one
 SEED, T_MS = 1, 1_700_000_000_000
+OBJECTIVE = als.ials()
 HALF_LIFE_MS = 90 * 86_400_000.0
 
 
-Way = Callable[[Serving, "Batch"], Any]
+Way = Callable[["Served", "Batch"], Any]
+
+
+class Served(NamedTuple):
+    serving: Serving
+    basis: als.Basis
+    Y: Real
+    longest_y: float
 
 
 class Batch(NamedTuple):
@@ -68,11 +77,11 @@ def main(rounds: int) -> Result:
     return Result("fold_in", ours, peers, worst, against, "fold-ins per CPU-second", conditions)
 
 
-def _same(serving: Serving, batches: list[Batch], way: Way) -> float:
+def _same(serving: Served, batches: list[Batch], way: Way) -> float:
     return float(np.mean([agreement(ranked(serving, each), way(serving, each)) for each in batches]))
 
 
-def _rates(serving: Serving, batches: list[Batch], ways: dict[str, Way], rounds: int, case: str) -> dict[str, float]:
+def _rates(serving: Served, batches: list[Batch], ways: dict[str, Way], rounds: int, case: str) -> dict[str, float]:
     """Medians of the rounds; in each the ways take turns batch by batch."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(1, rounds + 1):
@@ -88,17 +97,18 @@ def _rates(serving: Serving, batches: list[Batch], ways: dict[str, Way], rounds:
     return {name: median(each) for name, each in rates.items()}
 
 
-def catalogue(size: int) -> Serving:
+def catalogue(size: int) -> Served:
     rng = np.random.default_rng(SEED)
     Y = rng.standard_normal((size, FACTORS), np.float32) * rng.lognormal(-2.0, 0.5, (size, 1)).astype(np.float32)
-    parameters = {"objective": als.ials()._asdict(), "half_life_ms": HALF_LIFE_MS, "rating_max": 5.0}
-    return live_lists.serving("benchmark", [f"item-{n}" for n in range(size)], Y, parameters)
+    parameters = {"half_life_ms": HALF_LIFE_MS, "rating_max": 5.0}
+    scorer = AlsScorer([f"item-{n}" for n in range(size)], Y, OBJECTIVE)
+    return Served(live_lists.serving("benchmark", scorer, parameters), als.basis(Y), Y, longest(Y))
 
 
-def batch(serving: Serving, users: int, seed: int) -> Batch:
+def batch(serving: Served, users: int, seed: int) -> Batch:
     """Each user viewed 50 items, an hour apart."""
     rng = np.random.default_rng([SEED, seed])
-    items = np.array([np.sort(rng.choice(len(serving.items), HISTORY, replace=False)) for _ in range(users)])
+    items = np.array([np.sort(rng.choice(len(serving.Y), HISTORY, replace=False)) for _ in range(users)])
     hours = np.arange(HISTORY)
     strengths = np.exp2((hours - HISTORY + 1) * 3_600_000 / HALF_LIFE_MS)
     rows = Rows(np.arange(users + 1) * HISTORY, items.ravel(), np.tile(strengths, users))
@@ -106,23 +116,23 @@ def batch(serving: Serving, users: int, seed: int) -> Batch:
     return Batch(rows, seen, [_packed(serving, each, T_MS + 3_600_000 * hours) for each in items])
 
 
-def _packed(serving: Serving, items: Int, t_ms: Int) -> bytes:
+def _packed(serving: Served, items: Int, t_ms: Int) -> bytes:
     view = live_lists.ACTIONS.index("view")
-    named = [live_lists.named(serving.items[item], None).encode() for item in items.tolist()]
+    named = [live_lists.named(serving.serving.items[item], None).encode() for item in items.tolist()]
     return b"".join(
         EVENT.pack(EVENT.size - 2 + len(item), event, t, 1, 0, view) + item
         for event, (item, t) in enumerate(zip(named, t_ms.tolist(), strict=True))
     )
 
 
-def ranked(serving: Serving, batch: Batch) -> Int:
+def ranked(serving: Served, batch: Batch) -> Int:
     """Places of the items, (users, N)."""
-    X = als.solve(serving.basis, batch.rows, serving.objective)
+    X = als.solve(serving.basis, batch.rows, OBJECTIVE)
     return top_n(X, serving.Y, N, batch.seen, serving.longest_y).items
 
 
-def scanned(serving: Serving, batch: Batch) -> Int:
-    X = als.solve(serving.basis, batch.rows, serving.objective)
+def scanned(serving: Served, batch: Batch) -> Int:
+    X = als.solve(serving.basis, batch.rows, OBJECTIVE)
     scores = X.astype(np.float32) @ serving.Y.T
     scores[batch.seen.users, batch.seen.items] = -np.inf
     best = np.argpartition(scores, -N, axis=1)[:, -N:]
@@ -130,7 +140,7 @@ def scanned(serving: Serving, batch: Batch) -> Int:
     return np.take_along_axis(best, order, axis=1)
 
 
-def indexes(serving: Serving) -> dict[str, Way]:
+def indexes(serving: Served) -> dict[str, Way]:
     flat = faiss.IndexFlatIP(FACTORS)
     flat.add(serving.Y)
     cells = faiss.IndexIVFFlat(faiss.IndexFlatIP(FACTORS), FACTORS, len(serving.Y) // CELL, faiss.METRIC_INNER_PRODUCT)
@@ -140,15 +150,15 @@ def indexes(serving: Serving) -> dict[str, Way]:
     return {"faiss flat": partial(searched, flat), "faiss ivf": partial(searched, cells)}
 
 
-def searched(index: Any, serving: Serving, batch: Batch) -> Int:
-    X = als.solve(serving.basis, batch.rows, serving.objective)
+def searched(index: Any, serving: Served, batch: Batch) -> Int:
+    X = als.solve(serving.basis, batch.rows, OBJECTIVE)
     _, found = index.search(X.astype(np.float32), N + HISTORY)
     seen = batch.rows.columns.reshape(len(X), HISTORY)
     return np.array([items[~np.isin(items, own)][:N] for items, own in zip(found, seen, strict=True)])
 
 
-def listed(serving: Serving, batch: Batch) -> list[bytes | None]:
-    return live_lists.lists(serving, batch.packed, [T_MS] * len(batch.packed), N)
+def listed(serving: Served, batch: Batch) -> list[bytes | None]:
+    return live_lists.lists(serving.serving, batch.packed, [T_MS] * len(batch.packed), N)
 
 
 def agreement(left: Int, right: Int) -> float:

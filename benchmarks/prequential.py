@@ -32,11 +32,12 @@ from headrace.edge import datasets
 from headrace.jobs.batch.training import local
 from headrace.jobs.batch.training.local import Training
 from headrace.udfs.factors import als
-from headrace.udfs.recommenders import live_lists
 from headrace.udfs.factors.als import Float
 from headrace.udfs.factors.confidence import histories
-from headrace.udfs.recommenders.live_lists import Serving
 from headrace.udfs.history import EVENT
+from headrace.udfs.recommenders import live_lists
+from headrace.udfs.recommenders.als_scorer import AlsScorer
+from headrace.udfs.recommenders.live_lists import Serving
 from tests.oracles.collaborative import Acted, Version, strengths, weight
 
 DATASETS = ("movielens", "online-retail")
@@ -109,11 +110,12 @@ def train(clicks: list[dict[str, Any]], how: Training) -> Nightly:
     log = local.read(clicks)
     contents = local.train(log, how, lambda: None)
     parameters = {"objective": how.objective._asdict(), "half_life_ms": how.half_life_ms, "rating_max": how.rating_max}
-    serving = live_lists.serving("first-half", contents.items, contents.item_factors, parameters)
+    scorer = AlsScorer(contents.items, contents.item_factors, how.objective)
+    serving = live_lists.serving("first-half", scorer, parameters)
     rows = histories(log.events, log.users, len(log.items), how.half_life_ms, how.rating_max).rows
     users = dict.fromkeys(click["user_id"] for click in clicks)
-    vectors = dict(zip(users, als.solve(serving.basis, rows, how.objective), strict=True))
-    Y, places = serving.Y.astype(np.float64), {item: n for n, item in enumerate(contents.items)}
+    vectors = dict(zip(users, als.solve(als.basis(scorer.Y), rows, how.objective), strict=True))
+    Y, places = scorer.Y.astype(np.float64), {item: n for n, item in enumerate(contents.items)}
     version = Version("first-half", places, Y, *how.objective, how.half_life_ms, how.rating_max)
     return Nightly(serving, version, contents.items, Y.T @ Y, vectors, [item for item, _ in contents.popular])
 

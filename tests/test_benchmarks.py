@@ -122,7 +122,7 @@ def test_the_three_ways_of_folding_in_list_the_same_items() -> None:
     for row, listed in zip(ranked.tolist(), fold_in.listed(serving, batch), strict=True):
         assert listed is not None
         entries = json.loads(listed)["items"]
-        assert [entry["item"] for entry in entries] == [serving.items[item] for item in row]
+        assert [entry["item"] for entry in entries] == [serving.serving.items[item] for item in row]
 
 
 def checkerboard(users: int, items: int, seed: int) -> list[dict[str, object]]:

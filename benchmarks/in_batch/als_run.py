@@ -16,11 +16,11 @@ import pandas as pd
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
 from benchmarks.in_batch.quality_run import SCHEMA, lake
-from headrace.jobs.batch.als import item_ids
-from headrace.jobs.batch.als import iterations as each_iteration
 from headrace.jobs.batch.spark import session
-from headrace.jobs.batch.training import blocks
+from headrace.jobs.batch.training import als_training
+from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.local import Training
+from headrace.jobs.batch.training.night_data import NightData
 from headrace.udfs.factors import als
 
 ALPHA, REG = 1.0, 10.0
@@ -40,12 +40,11 @@ def ours(spark: Any, given: Asked, factors: int, iterations: int, tolerance: flo
     events = spark.createDataFrame(lake(given), SCHEMA)
     how = Training(factors, iterations, als.hu(ALPHA, REG), float("inf"), 5.0, 50, seed=1)
     began = time.perf_counter()
-    items = item_ids(events)
-    count = blocks.count(len(given.users), spark.sparkContext.defaultParallelism)
-    strengths = blocks.matrix(events, items, how, count)
+    data = NightData(events, Strength(how.half_life_ms, how.rating_max), how.history)
+    items, strengths = data.items, data.matrix()
     prepared_s, took_s = time.perf_counter() - began, []
     start, began = als.initial(len(items), factors, np.random.default_rng(1)), time.perf_counter()
-    for fitted in each_iteration(strengths, start, how, tolerance):  # noqa: B007
+    for fitted in als_training.iterations(strengths, start, how, tolerance):  # noqa: B007
         took_s.append(time.perf_counter() - began)
         began = time.perf_counter()
     X, Y = (np.zeros((size, factors), np.float32) for size in given.size)

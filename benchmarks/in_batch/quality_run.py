@@ -13,12 +13,15 @@ import pandas as pd
 from benchmarks.in_batch import asked
 from benchmarks.in_batch.asked import Asked
 from headrace.infra.settings import load
-from headrace.jobs.batch import two_tower
-from headrace.jobs.batch.als import build, training
-from headrace.jobs.batch.night import Night
+from headrace.jobs.batch import train
+from headrace.jobs.batch.families import roster
+from headrace.jobs.batch.night import DAY_MS, Night
 from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import model_folder
-from headrace.jobs.batch.training.scorer import Scorer
+from headrace.jobs.batch.training.blocks import Strength
+from headrace.jobs.batch.training.night_data import NightData
+from headrace.udfs.recommenders import contract
+from headrace.udfs.recommenders.factor_scorer import FactorScorer
 
 SCHEMA = """user_id STRING, event_id STRING, item_id STRING, action STRING, rating DOUBLE, t_ms BIGINT,
     category STRING, price DOUBLE, offset BIGINT"""
@@ -29,16 +32,16 @@ def main(kind: str, path: str, factors: str) -> None:
     spark = session("quality")
     events = spark.createDataFrame(lake(given), SCHEMA)
     night = Night(date(2000, 1, 1))
-    how = training(settings.night.als, settings.session.history)._replace(factors=int(factors))
+    strength = Strength(settings.night.als.half_life_days * DAY_MS, settings.night.als.rating_max)
+    data = NightData(events, strength, settings.session.history)
+    chosen = roster.settings(kind, settings.night).model_copy(update={"factors": int(factors)})
     with tempfile.TemporaryDirectory() as folder:
-        if kind == "als":
-            contents, about = build(events, how, night, "ncf", settings.night.als.tolerance)
-            model_folder.write(Path(folder), contents, about)
-        else:
-            chosen = settings.night.two_tower.model_copy(update={"factors": int(factors)})
-            about = two_tower.build(events, how, chosen, night, "ncf", Path(folder))
-        scorer = model_folder.load(Path(folder))
-    print(json.dumps(measured(scorer, given) | {"seconds": about.seconds, "parameters": about.parameters}))
+        (draft := Path(folder) / kind).mkdir()
+        about = train.build(draft, kind, data, chosen, night, "ncf")
+        model = roster.load(draft)
+        assert isinstance(model, FactorScorer)
+        found = measured(model, given, strength)
+    print(json.dumps(found | {"seconds": about.seconds, "parameters": about.parameters}))
 
 
 def lake(given: Asked) -> pd.DataFrame:
@@ -50,13 +53,14 @@ def lake(given: Asked) -> pd.DataFrame:
     return events.assign(**fixed)
 
 
-def measured(scorer: Scorer, given: Asked) -> dict[str, Any]:
+def measured(scorer: FactorScorer, given: Asked, strength: Strength) -> dict[str, Any]:
     users, items = given.size
     order = np.argsort(given.users, kind="stable")
     events = lake(given).iloc[order].reset_index(drop=True)
-    X = scorer.user_vectors(model_folder.events(events, {item: n for n, item in enumerate(scorer.items)}), users)
+    own = model_folder.events(events, {item: n for n, item in enumerate(scorer.items)})
+    X = scorer.user_vectors(contract.past(own, users, len(scorer.items), *strength))
     Y = np.zeros((items, X.shape[1]))
-    Y[[int(item) for item in scorer.items]] = scorer.item_factors
+    Y[[int(item) for item in scorer.items]] = scorer.Y
     return {"sampled": asked.sampled(X, Y, given), "full": asked.full(X, Y, given)}
 
 

@@ -16,7 +16,9 @@ import pandas as pd
 
 from headrace.infra import durable, paths
 from headrace.infra.settings import load
-from headrace.infra.versions import store
+from headrace.infra.versions import factor_version, model_files
+from headrace.infra.versions.factor_version import FactorContents
+from headrace.infra.versions.model_files import Trained
 from headrace.jobs.batch import index, night, register
 from headrace.jobs.batch.lake.tables import Lake, with_files
 from headrace.jobs.batch.night import Night
@@ -40,10 +42,12 @@ def prepare(users: int, items: int) -> None:
     parameters = {"objective": als.ials()._asdict(), "half_life_ms": 1e12, "rating_max": 5.0, "history": 50}
     lineage = {"events": len(events), "digest": "", "offsets": {}, "commit": ""}
     dims = {"items": items, "factors": FACTORS, "users": users}
-    described = model_folder.Trained(kind="als", dims=dims, parameters=parameters, lineage=lineage, seconds=0.0)
+    described = Trained(kind="als", dims=dims, parameters=parameters, lineage=lineage, seconds=0.0)
     names = [f"item-{n:06}" for n in range(items)]
     with NIGHT.writing("als") as folder:
-        model_folder.write(folder, store.Contents(Y, als.gram(Y), names, [(names[0], 1)]), described)
+        contents = FactorContents(Y, als.gram(Y), names, [(names[0], 1)])
+        factor_version.write_files(folder, contents)
+        model_folder.write(folder, names, contents.popular, described)
     for step, name, value in (
         ("evaluate", "report.json", {"models": {}}), ("gate", "verdict.json", {"passed": True, "model": "als"}),
     ):  # fmt: skip
@@ -78,8 +82,8 @@ def _land(events: pd.DataFrame) -> None:
 
 def plain() -> None:
     folder, client = NIGHT.result("als"), load().redis.client()
-    items, Y = model_folder.item_ids(folder), np.load(folder / store.FACTORS)
-    described = model_folder.description(folder)
+    items, Y = model_files.items(folder), np.load(folder / model_files.FACTORS)
+    described = model_files.description(folder)
     rows = pd.read_parquet(paths.home() / "events.parquet").sort_values(["user_id", "t_ms"], kind="stable")
     events = model_folder.events(rows, {item: place for place, item in enumerate(items)})
     users = rows["user_id"].drop_duplicates().tolist()
@@ -94,7 +98,9 @@ def plain() -> None:
         size = min(AT_A_TIME, len(users) - first)
         own = events.where(slice(*np.searchsorted(events.users, [first, first + size])))  # type: ignore[arg-type]
         own = own._replace(users=own.users - first)
-        X = als.solve(basis, histories(own, size, len(items), 1e12).rows, described.objective)
+        X = als.solve(
+            basis, histories(own, size, len(items), 1e12).rows, als.Objective(**described.parameters["objective"])
+        )
         scores, found = exact.search(X.astype(np.float32), N + EVENTS_A_USER)
         pipeline = client.pipeline(transaction=False)
         for at in range(size):
