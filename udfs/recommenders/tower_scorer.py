@@ -4,8 +4,9 @@ A user with the strengths r (udfs/factors/confidence.py) of the items that they 
 
     s = sum_i (r_i / |r|) t_i + mean of the rows of the user's features,    x = O tanh(H s + h) + o
 
-and an item's score is x . v_i. t_i and v_i are rows of two tables; jobs/batch/training/towers.py trains them, H, h, O
-and o. All is computed in float64, one user after the other, so that a user has the same bits in every batch.
+over the last `history` items that the user named, as the tower was trained, and an item's score is x . v_i. t_i and v_i
+are rows of two tables; jobs/batch/training/towers.py trains them, H, h, O and o. All is computed in float64, one user
+after the other, so that a user has the same bits in every batch.
 
 The reason of an item is the item of the user without which the score falls most: the score is no sum over the user's
 items, so each is left out in turn (Robnik-Sikonja, Kononenko 2008, "Explaining classifications for individual
@@ -17,8 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from headrace.udfs.factors.als import Float, Int, Real
-from headrace.udfs.factors.confidence import NO_FEATURE, user_features
+from headrace.udfs.factors.als import Float, Int, Real, Rows
+from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, user_features
 from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.recommenders.contract import Past
 from headrace.udfs.recommenders.factor_scorer import FactorScorer
@@ -36,25 +37,26 @@ class UserTower(NamedTuple):
 
 
 class TowerScorer(FactorScorer):
-    def __init__(self, items: Sequence[str], Y: Real, tower: UserTower) -> None:
-        """Y (items, f): row i belongs to items[i]."""
+    def __init__(self, items: Sequence[str], Y: Real, tower: UserTower, history: int) -> None:
+        """Y (items, f): row i belongs to items[i]; history: items that a user's vector is made of, at most."""
         super().__init__(items, Y)
+        self._history = history
         self._taken, self._features, hidden, out = map(np.asarray, tower)
         self._hidden, self._out = hidden.astype(np.float64), out.astype(np.float64)
 
     def user_vectors(self, past: Past) -> Float:
-        known = self._known(past)
+        known, rows = self._known(past), last(past, self._history, len(self.items))
         X = np.zeros((past.users, self.Y.shape[1]))
-        for user in np.flatnonzero(np.diff(past.rows.indptr)).tolist():
-            columns, weights = _taken(past, user)
+        for user in np.flatnonzero(np.diff(rows.indptr)).tolist():
+            columns, weights = _taken(rows, user)
             X[user] = self._vectors(weights @ self._taken[columns].astype(np.float64) + known[user])
         return X
 
     def explain(self, past: Past, items: Int) -> Int:
-        known = self._known(past)
+        known, rows = self._known(past), last(past, self._history, len(self.items))
         why = np.full(items.shape, NONE, np.int64)
-        for user in np.flatnonzero(np.diff(past.rows.indptr)).tolist():
-            columns, weights = _taken(past, user)
+        for user in np.flatnonzero(np.diff(rows.indptr)).tolist():
+            columns, weights = _taken(rows, user)
             taken = self._taken[columns].astype(np.float64)
             whole = self._vectors(weights @ taken + known[user])
             less = self._vectors(_without_each(taken, weights) + known[user])
@@ -92,11 +94,28 @@ class TowerScorer(FactorScorer):
         return np.asarray(rows.sum(axis=1) / np.maximum(says.sum(axis=1), 1)[:, None])
 
 
-def _taken(past: Past, user: int) -> tuple[Int, Float]:
+def last(past: Past, history: int, items: int) -> Rows:
+    """Returns, of each user's row, the `history` items that the user's events name last."""
+    rows, lengths = past.rows, np.diff(past.rows.indptr)
+    if lengths.max(initial=0) <= history:
+        return rows
+    named = np.flatnonzero(past.events.items != UNKNOWN)
+    cells = past.events.users[named] * items + past.events.items[named]
+    found, at = np.unique(cells[::-1], return_index=True)
+    owners = np.repeat(np.arange(past.users), lengths)
+    place = named[len(named) - 1 - at[np.searchsorted(found, owners * items + rows.columns)]]
+    newest_first = np.lexsort((-place, owners))
+    kept = np.zeros(len(owners), bool)
+    kept[newest_first[np.arange(len(owners)) - rows.indptr[owners] < history]] = True
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, history))]).astype(np.int64)
+    return Rows(indptr, rows.columns[kept], rows.strengths[kept])
+
+
+def _taken(rows: Rows, user: int) -> tuple[Int, Float]:
     """Returns the items of a user, and their strengths scaled to length 1."""
-    here = slice(past.rows.indptr[user], past.rows.indptr[user + 1])
-    strengths = np.maximum(past.rows.strengths[here], WEAKEST)
-    return past.rows.columns[here], strengths / np.sqrt(strengths @ strengths)
+    here = slice(rows.indptr[user], rows.indptr[user + 1])
+    strengths = np.maximum(rows.strengths[here], WEAKEST)
+    return rows.columns[here], strengths / np.sqrt(strengths @ strengths)
 
 
 def _without_each(taken: Float, weights: Float) -> Float:

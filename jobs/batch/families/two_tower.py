@@ -12,6 +12,7 @@ udfs/recommenders/tower_scorer.py, at night and in the stream alike.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from headrace.udfs.factors.als import Real
 from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
 from headrace.udfs.recommenders.tower_scorer import TowerScorer, UserTower
 
+if TYPE_CHECKING:
+    from headrace.jobs.batch.training.night_data import NightData
+
 FILES = {name: f"tower_{name}.npy" for name in UserTower._fields}
 
 
@@ -29,13 +33,14 @@ def train(data: TrainingData, settings: TwoTower, folder: Path, previous: Path |
     """Trains anew each night: `previous` is not read."""
     from headrace.jobs.batch.training import tower_model  # of the batch environment
 
-    return tower_model.train(data, settings, folder, FILES)
+    return tower_model.train(cast("NightData", data), settings, folder, FILES)
 
 
 def load(folder: Path) -> TowerScorer:
     """Opens the model. Raises HeadraceError if a file is missing or is not an array."""
     tower = UserTower(*(_table(folder / FILES[name]) for name in UserTower._fields))
-    return TowerScorer(model_files.items(folder), _table(folder / model_files.FACTORS), tower)
+    history = model_files.description(folder).parameters["history"]
+    return TowerScorer(model_files.items(folder), _table(folder / model_files.FACTORS), tower, history)
 
 
 def _table(path: Path) -> Real:

@@ -22,20 +22,21 @@ from headrace.infra.versions import model_files
 from headrace.jobs.batch.lake import hadoop_files
 from headrace.jobs.batch.training import catalogue_file, split, tower_sequences, tower_steps, tower_training, towers
 from headrace.jobs.batch.training.blocks import Strength
+from headrace.jobs.batch.training.night_data import NightData
 from headrace.jobs.batch.training.tower_sequences import Sequences
 from headrace.jobs.batch.training.tower_steps import TrainingPlan
 from headrace.jobs.batch.training.towers import Towers
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Float, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, Events
-from headrace.udfs.recommenders.contract import Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Outcome
 
 CONTENT = ("category", "price")
 AHEAD = 5  # takes that an example asks for: docs/night.md, "Two towers"
 DRAWN, AT_ONCE = 100_000, 4096  # users whose vectors are summed, and how many are computed at a time
 
 
-def train(data: TrainingData, s: TwoTower, folder: Path, files: dict[str, str]) -> Outcome:
+def train(data: NightData, s: TwoTower, folder: Path, files: dict[str, str]) -> Outcome:
     """Trains on all of the events and fills the folder. files: the name of each table of the user tower.
 
     Raises Refusal without items, or if the training diverges at once, HeadraceError with one user.

@@ -64,7 +64,7 @@ class TrainingStep(NamedTuple):
     pairs: int
 
     def to(self, device: torch.device) -> "TrainingStep":
-        return TrainingStep(*(part.to(device) for part in self[:-1]), self.pairs)
+        return self._replace(**{name: part.to(device) for name, part in self._asdict().items() if name != "pairs"})
 
 
 def shape(plan: TrainingPlan) -> Shape:

@@ -15,14 +15,23 @@ from headrace.infra.settings import TwoTower
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.families.two_tower import FAMILY
 from headrace.jobs.batch.training import model_folder, tower_model
-from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.night_data import NightData
-from headrace.jobs.batch.training.towers import Users
+from headrace.udfs.factors.als import Rows
+from headrace.udfs.factors.confidence import UNKNOWN, Events
 from headrace.udfs.recommenders import contract
 from headrace.udfs.recommenders.contract import Past
 from headrace.udfs.recommenders.tower_scorer import TowerScorer
 from tests.jobs.batch.lakes import DAY_MS, SCHEMA, frame
-from tests.jobs.batch.training.small_towers import DEVICES, ITEMS, NO_CONTENT, NO_FEATURES, settings, some_rows
+from tests.jobs.batch.training.small_towers import (
+    HISTORY,
+    ITEMS,
+    NO_CONTENT,
+    STRENGTH,
+    planned,
+    settings,
+    some_items,
+    views,
+)
 
 pytestmark = pytest.mark.spark
 FIELDS = f"{SCHEMA}, category STRING, price DOUBLE"
@@ -36,13 +45,19 @@ def checkerboard(side: int, seed: int = 1) -> pd.DataFrame:
 
 
 def build(spark: Any, events: pd.DataFrame, s: TwoTower, folder: Path, fields: str = FIELDS) -> TowerScorer:
-    data = NightData(spark.createDataFrame(events, fields), Strength(90.0 * DAY_MS, 5.0), 50)
-    outcome = FAMILY.train(data, s, folder, None)
-    (folder / model_files.ITEMS).write_bytes(msgspec.json.encode(outcome.items))
+    folder.mkdir(exist_ok=True)
+    data = NightData(spark.createDataFrame(events, fields), STRENGTH, HISTORY)
+    described(folder, FAMILY.train(data, s, folder, None).items)
     scorer = FAMILY.load(folder)
     assert isinstance(scorer, TowerScorer)
     assert scorer.sound() == []
     return scorer
+
+
+def described(folder: Path, items: list[str]) -> None:
+    about = model_files.Trained(kind="two_tower", dims={}, parameters={"history": HISTORY}, lineage={})
+    (folder / model_files.ITEMS).write_bytes(msgspec.json.encode(items))
+    (folder / model_files.MODEL).write_bytes(msgspec.json.encode(about))
 
 
 def known(scorer: TowerScorer, events: pd.DataFrame) -> Past:
@@ -63,7 +78,6 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(
     file.write_text("item_id,category,title\nnew,even,\ni001,odd,a lamp\n")
     events = checkerboard(side)
     draft = tmp_path / "draft"
-    draft.mkdir()
     scorer = build(spark, events, settings(catalogue=file.as_uri(), processes=2), draft)
     assert f"{file.as_uri()}: 2 items, 1 of them without an event\n" in capsys.readouterr().out
     fourth = events[events.user_id == "u004"].assign(user_id="z-new")
@@ -81,14 +95,26 @@ def test_a_checkerboard_and_a_new_user_and_a_new_item(
 
 
 def test_a_training_goes_on_from_one_that_read_the_same() -> None:
-    plan, rows = tower_model.planned(30, NO_CONTENT, settings()), some_rows()
-    read: list[Any] = [plan, rows, NO_FEATURES, NO_CONTENT]
-    others: list[list[Any]] = [[tower_model.planned(30, NO_CONTENT, settings(seed=2)), *read[1:]]]
-    others += [[plan, rows._replace(strengths=2 * rows.strengths), NO_FEATURES, NO_CONTENT]]
-    others += [[plan, rows, DEVICES, NO_CONTENT], [plan, rows, NO_FEATURES, DEVICES]]
+    plan, content = planned(settings()), Rows(np.arange(ITEMS + 1), np.arange(ITEMS) % 3, np.ones(ITEMS))
+    events = views(some_items(), devices=3)
+    read: list[Any] = [plan, NO_CONTENT, events]
+    others: list[list[Any]] = [[planned(settings(seed=2)), *read[1:]], [plan, content, events]]
+    others += [[plan, NO_CONTENT, events._replace(**{name: value[::-1]})] for name, value in changing(events)]
+    others += [[plan, NO_CONTENT, events._replace(features=None)]]
     names = [tower_model.fingerprint(*each) for each in (read, *others)]
-    assert len({*names}) == 5
+    assert len({*names}) == 8
     assert tower_model.fingerprint(*read) == names[0]
+
+
+def changing(events: Events) -> list[tuple[str, Any]]:
+    """Returns the columns that are not the same from behind."""
+    return [(name, getattr(events, name)) for name in ("users", "items", "t_ms", "features")]
+
+
+def test_an_item_has_its_place_in_a_longer_list() -> None:
+    events = views([np.array([0, 2]), np.array([1])])._replace(items=np.array([0, 2, UNKNOWN]))
+    placed = tower_model.placed(events, ["b", "c", "e"], ["a", "b", "c", "d", "e"])
+    assert placed.items.tolist() == [1, 4, UNKNOWN]
 
 
 def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
@@ -115,9 +141,9 @@ def test_what_is_known_of_a_user_counts(spark: Any, tmp_path: Path) -> None:
 
 
 def test_towers_that_diverge_at_once_are_refused(spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    plan = tower_model.planned(ITEMS, NO_CONTENT, settings(rate=1e30))
+    plan = planned(settings(rate=1e30))
     with pytest.raises(Refusal, match=r"must stay finite, .* at night.two_tower.rate = 1e\+30: lower the rate"):
-        tower_model.fit(Users(some_rows(), NO_FEATURES), NO_CONTENT, plan, 1, tmp_path / "work")
+        tower_model.fit(views(some_items()), NO_CONTENT, plan, 1, tmp_path / "work")
     assert "epoch 1 left numbers that are not finite: the training ends before it\n" in capfd.readouterr().out
 
 
@@ -131,7 +157,7 @@ def test_one_user_is_too_few(spark: Any, tmp_path: Path) -> None:
 def test_a_missing_or_changed_file_is_an_error(tmp_path: Path, name: str) -> None:
     for file in ("tower_taken.npy", "tower_features.npy", "tower_hidden.npy", "tower_out.npy", model_files.FACTORS):
         np.save(tmp_path / file, np.zeros((2, 2)))
-    (tmp_path / model_files.ITEMS).write_bytes(b'["a", "b"]')
+    described(tmp_path, ["a", "b"])
     FAMILY.load(tmp_path)
     np.save(tmp_path / name, np.zeros(2))
     with pytest.raises(HeadraceError, match=f"{name} must have rows and columns, got "):

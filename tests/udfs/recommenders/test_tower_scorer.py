@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headrace.udfs.factors.als import Real
-from headrace.udfs.factors.confidence import ACTIONS, NO_FEATURE, Events
+from headrace.udfs.factors.confidence import ACTIONS, NO_FEATURE, UNKNOWN, Events
 from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.recommenders.contract import Past, past
 from headrace.udfs.recommenders.tower_scorer import TowerScorer, UserTower
@@ -22,16 +22,16 @@ def known(*users: list[tuple[int, int]], features: list[int] | None = None) -> P
     return past(events, len(users), M, np.inf, 5.0)
 
 
-def drawn(seed: int = 1) -> TowerScorer:
-    rng = np.random.default_rng(seed)
+def drawn(history: int = M) -> TowerScorer:
+    rng = np.random.default_rng(1)
     shapes = (M, F), (BUCKETS, F), (WIDTH, F + 1), (F, WIDTH + 1)
     tower = UserTower(*(rng.normal(size=shape).astype(np.float32) for shape in shapes))
-    return TowerScorer([f"i{n:02}" for n in range(M)], rng.normal(size=(M, F)).astype(np.float32), tower)
+    return TowerScorer([f"i{n:02}" for n in range(M)], rng.normal(size=(M, F)).astype(np.float32), tower, history)
 
 
 def changed(scorer: TowerScorer, name: str, value: Real) -> TowerScorer:
     tables = {"taken": scorer._taken, "features": scorer._features, "hidden": scorer._hidden, "out": scorer._out}
-    return TowerScorer(scorer.items, scorer.Y, UserTower(**tables | {name: value}))
+    return TowerScorer(scorer.items, scorer.Y, UserTower(**tables | {name: value}), M)
 
 
 def test_a_user_by_hand() -> None:
@@ -40,7 +40,7 @@ def test_a_user_by_hand() -> None:
     taken[:2, 0] = 1, 2
     features = np.array([[0.0], [0], [0.5], [0], [0]])
     tower = UserTower(taken, features, np.array([[3.0, -1.0], [1, 0]]), np.array([[2.0, 1.0, 0.25]]))
-    scorer = TowerScorer([str(n) for n in range(M)], np.ones((M, 1)), tower)
+    scorer = TowerScorer([str(n) for n in range(M)], np.ones((M, 1)), tower, M)
     s = (1 * 1 + 5 * 2) / np.sqrt(26) + 0.5
     x = 2 * np.tanh(3 * s - 1) + np.tanh(s) + 0.25
     asked = known([(0, VIEW), (1, PURCHASE)], [], features=[7, 7])
@@ -108,6 +108,22 @@ def test_without_features_what_events_say_is_left_out() -> None:
     scorer = changed(drawn(), "features", np.empty((0, F)))
     says, silent = known([(0, VIEW)], features=[3]), known([(0, VIEW)])
     assert np.array_equal(scorer.user_vectors(says), scorer.user_vectors(silent))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 30])
+def test_a_user_is_the_items_that_they_named_last(size: int) -> None:
+    """Of 3; an item that is named again, if only to ignore it, is new again, and an unknown one is none."""
+    scorer, ignored = drawn(3), ACTIONS.index("ignore")
+    order = np.random.default_rng(size).permutation(M)[:size].tolist()
+    events = [(item, VIEW) for item in order]
+    again = [*events, (UNKNOWN, VIEW), (order[0], ignored), (UNKNOWN, VIEW)]
+    few = [(5, VIEW), (6, VIEW)]
+    for named, newest in ((events, order[-3:]), (again, [order[0], *order[1:][-2:]])):
+        expected = scorer.user_vectors(known(few, [(item, VIEW) for item in newest]))
+        asked = known(few, named)
+        assert np.array_equal(scorer.user_vectors(asked), expected)
+        why = scorer.explain(asked, np.tile(np.arange(M), (2, 1)))
+        assert {*why[1].tolist()} <= {*newest, NONE}
 
 
 @pytest.mark.parametrize("name", ["taken", "features", "hidden", "out"])

@@ -15,29 +15,40 @@ pytest.importorskip("torch")
 
 import torch
 
-from headrace.jobs.batch.training import tower_model, tower_training, towers
+from headrace.infra.errors import HeadraceError
+from headrace.jobs.batch.training import tower_sequences, tower_training
+from headrace.jobs.batch.training.tower_steps import TrainingPlan
 from headrace.jobs.batch.training.tower_training import Judged, TrainingProgress
 from headrace.jobs.batch.training.towers import Users
-from headrace.udfs.factors.als import Rows
-from tests.jobs.batch.training.small_towers import DEVICES, ITEMS, NO_CONTENT, nothing, settings, some_rows
+from headrace.udfs.factors.als import Int, Rows
+from headrace.udfs.factors.top_n import Excluded
+from tests.jobs.batch.training import small_towers
+from tests.jobs.batch.training.small_towers import (
+    ITEMS,
+    NO_CONTENT,
+    USERS,
+    nothing,
+    settings,
+    some_items,
+    views,
+    written,
+)
 
 pytestmark = pytest.mark.spark  # whose environment has torch
 
 
-def prepared(folder: Path, epochs: int, rows: Rows | None = None, **changed: Any) -> Path:
+def prepared(folder: Path, epochs: int, items: list[Int] | None = None, **changed: Any) -> Path:
     folder.mkdir()
-    rows = some_rows() if rows is None else rows
-    tower_training.save(folder / tower_training.TAKEN, rows)
-    tower_training.save(folder / tower_training.FEATURES, towers.chosen(DEVICES, np.arange(len(rows.indptr) - 1)))
+    plan = planned(folder, epochs, **changed)
+    tower_sequences.write(folder, views(some_items() if items is None else items, devices=3), plan.window)
     tower_training.save(folder / tower_training.CONTENT, NO_CONTENT)
-    planned(folder, epochs, **changed)
     return folder
 
 
-def planned(folder: Path, epochs: int, **changed: Any) -> None:
-    s = settings(**{"epochs": epochs, "patience": epochs, "hard": 4} | changed)
-    plan = tower_model.planned(ITEMS, NO_CONTENT, s, has_features=True)
+def planned(folder: Path, epochs: int, **changed: Any) -> TrainingPlan:
+    plan = small_towers.planned(settings(**{"epochs": epochs, "patience": epochs, "hard": 4} | changed), ITEMS, True)
     (folder / tower_training.PLAN).write_bytes(msgspec.json.encode(plan))
+    return plan
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -62,9 +73,8 @@ def test_a_training_that_was_killed_goes_on_to_the_same_end(tmp_path: Path) -> N
         np.testing.assert_array_equal(ended["best_state"][name].numpy(), value.numpy())
 
 
-JUDGED = Judged(
-    Users(Rows(np.array([0, 1, 2]), np.array([0, 1]), np.ones(2)), nothing(2)), np.array([0, 1]), np.array([2, 3])
-)
+TWO = np.arange(2)
+JUDGED = Judged(Users(Rows(np.arange(3), TWO, np.ones(2)), nothing(2)), Excluded(TWO, TWO), TWO, np.array([2, 3]))
 
 
 def test_a_list_of_equal_scores_or_of_no_numbers_is_the_worst() -> None:
@@ -114,14 +124,43 @@ def test_an_epoch_that_diverges_ends_the_training_and_is_not_the_best(
 
 @pytest.mark.parametrize(("able", "judges"), [(9, 0), (10, 1)])
 def test_without_judges_all_epochs_are_trained_and_the_last_is_the_best(tmp_path: Path, able: int, judges: int) -> None:
-    rows = towers.chosen(some_rows(), np.arange(able))
-    assert len(tower_training.apart(Users(rows, nothing(able)), 1)[1].users.taken.indptr) - 1 == judges
-    folder = prepared(tmp_path / "towers", 12, rows, patience=1)
+    folder = prepared(tmp_path / "towers", 12, some_items()[:able], patience=1)
     tower_training.run(str(folder))
     ended = state(folder)
     assert (ended["epoch"] == 12) == (judges == 0)
     if not judges:
         torch.testing.assert_close(ended["best_state"], ended["state"], rtol=0, atol=0)
+
+
+def test_judges_are_asked_for_their_newest_takes_and_nothing_of_these_is_trained_on(tmp_path: Path) -> None:
+    items = some_items()
+    plan = small_towers.planned(settings())
+    sequences = written(tmp_path, views(items), plan)
+    left, judged = tower_training.apart(sequences, plan.window, 1)
+    judges = np.flatnonzero(left.ends < sequences.ends)
+    assert len(judges) == USERS // 10 == len(judged.users.taken.indptr) - 1
+    for row, user in enumerate(judges.tolist()):
+        newest = max(1, len(items[user]) // 5)
+        shown, wanted = items[user][:-newest], items[user][-newest:]
+        assert judged.columns[judged.owners == row].tolist() == wanted.tolist()
+        assert sorted(judged.users.taken.columns[slice(*judged.users.taken.indptr[row : row + 2])]) == sorted(shown)
+        assert judged.seen.items[judged.seen.users == row].tolist() == shown.tolist()
+        assert left.take_ends[user] - left.take_starts[user] == len(shown) == left.ends[user] - left.starts[user]
+
+
+def test_a_wanted_item_that_was_seen_has_the_worst_rank() -> None:
+    X, Y = np.eye(2, dtype=np.float32), np.ones((40, 2), np.float32)
+    seen = JUDGED._replace(columns=TWO)
+    assert tower_training.ranks_of(X, Y, seen).tolist() == [39, 39]
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    plan = small_towers.planned(settings())
+    assert tower_training.device_of(msgspec.structs.replace(plan, device="cpu"), 0).type == "cpu"
+    if not torch.cuda.is_available():
+        assert tower_training.device_of(plan, 0).type == "cpu"
+        with pytest.raises(HeadraceError, match="device must be auto or cpu where torch finds no GPU, got cuda"):
+            tower_training.device_of(msgspec.structs.replace(plan, device="cuda"), 0)
 
 
 def test_scores_that_overflow_are_not_finite() -> None:
