@@ -1,0 +1,47 @@
+"""User-user neighbours: what those take who took what the user took (udfs/recommenders/user_scorer.py).
+
+A new user needs no training: neighbours are looked up for whoever is asked for, at night and in the stream.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from headrace.infra import durable
+from headrace.infra.connections import Positive, Section
+from headrace.infra.errors import HeadraceError
+from headrace.infra.versions import model_files
+from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.user_scorer import UserScorer
+
+FILES = ("baskets_indptr.npy", "baskets_columns.npy")
+
+
+class UserKnn(Section):
+    neighbours: Positive = 200  # users whose baskets count
+    users_max: Positive = 100_000  # kept: those with most items
+
+
+def train(data: TrainingData, settings: UserKnn, folder: Path, previous: Path | None) -> Outcome:
+    from headrace.jobs.batch.training import neighbourhoods
+
+    del previous
+    R = neighbourhoods.baskets(data.rows(), len(data.items))
+    kept = np.sort(np.argsort(-np.diff(R.indptr), kind="stable")[: settings.users_max])
+    some = R[kept]
+    some.sort_indices()
+    for file, array in zip(FILES, (some.indptr.astype(np.int64), some.indices.astype(np.int32)), strict=True):
+        durable.save(folder / file, array)
+    return Outcome(data.items, settings.model_dump())
+
+
+def load(folder: Path) -> UserScorer:
+    """Raises HeadraceError if a file of the baskets does not load."""
+    items, neighbours = model_files.items(folder), model_files.description(folder).parameters["neighbours"]
+    try:
+        return UserScorer(items, *(np.load(folder / file, mmap_mode="r") for file in FILES), neighbours)
+    except (OSError, ValueError) as error:
+        raise HeadraceError(f"{folder} must hold the baskets of user_knn: {error}") from None
+
+
+FAMILY = Family(UserKnn, train, load, load)
