@@ -21,7 +21,6 @@ from headrace.infra.settings import TwoTower
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.lake import hadoop_files
 from headrace.jobs.batch.training import catalogue_file, split, tower_sequences, tower_steps, tower_training, towers
-from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.night_data import NightData
 from headrace.jobs.batch.training.tower_sequences import Sequences
 from headrace.jobs.batch.training.tower_steps import TrainingPlan
@@ -32,7 +31,6 @@ from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, Events
 from headrace.udfs.recommenders.contract import Outcome
 
 CONTENT = ("category", "price")
-AHEAD = 5  # takes that an example asks for: docs/night.md, "Two towers"
 DRAWN, AT_ONCE = 100_000, 4096  # users whose vectors are summed, and how many are computed at a time
 
 
@@ -45,7 +43,8 @@ def train(data: NightData, s: TwoTower, folder: Path, files: dict[str, str]) -> 
     events = placed(data.sequences(), data.items, items)
     if len(events.users) == 0 or events.users[-1] < 1:
         raise HeadraceError(f"training needs at least 2 users, got {len(np.unique(events.users))}")
-    plan = planned(len(items), content, s, data.strength, data.history, has_features(events))
+    how = data.strength._asdict() | {"history": data.history}
+    plan = tower_steps.planned(len(items), content, s, how, has_features(events))
     resumed = folder.parent / ".two_tower"
     with durable.locked(resumed):
         work = resumed / fingerprint(plan, content, events)
@@ -90,17 +89,6 @@ def placed(events: Events, items: list[str], among: list[str]) -> Events:
 
 def has_features(events: Events) -> bool:
     return events.features is not None and bool((events.features != NO_FEATURE).any())
-
-
-def planned(
-    items: int, content: Rows, s: TwoTower, strength: Strength, history: int, has_features: bool = False
-) -> TrainingPlan:
-    buckets = s.buckets if len(content.columns) else 0
-    features = towers.FEATURE_BUCKETS if has_features else 0
-    shape = towers.Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, features)
-    names = ("epochs", "patience", "users", "drawn", "hard", "rate", "decay", "seed")
-    own = {name: getattr(s, name) for name in names}
-    return TrainingPlan(shape=shape._asdict(), history=history, ahead=AHEAD, **strength._asdict(), **own)
 
 
 def fit(events: Events, content: Rows, plan: TrainingPlan, processes: int, work: Path) -> Towers:

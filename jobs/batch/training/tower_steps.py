@@ -15,19 +15,21 @@ user the share of their takes whose history or targets have it, over users in pr
 one take has no example. An item in a history is no negative for that user; the other targets of an example are.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import torch
 from torch import Tensor
 
+from headrace.infra.settings import TwoTower
 from headrace.jobs.batch.training import tower_sequences, towers
 from headrace.jobs.batch.training.tower_sequences import Sequences, Window
 from headrace.jobs.batch.training.towers import Bags, Shape, Towers
 from headrace.udfs.factors.als import Float, Int, Rows
 
+AHEAD = 5  # takes that an example asks for: docs/night.md, "Two towers"
 ASKED, HARD = 1000, (100, 500)  # users whose lists give the hard items; the places of these items
 
 
@@ -65,6 +67,16 @@ class TrainingStep(NamedTuple):
 
     def to(self, device: torch.device) -> "TrainingStep":
         return self._replace(**{name: part.to(device) for name, part in self._asdict().items() if name != "pairs"})
+
+
+def planned(items: int, content: Rows, s: TwoTower, how: Mapping[str, Any], has_features: bool = False) -> TrainingPlan:
+    """Returns the plan of a training. how: history, half_life_ms and rating_max."""
+    buckets = s.buckets if len(content.columns) else 0
+    features = towers.FEATURE_BUCKETS if has_features else 0
+    shape = Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, features)
+    names = ("epochs", "patience", "users", "drawn", "hard", "rate", "decay", "seed")
+    own = {name: getattr(s, name) for name in names}
+    return TrainingPlan(shape=shape._asdict(), ahead=AHEAD, **how, **own)
 
 
 def shape(plan: TrainingPlan) -> Shape:

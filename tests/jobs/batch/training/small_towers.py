@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from headrace.infra.settings import TwoTower, load
-from headrace.jobs.batch.training import tower_model, tower_sequences
+from headrace.jobs.batch.training import tower_sequences, tower_steps
 from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.tower_sequences import Sequences
 from headrace.jobs.batch.training.tower_steps import TrainingPlan
@@ -16,6 +16,7 @@ from tests.jobs.batch.lakes import DAY_MS
 
 USERS, ITEMS = 60, 30
 STRENGTH, HISTORY = Strength(90.0 * DAY_MS, 5.0), 50
+HOW = STRENGTH._asdict() | {"history": HISTORY}
 
 
 def nothing(rows: int) -> Rows:
@@ -47,7 +48,7 @@ def settings(**changed: Any) -> TwoTower:
 
 
 def planned(s: TwoTower, items: int = ITEMS, has_features: bool = False) -> TrainingPlan:
-    return tower_model.planned(items, nothing(items), s, STRENGTH, HISTORY, has_features)
+    return tower_steps.planned(items, nothing(items), s, HOW, has_features)
 
 
 def written(folder: Path, events: Events, plan: TrainingPlan) -> Sequences:

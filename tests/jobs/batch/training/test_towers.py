@@ -7,13 +7,13 @@ pytest.importorskip("torch")
 
 import torch
 
-from headrace.jobs.batch.training import tower_model, tower_steps, towers
+from headrace.jobs.batch.training import tower_steps, towers
 from headrace.jobs.batch.training.towers import Towers
 from headrace.udfs.factors.als import Rows
 from headrace.udfs.factors.confidence import ACTIONS, NO_FEATURE, Events, user_features
 from headrace.udfs.recommenders.contract import past
 from headrace.udfs.recommenders.tower_scorer import TowerScorer
-from tests.jobs.batch.training.small_towers import HISTORY, ITEMS, STRENGTH, USERS, settings, some_items
+from tests.jobs.batch.training.small_towers import HISTORY, HOW, ITEMS, USERS, settings, some_items
 
 pytestmark = pytest.mark.spark  # whose environment has torch
 CONTENT = Rows(np.arange(ITEMS + 1), np.arange(ITEMS) % 5, np.ones(ITEMS))
@@ -29,7 +29,7 @@ def test_the_weakest_strengths_are_weights_too() -> None:
 def test_users_have_the_vectors_of_torch_without_torch(has_features: bool) -> None:
     """Of random towers; every third user says nothing of themselves, and some took nothing."""
     s = settings(factors=32, hidden=64)
-    plan = tower_model.planned(ITEMS, CONTENT, s, STRENGTH, HISTORY, has_features)
+    plan = tower_steps.planned(ITEMS, CONTENT, s, HOW, has_features)
     torch.manual_seed(1)
     model = Towers(tower_steps.shape(plan))
     if model.features is not None:
