@@ -12,7 +12,7 @@ from benchmarks.harness import console
 NAMES: tuple[str, ...] = ("session_features", "freshness", "redis_writes", "startup", "recovery", "memory")
 NAMES += ("restore", "scaling")
 NAMES += ("whole", "lists", "covisitation", "bandit", "open_bandit", "regret", "fold_in", "bandit_sums", "prequential")
-NAMES += ("floors",)
+NAMES += ("floors", "families")
 NAMES += ("faiss", "precompute")
 NAMES += ("federated_bytes", "federated_sum", "federated_job", "federated_round", "federated_scale")
 NAMES += ("federated_quality",)
