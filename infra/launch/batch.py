@@ -99,6 +99,8 @@ def environment(spark: Spark) -> dict[str, str]:
         "PYSPARK_PYTHON": str(paths.python("batch")),
         "PYSPARK_SUBMIT_ARGS": shlex.join([*submit, "--driver-java-options", java, "pyspark-shell"]),
     }
+    if project := paths.project():  # the modules of a shop's own families, also where Spark's workers open them
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, [str(project), os.environ.get("PYTHONPATH")]))
     if spark.master.startswith("local"):  # else Spark warns of a host name that resolves to the loopback
         variables |= {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_LOCAL_HOSTNAME": "localhost"}
     return os.environ | variables

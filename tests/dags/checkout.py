@@ -4,6 +4,7 @@ The DAGs, the launcher and Airflow are the real ones; each stand-in leaves a res
 night.py), notes that it was begun, and does what a file named by the step asks: to refuse, fail, die or hang, once.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from headrace.infra import paths
 from headrace.jobs.batch import night
 
 def main(options):
-    tonight, step = night.of(options), Path(__file__).stem
+    tonight, step = night.of(options), getattr(options, "family", Path(__file__).stem)
     home = paths.home()
     with (home / "begun").open("a") as begun:
         begun.write(f"{step} {tonight.date}\\n")
@@ -48,7 +49,10 @@ def main(options):
         (folder / "published.json").write_text('{"version": "als-1"}')
 
 if __name__ == "__main__":
-    main(night.arguments(__doc__).parse_args())
+    parser = night.arguments(__doc__)
+    if Path(__file__).stem == "train":
+        parser.add_argument("family")
+    main(parser.parse_args())
 """
 
 
@@ -61,7 +65,7 @@ class Checkout:
     def make(cls, root: Path) -> "Checkout":
         made = cls(root / "checkout", root / "home")
         checkouts.copy(made.folder)
-        for name in STEPS:
+        for name in (*(step for step in STEPS if step not in MODELS), "train"):
             (made.folder / "jobs" / "batch" / f"{name}.py").write_text(STAND_IN)
         batch = root / "cache" / "env" / "batch" / "bin"
         batch.mkdir(parents=True)
@@ -74,6 +78,7 @@ class Checkout:
     def environment(self, **settings: object) -> dict[str, str]:
         cache = self.folder.parent / "cache"
         ours = {"PYTHONPATH": self.folder, "HEADRACE_HOME": self.home, "HEADRACE_CACHE": cache}
+        settings = {"NIGHT__MODELS": json.dumps(MODELS)} | settings
         settings = {f"HEADRACE_{name}": value for name, value in settings.items()} | ours
         return os.environ | {name: str(value) for name, value in settings.items()}
 

@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.infra import paths
+from headrace.infra.extensions import label
 from headrace.infra.launch import batch
 from headrace.infra.versions import store
 from headrace.schemas import redis_keys
@@ -32,6 +34,7 @@ FIRST_MS, DAY_MS = 1_769_299_200_000, 86_400_000  # 2026-01-25
 RETRY = {"AIRFLOW__RETRY_DELAY_S": "1"}
 NIGHT, LATER = "2026-01-31", "2026-02-01"
 USERS, ITEMS, A_DAY = 60, 60, 3
+OWN = "tests.streams.colours:FAMILY"  # a family outside the package, which knows this shop best
 
 
 def shopping(days: range) -> Iterator[Record]:
@@ -53,9 +56,10 @@ def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack
     """Makes a shop with lists by score alone: items of one colour are alike, and diversity would add the other."""
     rules = tmp_path / "rules.toml"
     rules.write_text(changed("rules.toml", {"lambda": 1.0, "max_similarity": 1.0}))
-    settings = {"MODELS": '["als"]', "ALS__FACTORS": "8", "RULES": str(rules)}
+    settings = {"MODELS": json.dumps(["als", OWN]), "ALS__FACTORS": "8", "RULES": str(rules)}
     for name, value in ({f"NIGHT__{name}": value for name, value in settings.items()} | RETRY).items():
         monkeypatch.setenv(f"HEADRACE_{name}", value)
+    stack = replace(stack, job_name="collaborative")
     for written in ("nights", "lake", "mlflow", "indexes", "lists"):
         shutil.rmtree(stack.home / written, ignore_errors=True)
     return stack
@@ -101,11 +105,20 @@ def test_a_night_changes_what_readers_see_and_a_refused_one_does_not(
     assert (pointer := store.current()) is not None
     assert pointer.version == served
     assert served in champion(shop)
+    assert served.startswith(label(OWN))
     assert (shop.home / "nights" / NIGHT / "evaluate" / "report.html").is_file()
     listed: Any = shop.settings.redis.client().get(redis_keys.recs(served, "u1"))
     items = [each["item"] for each in json.loads(listed)["items"]]
     assert items
     assert all(int(item[1:]) % 2 == 1 for item in items[:5])  # u1's colour
+    shop.submit()
+    shop.send(shopping(range(7, 8)))
+    shop.settle()
+    live: Any = shop.settings.redis.client().get(redis_keys.live(served, "u1"))
+    last = 2 * ((7 + 7 * A_DAY + A_DAY - 1) % (ITEMS // 2)) + 1
+    first, second = json.loads(live)["items"][:2]
+    assert [first["item"], second["item"]] == [f"i{(last + 2 * n) % ITEMS:03}" for n in (1, 2)]
+    assert first["reason"] == f"i{last:03}"
 
     before = written(shop)
     shop.run("retrain", "--date", NIGHT, timeout_s=600)
@@ -114,7 +127,6 @@ def test_a_night_changes_what_readers_see_and_a_refused_one_does_not(
     strict = tmp_path / "gates.toml"
     strict.write_text(changed("gates.toml", {"diversity": 2.0}))
     monkeypatch.setenv("HEADRACE_NIGHT__GATES_FILE", str(strict))
-    shop.send(shopping(range(7, 8)))
     with pytest.raises(Failed):
         shop.run("retrain", "--date", LATER, timeout_s=600)
     assert current(shop) == served

@@ -39,7 +39,8 @@ def load(folder: Path) -> UserScorer:
     """Raises HeadraceError if a file of the baskets does not load."""
     items, neighbours = model_files.items(folder), model_files.description(folder).parameters["neighbours"]
     try:
-        return UserScorer(items, *(np.load(folder / file, mmap_mode="r") for file in FILES), neighbours)
+        indptr, columns = (np.load(folder / file, mmap_mode="r") for file in FILES)
+        return UserScorer(items, indptr, columns, neighbours)
     except (OSError, ValueError) as error:
         raise HeadraceError(f"{folder} must hold the baskets of user_knn: {error}") from None
 
