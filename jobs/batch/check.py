@@ -1,9 +1,10 @@
 """Are the landed events fit to train on? The rules of infra/config/checks.toml as Great Expectations on Spark frames.
 
-source     the lake: clicks and dead letters of the night's last `days` days
-transform  each event's own rules (schema, nulls, ranges, uniqueness) on the events; freshness, volume, unknown items
-           and robots on one row of figures about them
-sink       check/ of the night, with report.html and report.json; or check-refused/, exit 3, and a line for each rule
+source     the lake: clicks, impressions, rewards and dead letters of the night's last `days` days
+transform  rules on the day's files and events; and on a row of figures: freshness, volume, actions, devices, prices and
+           users beside the days before, unknown items, robots, impressions and rewards
+sink       check/ of the night, with report.html, report.json and validation.json (what Great Expectations says); or
+           check-refused/, exit 3, and a line for each rule
 
 A refusal changes nothing that readers see: the version that serves goes on. A night of long ago is of history, and
 rules about how a living shop goes on refuse nothing.
@@ -25,19 +26,19 @@ from headrace.infra.errors import Refusal
 from headrace.infra.settings import load
 from headrace.infra.versions import store
 from headrace.jobs.batch import night
-from headrace.jobs.batch.judging import check_report, expectations, limits
-from headrace.jobs.batch.judging.expectations import CheckRule
-from headrace.jobs.batch.lake.tables import KEYS, Lake, once
+from headrace.jobs.batch.judging import check_report, day_figures, expectations, impression_figures, limits
+from headrace.jobs.batch.judging.day_figures import SHAPE, Figures
+from headrace.jobs.batch.judging.expectations import CheckRule, Judged
+from headrace.jobs.batch.lake.tables import KEYS, File, Lake, once
 from headrace.jobs.batch.night import Night
 from headrace.jobs.batch.spark import session
 from headrace.schemas import topics
 
 STEP, REFUSED = "check", "check-refused"
-WEEK = 7
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
-LIVING = ("age_h", "volume", "unknown_share", "busiest_per_minute")
+FILES_MAX = 64  # whose columns are read one by one
+ALWAYS = ("null_share", "column", "repeat_share", "refused_share", "busiest_share", "free_share", "orphan")
 Judge = Callable[[CheckRule], CheckRule]
-EVENT = [*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms", "rating", "price", "quantity", "day"]
+EVENT = [*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms", "day", *day_figures.OPTIONAL]
 
 
 def main(options: argparse.Namespace) -> None:
@@ -45,10 +46,10 @@ def main(options: argparse.Namespace) -> None:
     if tonight.is_left(STEP):
         return
     wanted = limits.checks(Path(load().night.checks_file))
-    rules = check(Lake(session(STEP)), tonight, wanted, datetime.now(UTC).date())
+    rules, results = check(Lake(session(STEP)), tonight, wanted, datetime.now(UTC).date())
     failed = [rule for rule in rules if not rule.passed]
     with tonight.writing(REFUSED if failed else STEP) as folder:
-        check_report.write(folder, tonight.date, rules)
+        check_report.write(folder, tonight, rules, results)
     if failed:
         lines = [f"check of {tonight.date} refused, see {tonight.folder / REFUSED}/report.html", *map(str, failed)]
         raise Refusal("\n  ".join(lines))
@@ -57,28 +58,65 @@ def main(options: argparse.Namespace) -> None:
     print(f"check of {tonight.date}: {len(asked)} rules passed{but}, see {tonight.folder / STEP}/report.html")
 
 
-def check(lake: Lake, of: Night, wanted: limits.Checks, today: date) -> list[CheckRule]:
+def check(lake: Lake, of: Night, wanted: limits.Checks, today: date) -> Judged:
     """Returns what became of each rule. Raises Refusal if the lake has no clicks of the days to look at."""
-    snapshot = lake.landed(of.date)
-    since = (of.date - timedelta(days=wanted.days - 1)).isoformat()
-    files = [f for f in snapshot.files.get(topics.CLICKS, []) if since <= f.day <= of.date.isoformat()]
+    looked = Looked(lake, of, of.date - timedelta(days=wanted.days - 1))
+    files = looked.files(topics.CLICKS)
     if not files:
-        none = f"check of {of.date} refused: the lake {lake.root} has no clicks from {since} to {of.date}"
+        none = f"check of {of.date} refused: the lake {lake.root} has no clicks from {looked.since} to {of.date}"
         raise Refusal(f"{none}; {newest(lake, of)}")
     arrived = lake.rows(topics.CLICKS, files)
-    events = once(arrived, topics.CLICKS).select(*EVENT).persist()
-    letters = lake.read(topics.DEAD_LETTERS, of.date, snapshot).where((F.col("topic") == topics.CLICKS) & _of_day(of))
+    events = once(arrived, topics.CLICKS).select(*EVENT).withColumn(SHAPE, day_figures.shape()).persist()
     try:
-        numbers = figures(events, of)
-        total = numbers["events"] or 0
-        numbers["repeat_share"] = 1 - total / arrived.count()
-        refused = letters.count()
-        numbers["refused_share"] = refused / max(1, refused + (numbers["day_events"] or 0))
-        rules = expectations.run(lake.as_written(files), events, numbers, wanted.limits)
+        figures = looked.figures(events, arrived.count())
+        written = as_written(lake, [file for file in files if file.day == of.date.isoformat()] or files)
+        judged = expectations.run(written, events.where(_of_day(of)), figures, wanted.limits)
     finally:
         events.unpersist()
     judge: Judge = of_history if (today - of.date).days > wanted.history_days else of_a_living_shop(lake, of)
-    return [rule if rule.passed else judge(rule) for rule in rules]
+    return judged._replace(rules=[rule if rule.passed else judge(rule) for rule in judged.rules])
+
+
+class Looked:
+    """The days of the lake that are looked at, as the night landed them."""
+
+    def __init__(self, lake: Lake, of: Night, since: date) -> None:
+        self.lake, self.of, self.since = lake, of, since
+        self.snapshot = lake.landed(of.date)
+
+    def files(self, table: str) -> list[File]:
+        days = (self.since.isoformat(), self.of.date.isoformat())
+        return [file for file in self.snapshot.files.get(table, []) if days[0] <= file.day <= days[1]]
+
+    def figures(self, events: DataFrame, arrived: int) -> Figures:
+        """Returns what the rules judge. arrived: rows of the files, with repeats."""
+        found = day_figures.of_clicks(events, self.of.date, self.of.end_ms)
+        letters = self.lake.read(topics.DEAD_LETTERS, self.of.date, self.snapshot)
+        refused = letters.where((F.col("topic") == topics.CLICKS) & _of_day(self.of)).count()
+        day = found.numbers["day_events"] or 0
+        served = _served(self.lake)
+        more = {
+            "repeat_share": 1 - (found.numbers["events"] or 0) / arrived,
+            "refused_share": refused / max(1, refused + day),
+            "unknown_share": _unknown(events.where(_of_day(self.of)), served, day),
+        }
+        return found._replace(numbers=found.numbers | more | self._of_impressions(events, served))
+
+    def _of_impressions(self, events: DataFrame, served: DataFrame | None) -> dict[str, float | None]:
+        shown, paid = self.files(topics.IMPRESSIONS), self.files(topics.REWARDS)
+        if not shown and not paid:
+            return {}
+        known = events.select("item_id").union(served) if served else events.select("item_id")
+        impressions = once(self.lake.rows(topics.IMPRESSIONS, shown), topics.IMPRESSIONS)
+        rewards = once(self.lake.rows(topics.REWARDS, paid), topics.REWARDS)
+        return impression_figures.of_impressions(events, impressions, rewards, known.distinct(), self.of.date)
+
+
+def as_written(lake: Lake, files: list[File]) -> DataFrame:
+    """Returns the rows with the columns that every file has."""
+    rows = lake.as_written(files)
+    common = set(rows.columns).intersection(*(lake.as_written([file]).columns for file in files[:FILES_MAX]))
+    return rows.select(*(column for column in rows.columns if column in common))
 
 
 def newest(lake: Lake, of: Night) -> str:
@@ -92,7 +130,7 @@ def newest(lake: Lake, of: Night) -> str:
 
 
 def of_history(rule: CheckRule) -> CheckRule:
-    return msgspec.structs.replace(rule, passed=True, asked=False) if rule.rule in LIVING else rule
+    return rule if rule.rule.startswith(ALWAYS) else msgspec.structs.replace(rule, passed=True, asked=False)
 
 
 def of_a_living_shop(lake: Lake, of: Night) -> Judge:
@@ -105,38 +143,23 @@ def of_a_living_shop(lake: Lake, of: Night) -> Judge:
     return lambda rule: msgspec.structs.replace(rule, advice=advice.get(rule.rule, ""))
 
 
-def figures(events: DataFrame, of: Night) -> dict[str, float | None]:
-    """Returns figures of the events up to the night's day; None where there is nothing to compare with."""
-    by_day = {row.day: row["count"] for row in events.groupBy("day").count().collect()}
-    week = [by_day.get(of.date - timedelta(days=n), 0) for n in range(1, WEEK + 1)]
-    begun = [n for n in week if n] and week[: max(n for n, count in enumerate(week, 1) if count)]
-    # (user_id, minute, count)
-    users = events.groupBy("user_id", F.floor(F.col("t_ms") / MINUTE_MS).alias("minute")).count()
-    total, day = sum(by_day.values()), by_day.get(of.date, 0)
-    busiest = users.groupBy("user_id").agg(F.sum("count").alias("n")).agg(F.max("n")).first()[0]
-    return {
-        "events": total,
-        "day_events": day,
-        "age_h": (of.end_ms - events.agg(F.max("t_ms")).first()[0]) / HOUR_MS,
-        "volume": day / (sum(begun) / len(begun)) if begun else None,
-        "unknown_share": _unknown(events.where(_of_day(of)), day),
-        "busiest_share": busiest / total,
-        "busiest_per_minute": users.agg(F.max("count")).first()[0],
-    }
-
-
 def _of_day(of: Night) -> Any:
     return F.col("day") == F.lit(of.date)
 
 
-def _unknown(events: DataFrame, total: int) -> float | None:
-    """Returns the share of events on items that the serving version does not know; None if no version serves."""
+def _served(lake: Lake) -> DataFrame | None:
+    """Returns the items of the version that serves; None if none does."""
     serving = store.current()
-    if serving is None or not total:
+    if serving is None:
         return None
-    items = [(item,) for item in store.load(serving.version).contents.items]
-    known = events.sparkSession.createDataFrame(items, "item_id STRING")
-    return float(events.join(F.broadcast(known), "item_id", "left_anti").count() / total)
+    return lake.spark.createDataFrame([(item,) for item in store.items(serving.version)], "item_id STRING")
+
+
+def _unknown(day: DataFrame, served: DataFrame | None, total: float) -> float | None:
+    """Returns the share of the day's events on items that are not served."""
+    if served is None or not total:
+        return None
+    return float(day.join(F.broadcast(served), "item_id", "left_anti").count() / total)
 
 
 if __name__ == "__main__":

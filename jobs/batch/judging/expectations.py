@@ -1,7 +1,7 @@
 """The rules of a night's events as suites of Great Expectations, and the result of each in our words."""
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # else it reports every use to its maker; read on import
 
@@ -11,13 +11,12 @@ import msgspec
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from pyspark.sql import DataFrame
 
+from headrace.jobs.batch.judging.day_figures import SHAPE, Figures
 from headrace.jobs.batch.judging.limits import CheckLimits
-from headrace.jobs.batch.lake.tables import COLUMNS, KEYS, RECORDS
-from headrace.schemas import enum, load, topics
+from headrace.jobs.batch.lake.tables import COLUMNS, KEYS
+from headrace.schemas import topics
 
 EVERY = (*KEYS[topics.CLICKS], "item_id", "action", "t_ms", "append_ms")
-CLICK = RECORDS[topics.CLICKS]
-RANGED = ("rating", "price", "quantity")
 SHOWN = 3  # values that break a rule, as examples
 
 
@@ -33,22 +32,29 @@ class CheckRule(msgspec.Struct, frozen=True):
         return f"{self.rule}: must be {self.limit}, got {self.value}" + (self.advice and f" ({self.advice})")
 
 
-def run(files: DataFrame, events: DataFrame, figures: dict[str, float | None], limits: CheckLimits) -> list[CheckRule]:
-    """Returns the result of each rule. files: the rows as written; figures: of the night, as a frame of one row."""
-    columns = ", ".join(f"{name} DOUBLE" for name in figures)
-    row = tuple(None if value is None else float(value) for value in figures.values())
-    frames = {"files": files, "events": events, "night": events.sparkSession.createDataFrame([row], columns)}
+class Judged(NamedTuple):
+    rules: list[CheckRule]
+    results: dict[str, Any]  # by suite: what Great Expectations says, with its counts
+
+
+def run(files: DataFrame, day: DataFrame, figures: Figures, limits: CheckLimits) -> Judged:
+    """Returns the result of each rule. files: the day's rows as written; day: its events, with SHAPE."""
+    numbers = figures.numbers
+    columns = ", ".join(f"{name} DOUBLE" for name in numbers)
+    row = tuple(None if value is None else float(value) for value in numbers.values())
+    frames = {"files": files, "day": day, "night": day.sparkSession.createDataFrame([row], columns)}
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     source = context.data_sources.add_spark("lake")
-    wanted = {"files": _files(), "events": _events(limits), "night": _night(limits)}
-    rules: list[CheckRule] = []
+    wanted = {"files": _files(), "day": _day(figures, limits), "night": _night(numbers, limits)}
+    judged = Judged([], {})
     for name, expectations in wanted.items():
         asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("night")
         suite = gx.ExpectationSuite(name=name, expectations=expectations)
         validation = asset.get_batch(batch_parameters={"dataframe": frames[name]}).validate(suite)
-        rules += [_rule(each, figures) for each in validation.results]
-    return rules
+        judged.rules.extend(_rule(each, figures) for each in validation.results)
+        judged.results[name] = validation.to_json_dict()
+    return judged
 
 
 def _files() -> list[Any]:
@@ -56,37 +62,46 @@ def _files() -> list[Any]:
     return [gxe.ExpectColumnToExist(column=column, meta=_meta(f"column {column}", "there")) for column in columns]
 
 
-def _events(limits: CheckLimits) -> list[Any]:
-    actions, key = enum(CLICK, "action"), list(KEYS[topics.CLICKS])
-    expected: list[Any] = [
-        gxe.ExpectColumnValuesToBeInSet(
-            column="action", value_set=actions, meta=_meta("action", "one of the schema's")
-        ),
-        gxe.ExpectCompoundColumnsToBeUnique(column_list=key, meta=_meta("event", "there once")),
-    ]
-    for field in load(CLICK)["fields"]:
-        if field["name"] in RANGED:
-            low, high = field["minimum"], field["maximum"]
-            expected.append(_between(field["name"], _meta(field["name"], f"from {low} to {high}"), low, high))
+def _day(figures: Figures, limits: CheckLimits) -> list[Any]:
+    """Returns the expectations of the day's rows. What the contract refused at landing is not asked again."""
+    expected: list[Any] = []
     if (share := limits.null_share) is not None:
-        for column in EVERY:
-            meta = _meta(f"null_share of {column}", f"<= {share:g}")
-            expected.append(gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=1 - share, meta=meta))
+        expected += [_filled(column, f"null_share of {column}", 1 - share, f"<= {share:g}") for column in EVERY]
+    if (least := limits.filled_min) is not None:
+        for column, before in figures.filled.items():
+            share = min(1.0, least * before)
+            expected.append(_filled(column, f"filled {column}", share, f"in >= {share:.4g} of the events"))
+    if (share := limits.free_share) is not None:
+        meta = _meta("free_share", f"<= {share:g}")
+        expected.append(
+            gxe.ExpectColumnValuesToBeBetween(column="price", min_value=0, strict_min=True, mostly=1 - share, meta=meta)
+        )
+    if (share := limits.new_shape_share) is not None and figures.shapes:
+        expected.append(
+            gxe.ExpectColumnValuesToBeInSet(
+                column=SHAPE, value_set=list(figures.shapes), mostly=1 - share,
+                meta=_meta("new_shape_share", f"<= {share:g}"),
+            )
+        )  # fmt: skip
     return expected
 
 
-def _night(limits: CheckLimits) -> list[Any]:
+def _night(numbers: dict[str, float | None], limits: CheckLimits) -> list[Any]:
     """Returns the expectations of the night's figures. A figure without a value passes."""
     expected = []
     for name, limit in msgspec.structs.asdict(limits).items():
-        if name == "null_share" or limit is None:
-            continue
         column = name.removesuffix("_min").removesuffix("_max")
+        if limit is None or column not in numbers:
+            continue
         if name.endswith("_min"):
             expected.append(_between(column, _meta(column, f">= {limit:g}"), limit, None))
         else:
             expected.append(_between(column, _meta(column, f"<= {limit:g}"), None, limit))
     return expected
+
+
+def _filled(column: str, rule: str, share: float, limit: str) -> Any:
+    return gxe.ExpectColumnValuesToNotBeNull(column=column, mostly=share, meta=_meta(rule, limit))
 
 
 def _between(column: str, meta: dict[str, str], low: float | None, high: float | None) -> Any:
@@ -97,13 +112,13 @@ def _meta(rule: str, limit: str) -> dict[str, str]:
     return {"rule": rule, "limit": limit}
 
 
-def _rule(result: Any, figures: dict[str, float | None]) -> CheckRule:
+def _rule(result: Any, figures: Figures) -> CheckRule:
     meta, counts = result.expectation_config.meta, result.result
     if result.exception_info.get("raised_exception"):
         value = f"an error: {result.exception_info['exception_message']}"
-    elif meta["rule"] in figures:
-        figure = figures[meta["rule"]]
-        value = "nothing to compare with" if figure is None else f"{figure:.4g}"
+    elif meta["rule"] in figures.numbers:
+        figure, whose = figures.numbers[meta["rule"]], figures.names.get(meta["rule"])
+        value = "nothing to compare with" if figure is None else f"{figure:.4g}" + (f" ({whose})" if whose else "")
     elif "element_count" in counts:
         value = _broken(counts)
     else:
@@ -112,6 +127,7 @@ def _rule(result: Any, figures: dict[str, float | None]) -> CheckRule:
 
 
 def _broken(counts: dict[str, Any]) -> str:
-    share = counts["unexpected_count"] / max(1, counts["element_count"])
+    # GX leaves rows without a value out of what it judges, but where it asks for values.
+    share = (counts["unexpected_percent"] or 0) / 100
     such = [each for each in counts["partial_unexpected_list"][:SHOWN] if each is not None]
     return f"{share:.4g} of the events otherwise" + (f", such as {', '.join(map(str, such))}" if such else "")

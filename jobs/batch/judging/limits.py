@@ -40,6 +40,22 @@ class CheckLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     unknown_share: float | None = None
     busiest_share: float | None = None
     busiest_per_minute: float | None = None
+    action_lost: float | None = None
+    action_grown: float | None = None
+    device_lost: float | None = None
+    location_lost: float | None = None
+    category_lost: float | None = None
+    filled_min: float | None = None
+    price_min: float | None = None
+    price_max: float | None = None
+    free_share: float | None = None
+    new_shape_share: float | None = None
+    new_users_rise: float | None = None
+    impressions_min: float | None = None
+    impressions_unknown: float | None = None
+    orphan_clicks: float | None = None
+    orphan_rewards: float | None = None
+    rewarded_min: float | None = None
 
 
 class Checks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
