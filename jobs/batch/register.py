@@ -35,11 +35,10 @@ def main(options: argparse.Namespace) -> None:
         return
     verdict = passed(tonight)
     manifest = keep(tonight, verdict, settings)
-    artefacts = [store.root() / manifest.version / model_files.MANIFEST, *_documents(tonight)]
-    number = registry.record(registry.client(settings), manifest, artefacts)
+    number = registry.recorded(settings, manifest.version)  # without MLflow the night goes on
     with tonight.writing(STEP) as folder:
         durable.write(folder / RESULT, msgspec.json.encode({"version": manifest.version, "mlflow": number}))
-    print(f"version {manifest.version}, MLflow's {registry.NAME} {number}")
+    print(f"version {manifest.version}" + (f", MLflow's {registry.NAME} {number}" if number else ""))
 
 
 def version(tonight: Night) -> str:
@@ -83,12 +82,6 @@ def _contents(folder: Path, rules_path: Path) -> Contents:
 def _metrics(tonight: Night, model: str) -> dict[str, float]:
     report = _read(tonight.result("evaluate") / "report.json")["models"].get(model, {})
     return {name: float(each["value"]) for name, each in report.items() if isinstance(each, dict) and "value" in each}
-
-
-def _documents(tonight: Night) -> list[Path]:
-    steps = {"gate": "verdict.json", "evaluate": "report.json", "check": "report.html"}
-    places = [tonight.folder / step / name for step, name in steps.items()]
-    return [path for path in [*places, tonight.folder / "evaluate" / "report.html"] if path.is_file()]
 
 
 def _read(path: Path) -> Any:

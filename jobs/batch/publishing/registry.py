@@ -1,65 +1,83 @@
-"""MLflow: a run for each version, with what it was made of and how good it is, and the registered model `headrace`.
+"""MLflow: a run for each model that a night trained, and the registered model `headrace`, which loads.
+
+A run says what the model was made of and how good it is, also of one that lost or that the gate refused. A version is a
+model version of the run that trained it; its files stay where they are, and MLflow points to them
+(jobs/batch/publishing/loadable.py).
 
 MLflow is a record and a place to look, not an owner. current.json (infra/versions/store.py) says which version serves,
-and the aliases `champion` and `previous` follow it. The files of a version stay where they are; MLflow points to them.
+and the aliases `champion` and `previous` follow it. What could not be recorded is recorded by the next one who comes.
 """
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.infra import paths
+from headrace.infra import durable, paths
+from headrace.infra.errors import describe
 from headrace.infra.settings import NightSettings
-from headrace.infra.versions import store
+from headrace.infra.versions import model_files, store
 from headrace.infra.versions.store import Manifest
+from headrace.jobs.batch.publishing import loadable, trained_runs
+from headrace.jobs.batch.publishing.trained_runs import TrainedRun
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 NAME, EXPERIMENT = "headrace", "night"
 VERSION = "headrace.version"  # tag of runs and of model versions
+TRAINED = "headrace.trained"  # tag of runs: the sha256 of the model's description
+STATE = "headrace.state"  # tag of runs: the sha256 of what is known of the model
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
 QUIET |= {"MLFLOW_LOGGING_LEVEL": "ERROR"}
-TEXT_MAX = 5000  # characters of a parameter or tag
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}  # seconds; its own is minutes
 
 
 def client(night: NightSettings) -> "MlflowClient":
     """Returns a client that asks nothing of any network but the registry's own. Importing MLflow takes seconds."""
     os.environ.update(QUIET)
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
     import logging
 
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    home = paths.home() / "mlflow"
+    home = _home()
     home.mkdir(parents=True, exist_ok=True)
     address = night.registry or f"sqlite:///{home / 'mlflow.db'}"
     return MlflowClient(address, address)
 
 
-def record(registry: "MlflowClient", manifest: Manifest, artefacts: list[Path]) -> str:
-    """Records the version, unless MLflow has it, and returns MLflow's number of it."""
-    if number := _number(registry, manifest.version):
-        return number
-    run = registry.create_run(_experiment(registry), run_name=manifest.version, tags={VERSION: manifest.version})
-    run_id = run.info.run_id
-    for name, value in _flat({"kind": manifest.kind, **manifest.dims, **manifest.parameters}).items():
-        registry.log_param(run_id, name, value)
-    for name, value in _flat({"commit": manifest.commit, **manifest.lineage}, "lineage.").items():
-        registry.set_tag(run_id, name, value)
-    for name, metric in manifest.metrics.items():
-        registry.log_metric(run_id, name.replace("@", "_at_"), metric)
-    for path in artefacts:
-        registry.log_artifact(run_id, str(path))
-    registry.set_terminated(run_id)
-    source = (store.root() / manifest.version).as_uri()
-    model_version = registry.create_model_version(NAME, source, run_id, tags={VERSION: manifest.version})
-    return str(model_version.version)
+def recorded(night: NightSettings, version: str) -> str | None:
+    """Records everything and returns MLflow's number of the version; None, and a line, if MLflow cannot be reached."""
+    try:
+        registry = client(night)
+        complete(registry)
+        return _number(registry, version)
+    except Exception as error:  # of MLflow, its database or its server
+        print(
+            f"MLflow has no record of {version} yet, the next register, publish or upkeep makes it: {describe(error)}"
+        )
+        return None
+
+
+def complete(registry: "MlflowClient") -> None:
+    """Records the models of the nights and the versions that MLflow does not know, or not as they are now."""
+    experiment = _experiment(registry)
+    with durable.locked(_home()):
+        runs = _runs(registry, experiment)
+        for trained in trained_runs.all_nights():
+            _record(registry, experiment, runs, trained)
+        known = {each.tags.get(VERSION) for each in _known(registry)}
+        for manifest in store.versions():
+            if manifest.version not in known and "date" in manifest.lineage:
+                _register(registry, experiment, runs, manifest)
 
 
 def follow(registry: "MlflowClient") -> None:
-    """Moves the aliases to the pointer's versions; a version that was never recorded has none."""
-    _experiment(registry)
+    """Completes the record, and moves the aliases to the pointer's versions."""
+    complete(registry)
     pointer = store.current()
     for alias, version in (("champion", pointer and pointer.version), ("previous", pointer and pointer.previous)):
         number = version and _number(registry, version)
@@ -78,6 +96,53 @@ def forget(registry: "MlflowClient") -> list[str]:
     return [str(each.tags.get(VERSION)) for each in gone]
 
 
+def _record(registry: "MlflowClient", experiment: str, runs: dict[str, Any], trained: TrainedRun) -> str:
+    """Returns the id of the model's run, with all that is known of it. runs: by TRAINED."""
+    run, state = runs.get(trained.key), trained.state()
+    if run is not None and run.data.tags.get(STATE) == state:
+        return str(run.info.run_id)
+    if run is None:
+        run = registry.create_run(experiment, run_name=trained.name, tags={TRAINED: trained.key})
+        registry.log_inputs(run.info.run_id, [trained.data()])
+        registry.log_batch(run.info.run_id, params=trained.parameters())
+        registry.set_terminated(run.info.run_id)
+    run_id = str(run.info.run_id)
+    registry.log_batch(run_id, metrics=trained.metrics(), tags=trained.tags())
+    for path in trained.documents():
+        registry.log_artifact(run_id, str(path))
+    registry.set_tag(run_id, STATE, state)  # last: a record that dies half-way is made again
+    runs[trained.key] = registry.get_run(run_id)
+    return run_id
+
+
+def _register(registry: "MlflowClient", experiment: str, runs: dict[str, Any], manifest: Manifest) -> None:
+    key = manifest.sha256.get(model_files.MODEL, manifest.version)
+    run = runs.get(key)
+    run_id = run.info.run_id if run else _record(registry, experiment, runs, trained_runs.of_version(manifest, key))
+    folder = store.root() / manifest.version
+    with tempfile.TemporaryDirectory() as draft:
+        loadable.write(Path(draft), folder, run_id)
+        registry.log_artifacts(run_id, draft, loadable.PLACE)
+    registry.log_artifact(run_id, str(folder / model_files.MANIFEST))
+    registry.set_tag(run_id, VERSION, manifest.version)
+    source = f"{registry.get_run(run_id).info.artifact_uri}/{loadable.PLACE}"
+    registry.create_model_version(NAME, source, run_id, tags={VERSION: manifest.version})
+
+
+def _home() -> Path:
+    return paths.home() / "mlflow"
+
+
+def _runs(registry: "MlflowClient", experiment: str) -> dict[str, Any]:
+    runs: dict[str, Any] = {}
+    token = None
+    while True:
+        page = registry.search_runs([experiment], max_results=1000, page_token=token)
+        runs |= {run.data.tags[TRAINED]: run for run in page if TRAINED in run.data.tags}
+        if not (token := page.token):
+            return runs
+
+
 def _number(registry: "MlflowClient", version: str) -> str | None:
     return next((str(each.version) for each in _known(registry) if each.tags.get(VERSION) == version), None)
 
@@ -90,7 +155,7 @@ def _experiment(registry: "MlflowClient") -> str:
     """Returns the experiment's id. Makes it and the registered model if they are missing, also in two jobs at once."""
     from mlflow.exceptions import MlflowException
 
-    artefacts = (paths.home() / "mlflow" / "artefacts").as_uri()
+    artefacts = (_home() / "artefacts").as_uri()
     makers: tuple[Any, ...] = (
         lambda: registry.create_registered_model(NAME),
         lambda: registry.create_experiment(EXPERIMENT, artifact_location=artefacts),
@@ -103,14 +168,3 @@ def _experiment(registry: "MlflowClient") -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
     return str((experiment or registry.get_experiment_by_name(EXPERIMENT)).experiment_id)
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Returns {"a": {"b": 1}} as {"a.b": "1"}."""
-    values: dict[str, str] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            values |= _flat(value, f"{prefix}{name}.")
-        else:
-            values[f"{prefix}{name}"] = str(value)[:TEXT_MAX]
-    return values

@@ -12,8 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
@@ -289,7 +291,7 @@ def test_killed_at_each_step_readers_are_on_the_old_version_whole(
     before = shown(redis)
     tomorrow = night(1, seed=2)
     deaths: list[tuple[Any, str, str]] = [
-        (store, "write", "register"), (registry, "record", "register"), (index, "build", "index"),
+        (store, "write", "register"), (registry, "_register", "register"), (index, "build", "index"),
         (precompute, "write_recs", "precompute"), (list_files, "finish", "precompute"),
         (list_files, "load", "precompute"), (verify, "of_users", "verify"), (store, "publish_night", "publish"),
     ]  # fmt: skip
@@ -301,7 +303,7 @@ def test_killed_at_each_step_readers_are_on_the_old_version_whole(
         assert not (tomorrow.folder / step).exists()
         assert serving(redis) == old
         assert {key: value for key, value in shown(redis).items() if key in before} == before
-        if function in ("record", "build", "load", "of_users"):  # the last death of this step
+        if function in ("_register", "build", "load", "of_users"):  # the last death of this step
             run(step, of=tomorrow)
     with (
         monkeypatch.context() as patch
@@ -535,10 +537,90 @@ def test_mlflow_knows_how_a_version_came_about(redis: Redis) -> None:  # noqa: F
     (one,) = known.search_model_versions(f"name = '{registry.NAME}'")
     found = known.get_run(one.run_id)
     assert found.data.params["objective.alpha"] == "5.0"
-    assert found.data.metrics == {"ndcg_at_10": 0.5}
+    assert found.data.metrics == {"ndcg_at_10": 0.5, "seconds": 1.0}
     assert (found.data.tags["lineage.digest"], found.data.tags["lineage.commit"]) == ("1f", "abc")
-    assert one.source == (store.root() / version).as_uri()
-    assert {each.path for each in known.list_artifacts(one.run_id)} == {"manifest.json", "verdict.json", "report.json"}
+    assert (found.data.tags["gate"], found.data.tags[registry.VERSION]) == ("passed", version)
+    assert found.inputs.dataset_inputs[0].dataset.digest == "1f"
+    artefacts = {each.path for each in known.list_artifacts(one.run_id)}
+    assert artefacts == {"manifest.json", "model", "verdict.json", "report.json"}
+
+
+def test_every_trained_model_has_a_run(redis: Redis) -> None:  # noqa: F811
+    """Also one that was not chosen, and those of a night that the gate refused."""
+    nights.trained(TONIGHT, kind="two_tower", seed=5)
+    refused = Night(nights.DATE + timedelta(days=1))
+    nights.trained(refused, seed=6)
+    nights.judged(refused, passed=False)
+    verdict = json.loads((refused.folder / "gate" / "verdict.json").read_text())
+    verdict["rules"] = [{"rule": "floor.ndcg", "value": 0.5, "limit": 0.6, "passed": False}]
+    (refused.folder / "gate").rename(refused.folder / "gate-refused")
+    (refused.folder / "gate-refused" / "verdict.json").write_text(json.dumps(verdict))
+    run("register")
+    known = registry.client(load().night)
+    assert {name: tags["gate"] for name, tags in runs(known).items()} == {
+        "2026-01-31 als": "passed", "2026-01-31 two_tower": "not chosen", "2026-02-01 als": "refused"
+    }  # fmt: skip
+    assert runs(known)["2026-02-01 als"]["gate.floor.ndcg"] == "0.5"
+    nights.judged(refused)
+    shutil.rmtree(refused.folder / "gate-refused")
+    registry.complete(known)
+    assert {name: tags["gate"] for name, tags in runs(known).items()}["2026-02-01 als"] == "passed"
+    assert len(runs(known)) == 3
+
+
+def runs(known: Any) -> dict[str, dict[str, str]]:
+    """Returns the tags of all runs, by name."""
+    found = known.search_runs([known.get_experiment_by_name(registry.EXPERIMENT).experiment_id])
+    assert len({each.info.run_name for each in found}) == len(found)
+    return {each.info.run_name: each.data.tags for each in found}
+
+
+def test_a_registered_version_loads(redis: Redis, home: Path) -> None:  # noqa: F811
+    """Its lists are those that the users must get: items of their parity. A stranger gets the popular ones."""
+    rule(home, "items = []", 'items = ["i03"]')
+    version = run("register")
+    mlflow.set_registry_uri(load().night.registry)
+    mlflow.set_tracking_uri(load().night.registry)
+    model = mlflow.pyfunc.load_model(f"models:/{registry.NAME}/1")
+    views = [(f"u{user:02}", f"i{item:02}", "view", item) for user in (1, 0) for item in range(user, 12, 2)]
+    events = pd.DataFrame([*views, ("u99", "nobody's", "view", 0)], columns=["user_id", "item_id", "action", "t_ms"])
+    answer = model.predict(events, params={"k": 6}).set_index("user_id")
+    assert sorted(answer["items"]["u00"]) == [f"i{item:02}" for item in range(12, 24, 2)]
+    assert sorted(answer["items"]["u01"]) == [f"i{item:02}" for item in range(13, 24, 2)]
+    assert list(answer["known"]) == [True, True, False]
+    assert answer["items"]["u99"] == ["i00", "i01", "i02", "i04", "i05", "i06"]
+    everything = model.predict(events, params={"k": 24})
+    assert not everything["items"].explode().eq("i03").any()
+    artefacts = known_size(home / "mlflow" / "artefacts")
+    assert artefacts < 50_000
+    assert model.metadata.signature.inputs.input_names() == ["user_id", "item_id", "action", "rating", "t_ms"]
+    shutil.rmtree(store.root() / version)
+    with pytest.raises(HeadraceError, match="must be the folder of a version, which is gone"):
+        mlflow.pyfunc.load_model(f"models:/{registry.NAME}/1")
+
+
+def known_size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_two_registers_at_once_make_one_model_version(redis: Redis, home: Path) -> None:  # noqa: F811
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(lambda _: run("register", again=True), range(2)))
+    known = registry.client(load().night)
+    assert len(known.search_model_versions(f"name = '{registry.NAME}'")) == 1
+    assert len(runs(known)) == 1
+
+
+def test_without_mlflow_a_version_is_registered_and_its_record_follows(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]  # noqa: F811
+) -> None:  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setenv("HEADRACE_NIGHT__REGISTRY", "sqlite:////proc/no/mlflow.db")
+        version = run("register")
+    assert f"MLflow has no record of {version} yet" in capsys.readouterr().out
+    assert json.loads((TONIGHT.folder / "register" / "version.json").read_text())["mlflow"] is None
+    run("index", "precompute", "verify", "publish")
+    assert aliases() == {"champion": version}
 
 
 @pytest.mark.parametrize("kind", ["federated", "two_tower"])
