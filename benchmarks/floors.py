@@ -134,7 +134,7 @@ def published() -> Any:
 
 def listed(way: Any, before: Events, chosen: Int) -> Any:
     """Some users at a time; events are sorted by user."""
-    from headrace.jobs.batch.judging.figures import Answer
+    from headrace.jobs.batch.judging.figures import JudgedLists
 
     found = []
     for at in range(0, len(chosen), USERS_AT_A_TIME):
@@ -142,7 +142,7 @@ def listed(way: Any, before: Events, chosen: Int) -> Any:
         own = before.where(np.isin(before.users, part))
         each = way.lists(own._replace(users=np.searchsorted(part, own.users)), len(part), K)
         found.append((each.items, each.known))
-    return Answer(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return JudgedLists(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def fit(rows: als.Rows, items: int, how: How) -> Real:

@@ -4,6 +4,7 @@ The module is one that Python can import, or a file of the project.
 """
 
 import sys
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
@@ -20,6 +21,13 @@ def is_reference(name: str) -> bool:
 def label(name: str) -> str:
     """Returns the name as a task, a folder and a version have it: `shop.mine:NAME` is shop.mine.NAME."""
     return name.replace(":", ".")
+
+
+def modules() -> list[Path]:
+    """Returns the modules and packages of the project's folder, which a worker elsewhere must be given."""
+    folder = paths.project()
+    found = sorted(folder.iterdir()) if folder else []
+    return [each for each in found if each.suffix == ".py" or (each / "__init__.py").is_file()]
 
 
 def resolve(setting: str, reference: str) -> Any:

@@ -150,7 +150,8 @@ def wrong_step(name: str, options: set[str]) -> str:
     """Returns what is wrong with the options of a step, which it reads itself."""
     if name not in {step.name for step in STEPS}:
         return f"no step {name}"
-    text = "".join((ROOT / "jobs" / "batch" / f"{each}.py").read_text() for each in (name, "night"))
+    files = (next(step.file for step in STEPS if step.name == name), "night")
+    text = "".join((ROOT / "jobs" / "batch" / f"{each}.py").read_text() for each in files)
     return ", ".join(sorted(option for option in options if f'"{option}"' not in text and option != "--help"))
 
 

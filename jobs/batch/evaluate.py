@@ -32,7 +32,7 @@ from headrace.infra.versions.model_files import Trained
 from headrace.jobs.batch import night
 from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.judging import figures, live_path, recommenders, report
-from headrace.jobs.batch.judging.figures import Answer
+from headrace.jobs.batch.judging.figures import JudgedLists
 from headrace.jobs.batch.judging.limits import gate_profile
 from headrace.jobs.batch.judging.question import Question, ask, choosers, places_of
 from headrace.jobs.batch.judging.recommenders import Contestant
@@ -204,14 +204,14 @@ def popularity(question: Question, places: dict[str, int], how: Listing) -> reco
     return recommenders.PopularList(question.item_users, listed)
 
 
-def answer(events: DataFrame, question: Question, every: dict[str, Contestant], k: int) -> dict[str, Answer]:
+def answer(events: DataFrame, question: Question, every: dict[str, Contestant], k: int) -> dict[str, JudgedLists]:
     """Returns each contestant's lists, in the order of question.users; the popular list for a user unknown to it."""
     schema = ", ".join(["user_id string", *(f"`{name}` array<int>, `knows_{name}` boolean" for name in every)])
     asked = Asked(places_of(question.items), frozenset(question.users), every, k)
     shared = events.sparkSession.sparkContext.broadcast(asked)
     lists = events.mapInPandas(lambda batches: answered(batches, shared.value), schema).toPandas()
     lists = lists.set_index("user_id").loc[question.users]
-    return {name: Answer(np.stack(list(lists[name])), lists[f"knows_{name}"].to_numpy(bool)) for name in every}
+    return {name: JudgedLists(np.stack(list(lists[name])), lists[f"knows_{name}"].to_numpy(bool)) for name in every}
 
 
 def answered(batches: Batches, asked: Asked) -> Iterator[pd.DataFrame]:

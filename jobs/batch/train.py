@@ -11,15 +11,23 @@ import argparse
 import time
 from pathlib import Path
 
+from pyspark.sql import SparkSession
+
 from headrace.infra.errors import HeadraceError
 from headrace.infra.extensions import label
-from headrace.infra.settings import load
+from headrace.infra.settings import Settings, load
 from headrace.infra.versions.model_files import Trained
 from headrace.jobs.batch import night
 from headrace.jobs.batch.families import roster
-from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.training import model_folder, night_data, warm_start
+from headrace.jobs.batch.lake import tables
+from headrace.jobs.batch.night import DAY_MS, Night
+from headrace.jobs.batch.publishing import popular
+from headrace.jobs.batch.spark import session
+from headrace.jobs.batch.training import model_folder, split, warm_start
+from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.night_data import NightData
+
+CONTENT = ("category", "price")  # columns of items that a family may learn from
 
 
 def main(options: argparse.Namespace) -> None:
@@ -27,10 +35,18 @@ def main(options: argparse.Namespace) -> None:
     step, own = label(name), roster.settings(name, settings.night)
     if tonight.is_left(step):
         return
-    data = night_data.of_lake(tonight, settings, step)
+    data = read(session(step), tonight, settings)
     with tonight.writing(step) as draft:
         trained = build(draft, name, data, own, tonight, settings.night.protocol)
     print(f"{step} of {tonight.date}: {trained.dims} in {trained.seconds:.1f} s: {tonight.folder / step}")
+
+
+def read(spark: SparkSession, tonight: Night, settings: Settings) -> NightData:
+    clicks = popular.placed(tables.clicks(spark, tonight.date), settings.night)
+    trained_on = split.trained_on(clicks, settings.night.protocol)
+    strength = Strength(settings.night.als.half_life_days * DAY_MS, settings.night.als.rating_max)
+    columns = [*model_folder.columns(clicks), *split.TIES, *(name for name in CONTENT if name in clicks.columns)]
+    return NightData(trained_on.select(*columns), strength, settings.session.history)
 
 
 def build(draft: Path, name: str, data: NightData, settings: object, tonight: Night, protocol: str) -> Trained:

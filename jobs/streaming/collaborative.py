@@ -20,6 +20,7 @@ import pandas as pd
 from pyflink.table import StreamTableEnvironment
 from pyflink.table.udf import FunctionContext, udf
 
+from headrace.infra import extensions
 from headrace.infra.settings import Redis, Settings, load
 from headrace.infra.versions import followed_rules
 from headrace.infra.versions.followed_rules import RulesFollower
@@ -54,6 +55,8 @@ UNRATED = "SUBSTRING(item_id FROM 2)"
 def main(settings: Settings, options: argparse.Namespace) -> None:
     run, whole = Run(JOB, options.redis_only), settings.session.model_copy(update={"recent": settings.session.history})
     table_env = flink_tables.environment(run.name, settings.flink, clicks.parameters(whole, run))
+    for module in extensions.modules():  # a version may be of a family of the shop's own
+        table_env.add_python_file(str(module))
     clicks.declare(table_env, settings, run, RATED, UNRATED)
     declare(table_env, settings, run)
     statements = table_env.create_statement_set()

@@ -9,8 +9,9 @@ from tests.layers.sources import files
 
 # Each says why a reader is not misled.
 ALLOWED = {
-    "als.py": "the step `als` trains what the maths of udfs/factors/als.py solves",
-    "federated.py": "a step of the night and a streaming job, both named as one types them",
+    "als.py": "the family `als` trains what the maths of udfs/factors/als.py solves",
+    "contract.py": "the contract of a record, and that of a recommender",
+    "federated.py": "a family and a streaming job, both named as one types them",
 }
 COMMANDS = "infra/cli"  # a file is named for the noun of its command
 

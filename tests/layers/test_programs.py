@@ -20,7 +20,7 @@ def functions(tree: ast.Module) -> set[str]:
 
 
 def test_steps_are_the_programs_of_jobs_batch() -> None:
-    assert sorted(batch.NAMES) == sorted(programs("jobs/batch"))
+    assert {step.file for step in batch.STEPS} == programs("jobs/batch")
 
 
 def test_jobs_are_the_programs_of_jobs_streaming() -> None:
@@ -29,7 +29,7 @@ def test_jobs_are_the_programs_of_jobs_streaming() -> None:
 
 @pytest.mark.parametrize("step", batch.STEPS, ids=batch.NAMES)
 def test_a_step_uses_spark_if_it_asks_for_a_session(step: batch.Step) -> None:
-    assert step.uses_spark == ("headrace.jobs.batch.spark" in imports()[f"jobs/batch/{step.name}.py"])
+    assert step.uses_spark == ("headrace.jobs.batch.spark" in imports()[f"jobs/batch/{step.file}.py"])
 
 
 def test_airflow_is_told_which_files_are_no_dags() -> None:

@@ -34,7 +34,7 @@ FIRST_MS, DAY_MS = 1_769_299_200_000, 86_400_000  # 2026-01-25
 RETRY = {"AIRFLOW__RETRY_DELAY_S": "1"}
 NIGHT, LATER = "2026-01-31", "2026-02-01"
 USERS, ITEMS, A_DAY = 60, 60, 3
-OWN = "tests.streams.colours:FAMILY"  # a family outside the package, which knows this shop best
+OWN = "turns:FAMILY"  # a family in a file of the shop's project, which knows this shop best
 
 
 def shopping(days: range) -> Iterator[Record]:
@@ -56,6 +56,11 @@ def shop(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack
     """Makes a shop with lists by score alone: items of one colour are alike, and diversity would add the other."""
     rules = tmp_path / "rules.toml"
     rules.write_text(changed("rules.toml", {"lambda": 1.0, "max_similarity": 1.0}))
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "headrace.toml").touch()
+    shutil.copy(paths.PACKAGE / "tests" / "streams" / "colours.py", project / "turns.py")
+    monkeypatch.setenv("HEADRACE_PROJECT", str(project))
     settings = {"MODELS": json.dumps(["als", OWN]), "ALS__FACTORS": "8", "RULES": str(rules)}
     for name, value in ({f"NIGHT__{name}": value for name, value in settings.items()} | RETRY).items():
         monkeypatch.setenv(f"HEADRACE_{name}", value)

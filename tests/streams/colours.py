@@ -11,7 +11,7 @@ from headrace.infra.connections import Section
 from headrace.infra.versions import model_files
 from headrace.udfs.factors.als import Float, Int
 from headrace.udfs.factors.top_n import NONE, Top
-from headrace.udfs.recommenders.contract import Family, Lists, Outcome, Past, TrainingData
+from headrace.udfs.recommenders.contract import Family, Lists, Past, TrainingData, TrainingOutcome
 
 TURN = "turn.json"
 
@@ -62,9 +62,9 @@ class NextInTurn:
         return [] if self.ahead > 0 else ["it must look ahead"]
 
 
-def train(data: TrainingData, settings: Turn, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: Turn, folder: Path, previous: Path | None) -> TrainingOutcome:
     (folder / TURN).write_bytes(msgspec.json.encode(settings.ahead))
-    return Outcome(data.items, {})
+    return TrainingOutcome(data.items, {})
 
 
 def load(folder: Path) -> Any:

@@ -109,7 +109,7 @@ class TrainingData(Protocol):
         ...
 
 
-class Outcome(NamedTuple):
+class TrainingOutcome(NamedTuple):
     """What a training says of itself."""
 
     items: list[str]  # in code point order, once
@@ -120,8 +120,8 @@ class Outcome(NamedTuple):
 
 class Family(NamedTuple):
     settings: type  # a Section of infra/settings.py, of which each setting has a default
-    # (data, settings, folder to fill, folder of an earlier model of the family that has not seen more) -> Outcome
-    train: Callable[[TrainingData, Any, Path, Path | None], Outcome]
+    # (data, settings, folder to fill, folder of an earlier model of the family, which has not seen more)
+    train: Callable[[TrainingData, Any, Path, Path | None], TrainingOutcome]
     load: Callable[[Path], Recommender]
     live: Callable[[Path], LiveScorer]
 

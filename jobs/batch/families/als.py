@@ -16,13 +16,13 @@ from headrace.infra.versions import model_files
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Objective
 from headrace.udfs.recommenders.als_scorer import AlsScorer
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 
 if TYPE_CHECKING:  # the stream opens models without Spark
     from headrace.jobs.batch.training.night_data import NightData
 
 
-def train(data: TrainingData, settings: Als, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: Als, folder: Path, previous: Path | None) -> TrainingOutcome:
     from headrace.jobs.batch.training import als_training, warm_start
 
     night = cast("NightData", data)
@@ -32,7 +32,7 @@ def train(data: TrainingData, settings: Als, folder: Path, previous: Path | None
     durable.save(folder / model_files.FACTORS, fitted.Y)
     durable.save(folder / model_files.GRAM, als.gram(fitted.X))
     parameters = how.parameters() | {"tolerance": settings.tolerance}
-    return Outcome(data.items, parameters, {"factors": how.factors}, {"warm_start": older})
+    return TrainingOutcome(data.items, parameters, {"factors": how.factors}, {"warm_start": older})
 
 
 def load(folder: Path) -> AlsScorer:

@@ -16,7 +16,7 @@ from headrace.infra.errors import Refusal
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.families import neighbour_files
 from headrace.udfs.factors.als import Float
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.neighbour_scorer import NeighbourScorer, Weights
 
 
@@ -26,7 +26,7 @@ class Ease(Section):
     items_max: Positive = 20_000  # its time grows with the third power of the items, its memory with the second
 
 
-def train(data: TrainingData, settings: Ease, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: Ease, folder: Path, previous: Path | None) -> TrainingOutcome:
     """Raises Refusal for more items than `items_max`."""
     from headrace.jobs.batch.training import neighbourhoods
 
@@ -36,7 +36,7 @@ def train(data: TrainingData, settings: Ease, folder: Path, previous: Path | Non
         raise Refusal(f"ease inverts a matrix of items x items: items must be at most {limit}, got {len(data.items):,}")
     R = neighbourhoods.baskets(data.rows(), len(data.items)).astype(np.float64)
     neighbour_files.write(folder, largest(weights((R.T @ R).toarray(), settings.reg), settings.kept))
-    return Outcome(data.items, settings.model_dump())
+    return TrainingOutcome(data.items, settings.model_dump())
 
 
 def weights(G: Float, reg: float) -> Float:

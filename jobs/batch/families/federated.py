@@ -26,7 +26,7 @@ from headrace.jobs.batch.families import als
 from headrace.schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
 from headrace.udfs.factors.fusion import fuse
 from headrace.udfs.federated import round_arithmetic, rounds
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 
 BASE = "als"
 Record = dict[str, Any]
@@ -46,7 +46,7 @@ class Fusion(Section):
     model: str = ""  # the global model; empty: federated.model
 
 
-def train(_: TrainingData, settings: Fusion, folder: Path, previous: Path | None) -> Outcome:
+def train(_: TrainingData, settings: Fusion, folder: Path, previous: Path | None) -> TrainingOutcome:
     """Raises HeadraceError without the night's ALS, or without a version of the global model after a round."""
     del previous
     base, whole = folder.parent / BASE, load()
@@ -107,7 +107,7 @@ def _noise(folded: list[tuple[Record, int]], newest: list[Record]) -> float:
     return round_arithmetic.model_noise(variances, second, rounds.rule(last["rule"], last.get("rate")))
 
 
-def write(folder: Path, base: Path, found: Global, items: list[str], model: str) -> Outcome:
+def write(folder: Path, base: Path, found: Global, items: list[str], model: str) -> TrainingOutcome:
     """Writes the fused factors. Raises HeadraceError if the two models do not fit each other."""
     names, about = model_files.items(base), model_files.description(base)
     Y = np.load(base / model_files.FACTORS).astype(np.float64)
@@ -126,7 +126,7 @@ def write(folder: Path, base: Path, found: Global, items: list[str], model: str)
         name: value for name, value in found._asdict().items() if name != "factors"
     }
     dims = {name: about.dims[name] for name in ("users", "factors")}
-    return Outcome(names, about.parameters, dims, {"federated": of_devices})
+    return TrainingOutcome(names, about.parameters, dims, {"federated": of_devices})
 
 
 FAMILY = Family(Fusion, train, als.load, als.load)

@@ -12,7 +12,7 @@ from pydantic import Field
 from headrace.infra.connections import Positive, Section
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.families import neighbour_files
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.neighbour_scorer import NeighbourScorer
 
 
@@ -22,13 +22,13 @@ class ItemItem(Section):
     by_strength: bool = False  # an item of the history counts by its strength; else each counts alike
 
 
-def train(data: TrainingData, settings: ItemItem, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: ItemItem, folder: Path, previous: Path | None) -> TrainingOutcome:
     from headrace.jobs.batch.training import neighbourhoods
 
     del previous
     weights = neighbourhoods.cosines(data.rows(), len(data.items), settings.neighbours, settings.shrink)
     neighbour_files.write(folder, weights)
-    return Outcome(data.items, settings.model_dump())
+    return TrainingOutcome(data.items, settings.model_dump())
 
 
 def load(folder: Path) -> NeighbourScorer:

@@ -13,7 +13,7 @@ from headrace.infra import durable
 from headrace.infra.connections import NonNegative, Positive, Section
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.families import als
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.nonnegative_scorer import NonNegativeScorer
 
 
@@ -23,7 +23,7 @@ class Nmf(Section):
     seed: NonNegative = 1
 
 
-def train(data: TrainingData, settings: Nmf, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: Nmf, folder: Path, previous: Path | None) -> TrainingOutcome:
     from sklearn.decomposition import NMF
     from sklearn.exceptions import ConvergenceWarning
 
@@ -37,7 +37,7 @@ def train(data: TrainingData, settings: Nmf, folder: Path, previous: Path | None
         warnings.simplefilter("ignore", ConvergenceWarning)  # the settings say how many iterations
         made.fit(R)
     durable.save(folder / model_files.FACTORS, made.components_.T.astype(np.float32))
-    return Outcome(data.items, settings.model_dump(), {"factors": factors})
+    return TrainingOutcome(data.items, settings.model_dump(), {"factors": factors})
 
 
 def load(folder: Path) -> NonNegativeScorer:

@@ -8,7 +8,7 @@ from headrace.infra import durable
 from headrace.infra.connections import Section
 from headrace.infra.errors import HeadraceError
 from headrace.infra.versions import model_files
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.popularity_scorer import PopularityScorer
 
 USERS = "item_users.npy"
@@ -18,10 +18,10 @@ class Popularity(Section):
     """It has no settings."""
 
 
-def train(data: TrainingData, settings: Popularity, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: Popularity, folder: Path, previous: Path | None) -> TrainingOutcome:
     del settings, previous
     durable.save(folder / USERS, np.bincount(data.rows().columns, minlength=len(data.items)))
-    return Outcome(data.items, {})
+    return TrainingOutcome(data.items, {})
 
 
 def load(folder: Path) -> PopularityScorer:

@@ -12,7 +12,7 @@ from headrace.infra import durable
 from headrace.infra.connections import NonNegative, Positive, Section
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.families import als
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.linear_scorer import LinearScorer
 
 
@@ -21,7 +21,7 @@ class Svd(Section):
     seed: NonNegative = 1
 
 
-def train(data: TrainingData, settings: Svd, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: Svd, folder: Path, previous: Path | None) -> TrainingOutcome:
     from sklearn.utils.extmath import randomized_svd
 
     from headrace.jobs.batch.training import neighbourhoods
@@ -31,7 +31,7 @@ def train(data: TrainingData, settings: Svd, folder: Path, previous: Path | None
     factors = min(settings.factors, *R.shape)
     V = randomized_svd(R, factors, n_iter=4, random_state=settings.seed)[2].T
     durable.save(folder / model_files.FACTORS, V.astype(np.float32))
-    return Outcome(data.items, settings.model_dump(), {"factors": factors})
+    return TrainingOutcome(data.items, settings.model_dump(), {"factors": factors})
 
 
 def load(folder: Path) -> LinearScorer:

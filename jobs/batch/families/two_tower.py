@@ -20,7 +20,7 @@ from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import TwoTower
 from headrace.infra.versions import model_files
 from headrace.udfs.factors.als import Real
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.tower_scorer import TowerScorer, UserTower
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FILES = {name: f"tower_{name}.npy" for name in UserTower._fields}
 
 
-def train(data: TrainingData, settings: TwoTower, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: TwoTower, folder: Path, previous: Path | None) -> TrainingOutcome:
     """Trains anew each night: `previous` is not read."""
     from headrace.jobs.batch.training import tower_model  # of the batch environment
 

@@ -11,7 +11,7 @@ from headrace.infra import durable
 from headrace.infra.connections import Positive, Section
 from headrace.infra.errors import HeadraceError
 from headrace.infra.versions import model_files
-from headrace.udfs.recommenders.contract import Family, Outcome, TrainingData
+from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.user_scorer import UserScorer
 
 FILES = ("baskets_indptr.npy", "baskets_columns.npy")
@@ -22,7 +22,7 @@ class UserKnn(Section):
     users_max: Positive = 100_000  # kept: those with most items
 
 
-def train(data: TrainingData, settings: UserKnn, folder: Path, previous: Path | None) -> Outcome:
+def train(data: TrainingData, settings: UserKnn, folder: Path, previous: Path | None) -> TrainingOutcome:
     from headrace.jobs.batch.training import neighbourhoods
 
     del previous
@@ -32,7 +32,7 @@ def train(data: TrainingData, settings: UserKnn, folder: Path, previous: Path | 
     some.sort_indices()
     for file, array in zip(FILES, (some.indptr.astype(np.int64), some.indices.astype(np.int32)), strict=True):
         durable.save(folder / file, array)
-    return Outcome(data.items, settings.model_dump())
+    return TrainingOutcome(data.items, settings.model_dump())
 
 
 def load(folder: Path) -> UserScorer:

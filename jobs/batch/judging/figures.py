@@ -20,15 +20,15 @@ def raw(model: str) -> str:
     return f"raw_{model}"
 
 
-class Answer(NamedTuple):
+class JudgedLists(NamedTuple):
     """A contestant's lists, with the popular list for whom it does not know."""
 
     items: Int  # (users, k), best first, NONE at the end
     known: ranking.Bool  # (users,)
 
-    def of(self, users: ranking.Bool) -> "Answer":
+    def of(self, users: ranking.Bool) -> "JudgedLists":
         """Returns those of some users. users: a mask."""
-        return Answer(self.items[users], self.known[users])
+        return JudgedLists(self.items[users], self.known[users])
 
 
 class About(NamedTuple):
@@ -50,7 +50,7 @@ class About(NamedTuple):
 
 
 def summary(
-    lists: Mapping[str, Answer],
+    lists: Mapping[str, JudgedLists],
     about: About,
     similar: Mapping[str, Similarity | None],
     models: list[str],
@@ -92,14 +92,14 @@ def summary(
     }
 
 
-def judging(lists: Mapping[str, Answer], about: About) -> tuple[Mapping[str, Answer], About]:
+def judging(lists: Mapping[str, JudgedLists], about: About) -> tuple[Mapping[str, JudgedLists], About]:
     """Returns the same of those who judge: all users but those who choose."""
     if about.choosing is None:
         return lists, about
     return {name: each.of(~about.choosing) for name, each in lists.items()}, about.of(~about.choosing)
 
 
-def choice(lists: Mapping[str, Answer], about: About, models: list[str], live: Mapping[str, float]) -> str:
+def choice(lists: Mapping[str, JudgedLists], about: About, models: list[str], live: Mapping[str, float]) -> str:
     """Returns the model with the highest NDCG of those who choose, then with the highest live one, then by name."""
     users = np.ones(len(about.history), bool) if about.choosing is None else about.choosing
     relevant = about.relevant.where(users)
@@ -111,7 +111,9 @@ def choice(lists: Mapping[str, Answer], about: About, models: list[str], live: M
     return max(sorted(models), key=quality)
 
 
-def values(lists: Answer, popular: Answer, about: About, similar: Mapping[str, Similarity]) -> dict[str, Float]:
+def values(
+    lists: JudgedLists, popular: JudgedLists, about: About, similar: Mapping[str, Similarity]
+) -> dict[str, Float]:
     """Returns each metric by user."""
     h = ranking.hits(lists.items, about.relevant)
     overlap = ranking.overlap(lists.items, popular.items)
@@ -124,7 +126,7 @@ def values(lists: Answer, popular: Answer, about: About, similar: Mapping[str, S
     }
 
 
-def figures_of(by_user: dict[str, Float], lists: Answer, about: About, parts: dict[str, ranking.Bool]) -> Figures:
+def figures_of(by_user: dict[str, Float], lists: JudgedLists, about: About, parts: dict[str, ranking.Bool]) -> Figures:
     figures: Figures = {name: interval._asdict() for name, interval in resampled(by_user).items()}
     by_segment = {name: within(by_user, part) for name, part in parts.items() if part.any()}
     h, n = ranking.hits(lists.items, about.relevant), about.relevant.counts
@@ -132,7 +134,7 @@ def figures_of(by_user: dict[str, Float], lists: Answer, about: About, parts: di
     return figures | told
 
 
-def exposure(lists: Answer, about: About) -> Figures:
+def exposure(lists: JudgedLists, about: About) -> Figures:
     """Returns the figures of how the lists of all users, whether they judge or not, fill the catalogue."""
     exposed = ranking.exposure(lists.items, len(about.item_users))
     whole = {"coverage": ranking.coverage(exposed, about.catalogue), "gini": ranking.gini(exposed, about.catalogue)}

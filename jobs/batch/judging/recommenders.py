@@ -40,7 +40,7 @@ class PopularList:
         return Lists(*top, np.zeros(users, bool))
 
 
-class Model:
+class PlacedModel:
     """A model's lists, in the evaluation's own item map. strength: half_life_ms, rating_max."""
 
     def __init__(self, items: Sequence[str], strength: tuple[float, float], places: Mapping[str, int]) -> None:
@@ -64,7 +64,7 @@ class Model:
         return Lists(np.where(items == NONE, NONE, self.here[items]), scores, known)
 
 
-class NightModel(Model):
+class NightModel(PlacedModel):
     """The lists are those of `precompute`: by the same code, from the same rules."""
 
     def __init__(
@@ -77,7 +77,7 @@ class NightModel(Model):
         return nightly_lists.chosen(self.catalogue, past, self.wish._replace(n=k))
 
 
-class LiveModel(Model):
+class LiveModel(PlacedModel):
     """The lists are those of the stream, whose history says nothing about who the user is."""
 
     def __init__(

@@ -10,26 +10,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from headrace.infra.errors import HeadraceError
-from headrace.infra.settings import Settings
-from headrace.jobs.batch.night import DAY_MS, Night
-from headrace.jobs.batch.spark import session
 from headrace.jobs.batch.training import blocks, model_folder, split
 from headrace.jobs.batch.training.blocks import Matrix, Strength
 from headrace.udfs.factors.als import Int, Rows
 from headrace.udfs.factors.confidence import Events
-
-CONTENT = ("category", "price")
-
-
-def of_lake(tonight: Night, settings: Settings, step: str) -> "NightData":
-    from headrace.jobs.batch.lake import tables
-    from headrace.jobs.batch.publishing import popular
-
-    clicks = popular.placed(tables.clicks(session(step), tonight.date), settings.night)
-    trained_on = split.trained_on(clicks, settings.night.protocol)
-    strength = Strength(settings.night.als.half_life_days * DAY_MS, settings.night.als.rating_max)
-    columns = [*model_folder.columns(clicks), *split.TIES, *(name for name in CONTENT if name in clicks.columns)]
-    return NightData(trained_on.select(*columns), strength, settings.session.history)
 
 
 class NightData:

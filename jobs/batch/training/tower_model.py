@@ -28,13 +28,13 @@ from headrace.jobs.batch.training.towers import Towers
 from headrace.udfs.factors import als
 from headrace.udfs.factors.als import Float, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, Events
-from headrace.udfs.recommenders.contract import Outcome
+from headrace.udfs.recommenders.contract import TrainingOutcome
 
 CONTENT = ("category", "price")
 DRAWN, AT_ONCE = 100_000, 4096  # users whose vectors are summed, and how many are computed at a time
 
 
-def train(data: NightData, s: TwoTower, folder: Path, files: dict[str, str]) -> Outcome:
+def train(data: NightData, s: TwoTower, folder: Path, files: dict[str, str]) -> TrainingOutcome:
     """Trains on all of the events and fills the folder. files: the name of each table of the user tower.
 
     Raises Refusal without items, or if the training diverges at once, HeadraceError with one user.
@@ -55,7 +55,7 @@ def train(data: NightData, s: TwoTower, folder: Path, files: dict[str, str]) -> 
         for name, table in towers.user_tower(model, taken)._asdict().items():
             durable.save(folder / files[name], table)
         shutil.rmtree(work)  # what fails before goes on from here
-    return Outcome(items, {"plan": msgspec.to_builtins(plan)}, {"factors": s.factors})
+    return TrainingOutcome(items, {"plan": msgspec.to_builtins(plan)}, {"factors": s.factors})
 
 
 def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:

@@ -14,7 +14,7 @@ from headrace.jobs.batch.families import federated
 from headrace.jobs.batch.night import Night
 from headrace.schemas.topics import AGGREGATES, GLOBAL_MODEL, ROUNDS
 from headrace.udfs.federated import rounds
-from headrace.udfs.recommenders.contract import Outcome, TrainingData
+from headrace.udfs.recommenders.contract import TrainingData, TrainingOutcome
 
 ITEMS, FACTORS = 40, 4
 RNG = np.random.default_rng(8)
@@ -56,7 +56,7 @@ def records(version: int, rule: str = "fedavg") -> dict[str, list[dict[str, Any]
 NIGHT = Night(date(2026, 1, 31))
 
 
-def run(monkeypatch: pytest.MonkeyPatch, told: dict[str, list[dict[str, Any]]]) -> Outcome:
+def run(monkeypatch: pytest.MonkeyPatch, told: dict[str, list[dict[str, Any]]]) -> TrainingOutcome:
     monkeypatch.setattr(federated, "_records", lambda _, name: told[name])
     with NIGHT.writing("federated") as draft:
         return federated.train(cast(TrainingData, None), federated.Fusion(), draft, None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headrace.jobs.batch.judging.figures import About, Answer, raw, summary
+from headrace.jobs.batch.judging.figures import About, JudgedLists, raw, summary
 from headrace.udfs.evaluation.ranking import Relevant
 
 pytestmark = pytest.mark.spark  # what runs in the batch environment
@@ -13,9 +13,9 @@ WANTED = np.arange(1, 7)
 ABOUT = About(Relevant(np.arange(7), WANTED), np.arange(6), np.ones(8, np.int64), 6, WANTED % 2 == 1)
 
 
-def lists(*finding: int) -> Answer:
+def lists(*finding: int) -> JudgedLists:
     """Returns lists of one item: the wanted one for these users, item 0 for the others."""
-    return Answer(np.where(np.isin(np.arange(6), finding), WANTED, 0)[:, None], np.ones(6, bool))
+    return JudgedLists(np.where(np.isin(np.arange(6), finding), WANTED, 0)[:, None], np.ones(6, bool))
 
 
 def test_who_chooses_does_not_judge() -> None:

@@ -18,7 +18,7 @@ from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.versions import model_files
 from headrace.jobs.batch import gate
 from headrace.jobs.batch.judging import limits
-from headrace.jobs.batch.judging.figures import About, Answer, summary
+from headrace.jobs.batch.judging.figures import About, JudgedLists, summary
 from headrace.jobs.batch.night import Night
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Relevant
@@ -65,7 +65,8 @@ def figures(hits: int, champion: int) -> dict[str, Any]:
     about = About(Relevant(8 * np.arange(USERS + 1), wanted.ravel()), rng.integers(0, 60, USERS), item_users, 1000)
     hits_of = {"als": hits, "popularity": 0, "champion": champion}
     lists = {
-        name: Answer(listed(rng, wanted, each), np.full(USERS, name != "popularity")) for name, each in hits_of.items()
+        name: JudgedLists(listed(rng, wanted, each), np.full(USERS, name != "popularity"))
+        for name, each in hits_of.items()
     }
     return summary(lists, about, {"diversity": ranking.cosine(rng.normal(size=(ITEMS, 50)))}, ["als"])
 

@@ -25,8 +25,10 @@ from tests.jobs.batch.families import laws
 pytestmark = pytest.mark.spark  # what runs in the batch environment
 
 SIDE = 24
-FAMILIES: dict[str, dict[str, Any]] = {"popularity": {}, "item_item": {}, "user_knn": {}, "ease": {"reg": 5.0}, "svd": {"factors": 4},
-            "nmf": {"factors": 4}}  # fmt: skip
+FAMILIES: dict[str, dict[str, Any]] = {
+    "popularity": {}, "item_item": {}, "user_knn": {}, "ease": {"reg": 5.0}, "svd": {"factors": 4},
+    "nmf": {"factors": 4},
+}  # fmt: skip
 PERSONAL = [name for name in FAMILIES if name != "popularity"]
 
 
