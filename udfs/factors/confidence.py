@@ -17,6 +17,7 @@ WEIGHTS = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "cart": 4.0, "p
 RETURNS = {"purchase": ("refund",), "cart": ("uncart", "refund")}  # action -> those that take it back
 RATE = 5.0  # weight of the best rating; other ratings weigh in proportion
 RATE_WITHOUT_RATING = 3.0
+STRENGTH_MAX = 250.0  # of a user for an item: 50 purchases. A bot's thousands of clicks are one user's wish, not more
 REFUSALS = ("dislike", "block")
 UNSEEN = ("search", "ignore")  # actions that do not make an item seen
 UNKNOWN = -1  # index of an item that the model does not know
@@ -59,7 +60,7 @@ def histories(events: Events, users: int, items: int, half_life_ms: float, ratin
     cells, cell = np.unique(events.users[known] * items + events.items[known], return_inverse=True)
     for action in RETURNS:
         weights[_taken_back(action, cell, actions, t_ms, len(cells))] = 0.0
-    strengths: Float = np.bincount(cell, weights, len(cells)).astype(np.float64)
+    strengths: Float = np.minimum(np.bincount(cell, weights, len(cells)), STRENGTH_MAX).astype(np.float64)
     strengths[cell[_any(actions, REFUSALS)]] = 0.0
     seen = np.zeros(len(cells), bool)
     seen[cell[~_any(actions, UNSEEN)]] = True

@@ -26,6 +26,12 @@ def one(*did: tuple[Any, ...], half_life_ms: float = math.inf) -> tuple[dict[int
     return dict(zip(got.rows.columns.tolist(), got.rows.strengths.tolist(), strict=True)), got.seen.items.tolist()
 
 
+def test_a_strength_has_a_bound() -> None:
+    """50 purchases, and no more: not one below it, not one above."""
+    for purchases, strength in ((49, 245.0), (50, 250.0), (51, 250.0), (20_000, 250.0)):
+        assert one(*[(3, "purchase")] * purchases)[0] == {3: strength}
+
+
 def by_the_page(did: list[Did], users: int, half_life_ms: float) -> tuple[list[dict[int, float]], list[set[int]]]:
     strengths, seen = [], []
     weights = {"view": 1.0, "click": 1.5, "like": 3.0, "share": 3.0, "cart": 4.0, "purchase": 5.0}
