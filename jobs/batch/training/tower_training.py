@@ -39,7 +39,7 @@ PLAN, CONTENT, CHECKPOINT = "plan.json", "content.npz", "checkpoint.pt"
 JUDGES, JUDGED, LISTED = 1000, 0.2, 20  # users whose newest takes decide when to stop; share of takes; items of a list
 
 
-class Judged(NamedTuple):
+class Judges(NamedTuple):
     """Users to list for, as known before the takes that the lists should hold."""
 
     users: Users
@@ -148,7 +148,7 @@ def device_of(plan: TrainingPlan, rank: int) -> torch.device:
     return torch.device("cpu")
 
 
-def apart(sequences: Sequences, window: Window, seed: int) -> tuple[Sequences, Judged]:
+def apart(sequences: Sequences, window: Window, seed: int) -> tuple[Sequences, Judges]:
     """Returns (what users did before the judges' newest takes, the judges)."""
     able = tower_steps.able(sequences)
     judges = np.sort(np.random.default_rng(seed).choice(able, min(JUDGES, len(able) // 10), replace=False))
@@ -163,7 +163,7 @@ def apart(sequences: Sequences, window: Window, seed: int) -> tuple[Sequences, J
     is_known = before.items != UNKNOWN
     seen = Excluded(before.users[is_known], before.items[is_known])
     known = tower_sequences.known(left, starts, ends, window)
-    return left, Judged(known, seen, np.repeat(np.arange(len(judges)), hidden), wanted)
+    return left, Judges(known, seen, np.repeat(np.arange(len(judges)), hidden), wanted)
 
 
 def learn(model: nn.Module, optimizer: RowAdam, step: TrainingStep, correction: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ def learn(model: nn.Module, optimizer: RowAdam, step: TrainingStep, correction: 
     return loss.detach()
 
 
-def judge(model: Towers, content: Rows, judged: Judged, loss: float) -> float | None:
+def judge(model: Towers, content: Rows, judged: Judges, loss: float) -> float | None:
     """Returns NDCG@LISTED over the judges: NaN if not all numbers are finite, None if there are no judges."""
     offered, taken = towers.tables(model, content)
     X = towers.vectors(model, taken, judged.users).astype(np.float32)
@@ -196,7 +196,7 @@ def is_finite(model: nn.Module, X: Real, Y: Real) -> bool:
     return largest < float(np.finfo(np.float32).max) and all(bool(each.isfinite().all()) for each in model.parameters())
 
 
-def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
+def ranks_of(X: Real, Y: Real, judged: Judges) -> Int:
     """Returns the rank of each wanted item among all items that were not seen.
 
     Ties count against it: items that all score the same are no list. So does what is not a number. A wanted item that
@@ -214,7 +214,7 @@ def ranks_of(X: Real, Y: Real, judged: Judged) -> Int:
     return ranks
 
 
-def ndcg(ranks: Int, judged: Judged) -> float:
+def ndcg(ranks: Int, judged: Judges) -> float:
     """Returns the mean NDCG@LISTED over the judges; 0 without judges."""
     judges = len(judged.users.taken.indptr) - 1
     if not judges:

@@ -18,7 +18,7 @@ import torch
 from headrace.infra.errors import HeadraceError
 from headrace.jobs.batch.training import tower_sequences, tower_training
 from headrace.jobs.batch.training.tower_steps import TrainingPlan
-from headrace.jobs.batch.training.tower_training import Judged, TrainingProgress
+from headrace.jobs.batch.training.tower_training import Judges, TrainingProgress
 from headrace.jobs.batch.training.towers import Users
 from headrace.udfs.factors.als import Int, Rows
 from headrace.udfs.factors.top_n import Excluded
@@ -74,7 +74,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_end(tmp_path: Path) -> N
 
 
 TWO = np.arange(2)
-JUDGED = Judged(Users(Rows(np.arange(3), TWO, np.ones(2)), nothing(2)), Excluded(TWO, TWO), TWO, np.array([2, 3]))
+JUDGED = Judges(Users(Rows(np.arange(3), TWO, np.ones(2)), nothing(2)), Excluded(TWO, TWO), TWO, np.array([2, 3]))
 
 
 def test_a_list_of_equal_scores_or_of_no_numbers_is_the_worst() -> None:
