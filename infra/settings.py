@@ -136,7 +136,7 @@ class TwoTower(Section):
     buckets: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
     id_dropout: Annotated[float, Field(ge=0, lt=1)]
-    hide: Annotated[float, Field(gt=0, lt=1)]
+    ahead: Positive
     users: Positive
     drawn: NonNegative
     hard: NonNegative

@@ -29,7 +29,6 @@ from headrace.jobs.batch.training.tower_sequences import Sequences, Window
 from headrace.jobs.batch.training.towers import Bags, Shape, Towers
 from headrace.udfs.factors.als import Float, Int, Rows
 
-AHEAD = 5  # takes that an example asks for: docs/night.md, "Two towers"
 ASKED, HARD = 1000, (100, 500)  # users whose lists give the hard items; the places of these items
 
 
@@ -74,9 +73,9 @@ def planned(items: int, content: Rows, s: TwoTower, how: Mapping[str, Any], has_
     buckets = s.buckets if len(content.columns) else 0
     features = towers.FEATURE_BUCKETS if has_features else 0
     shape = Shape(items, buckets, s.factors, s.hidden, s.dropout, s.id_dropout, features)
-    names = ("epochs", "patience", "users", "drawn", "hard", "rate", "decay", "seed")
+    names = ("ahead", "epochs", "patience", "users", "drawn", "hard", "rate", "decay", "seed")
     own = {name: getattr(s, name) for name in names}
-    return TrainingPlan(shape=shape._asdict(), ahead=AHEAD, **how, **own)
+    return TrainingPlan(shape=shape._asdict(), **how, **own)
 
 
 def shape(plan: TrainingPlan) -> Shape:
