@@ -69,8 +69,8 @@ def check(lake: Lake, of: Night, wanted: limits.Checks, today: date) -> Judged:
     events = once(arrived, topics.CLICKS).select(*EVENT).withColumn(SHAPE, day_figures.shape()).persist()
     try:
         figures = looked.figures(events, arrived.count())
-        written = as_written(lake, [file for file in files if file.day == of.date.isoformat()] or files)
-        judged = expectations.run(written, events.where(_of_day(of)), figures, wanted.limits)
+        columns = common_columns(lake, [file for file in files if file.day == of.date.isoformat()] or files)
+        judged = expectations.run(columns, events.where(_of_day(of)), figures, wanted.limits)
     finally:
         events.unpersist()
     judge: Judge = of_history if (today - of.date).days > wanted.history_days else of_a_living_shop(lake, of)
@@ -112,11 +112,10 @@ class Looked:
         return impression_figures.of_impressions(events, impressions, rewards, known.distinct(), self.of.date)
 
 
-def as_written(lake: Lake, files: list[File]) -> DataFrame:
-    """Returns the rows with the columns that every file has."""
-    rows = lake.as_written(files)
-    common = set(rows.columns).intersection(*(lake.as_written([file]).columns for file in files[:FILES_MAX]))
-    return rows.select(*(column for column in rows.columns if column in common))
+def common_columns(lake: Lake, files: list[File]) -> list[str]:
+    """Returns the columns that every file has."""
+    columns = [lake.as_written([file]).columns for file in files[:FILES_MAX]]
+    return [column for column in columns[0] if all(column in each for each in columns)]
 
 
 def newest(lake: Lake, of: Night) -> str:

@@ -8,6 +8,7 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"  # else it reports every use to its
 import great_expectations as gx
 import great_expectations.expectations as gxe
 import msgspec
+import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from pyspark.sql import DataFrame
 
@@ -37,21 +38,25 @@ class Judged(NamedTuple):
     results: dict[str, Any]  # by suite: what Great Expectations says, with its counts
 
 
-def run(files: DataFrame, day: DataFrame, figures: Figures, limits: CheckLimits) -> Judged:
-    """Returns the result of each rule. files: the day's rows as written; day: its events, with SHAPE."""
-    numbers = figures.numbers
-    columns = ", ".join(f"{name} DOUBLE" for name in numbers)
-    row = tuple(None if value is None else float(value) for value in numbers.values())
-    frames = {"files": files, "day": day, "night": day.sparkSession.createDataFrame([row], columns)}
+def run(columns: list[str], day: DataFrame, figures: Figures, limits: CheckLimits) -> Judged:
+    """Returns the result of each rule. columns: that the day's files have; day: its events, with SHAPE.
+
+    Only the rules on the day's rows cost Spark jobs: columns and figures are frames of pandas.
+    """
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    source = context.data_sources.add_spark("lake")
-    wanted = {"files": _files(), "day": _day(figures, limits), "night": _night(numbers, limits)}
+    lake, here = context.data_sources.add_spark("lake"), context.data_sources.add_pandas("figures")
+    numbers = pd.DataFrame([figures.numbers], dtype=float)
+    wanted: dict[str, tuple[Any, Any, list[Any]]] = {
+        "files": (here, pd.DataFrame(columns=columns), _files()),
+        "day": (lake, day, _day(figures, limits)),
+        "night": (here, numbers, _night(figures.numbers, limits)),
+    }
     judged = Judged([], {})
-    for name, expectations in wanted.items():
+    for name, (source, frame, expectations) in wanted.items():
         asset = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("night")
         suite = gx.ExpectationSuite(name=name, expectations=expectations)
-        validation = asset.get_batch(batch_parameters={"dataframe": frames[name]}).validate(suite)
+        validation = asset.get_batch(batch_parameters={"dataframe": frame}).validate(suite)
         judged.rules.extend(_rule(each, figures) for each in validation.results)
         judged.results[name] = validation.to_json_dict()
     return judged
