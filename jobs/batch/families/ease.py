@@ -2,7 +2,7 @@
 
 Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data" (arXiv:1905.03375), eq. 8: with G = R'R + reg I and
 P its inverse, W = I - P diag(1 / P_jj); score(u, i) = sum over the user's items j of W_ji. Where we differ: only the
-`kept` weights of each row that are farthest from 0 are kept, so that a model of 20,000 items is no 1.6 GB.
+`kept` weights of each row that are farthest from 0 are kept. Training takes 16 bytes a pair of items: 6.4 GB at 20,000.
 """
 
 from pathlib import Path
@@ -15,9 +15,8 @@ from headrace.infra.connections import Positive, Section
 from headrace.infra.errors import Refusal
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.families import neighbour_files
-from headrace.udfs.factors.als import Float
 from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
-from headrace.udfs.recommenders.neighbour_scorer import NeighbourScorer, Weights
+from headrace.udfs.recommenders.neighbour_scorer import NeighbourScorer
 
 
 class Ease(Section):
@@ -35,28 +34,8 @@ def train(data: TrainingData, settings: Ease, folder: Path, previous: Path | Non
         limit = f"night.families.ease.items_max = {settings.items_max:,}"
         raise Refusal(f"ease inverts a matrix of items x items: items must be at most {limit}, got {len(data.items):,}")
     R = neighbourhoods.baskets(data.rows(), len(data.items)).astype(np.float64)
-    neighbour_files.write(folder, largest(weights((R.T @ R).toarray(), settings.reg), settings.kept))
+    neighbour_files.write(folder, neighbourhoods.autoencoder(R, settings.reg, settings.kept))
     return TrainingOutcome(data.items, settings.model_dump())
-
-
-def weights(G: Float, reg: float) -> Float:
-    """Returns W (m, m) of G = R'R (m, m), which it overwrites."""
-    G[np.diag_indices(len(G))] += reg
-    P = np.linalg.inv(G)
-    W = -P / np.diag(P)
-    np.fill_diagonal(W, 0.0)
-    return np.asarray(W)
-
-
-def largest(W: Float, kept: int) -> Weights:
-    """Returns the `kept` weights of each row that are farthest from 0, and not 0."""
-    m = len(W)
-    columns = np.argsort(-np.abs(W), axis=1, kind="stable")[:, : min(kept, m)]
-    columns.sort(axis=1)
-    values = np.take_along_axis(W, columns, axis=1)
-    some = values != 0
-    indptr = np.concatenate([[0], np.cumsum(some.sum(axis=1))])
-    return Weights(indptr, columns[some].astype(np.int32), values[some].astype(np.float32))
 
 
 def load(folder: Path) -> NeighbourScorer:

@@ -6,7 +6,7 @@ import numpy as np
 
 from headrace.infra import durable
 from headrace.infra.errors import HeadraceError
-from headrace.udfs.recommenders.neighbour_scorer import Weights
+from headrace.udfs.recommenders.sparse_scorer import Weights
 
 FILES = {"indptr": "weights_indptr.npy", "columns": "weights_columns.npy", "values": "weights_values.npy"}
 

@@ -31,7 +31,7 @@ def of_impressions(
         named = clicks.where(is_day).where("impression_id IS NOT NULL").select(*SLATE)
         paid = rewards.select(*SLOT, F.lit(1).alias("paid"))
         return {
-            "impressions": volume(by_day, day),
+            topics.IMPRESSIONS: volume(by_day, day),
             "impressions_unknown": _missing(today, known, ["item_id"]),
             "orphan_clicks": _missing(named, slots.select(*SLATE).distinct(), SLATE),
             "orphan_rewards": _missing(rewards.where(is_day).select(*SLOT), slots.drop("day"), SLOT),

@@ -12,6 +12,7 @@ from headrace.infra import durable, paths
 from headrace.infra.versions import model_files
 from headrace.infra.versions.model_files import Trained
 from headrace.infra.versions.store import Manifest
+from headrace.schemas import topics
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput, Metric, Param, RunTag
@@ -80,7 +81,7 @@ class TrainedRun:
         profile = {name: lineage.get(name) for name in ("date", "protocol", "events", "digest")}
         source = msgspec.json.encode({"offsets": lineage.get("offsets", {})}).decode()
         digest = str(lineage.get("digest", ""))[:DIGEST_MAX] or "unknown"
-        clicks = Dataset("clicks", digest, "lake", source, profile=msgspec.json.encode(profile).decode())
+        clicks = Dataset(topics.CLICKS, digest, "lake", source, profile=msgspec.json.encode(profile).decode())
         return DatasetInput(clicks, [InputTag("mlflow.data.context", "training")])
 
 

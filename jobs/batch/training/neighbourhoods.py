@@ -1,4 +1,4 @@
-"""The items most like each item, by who took both: a sparse product, some rows of it at a time.
+"""Weights between items: the items most like each, by who took both, and those of a linear autoencoder.
 
 Sarwar, Karypis, Konstan, Riedl 2001, "Item-based collaborative filtering recommendation algorithms": the cosine of two
 columns of the users' baskets. `shrink` draws a cosine that few users support towards 0: c / (c + shrink) of it, with c
@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import lapack
 
-from headrace.udfs.factors.als import Int, Rows
-from headrace.udfs.recommenders.neighbour_scorer import Weights
+from headrace.udfs.factors.als import Float, Int, Rows
+from headrace.udfs.recommenders.sparse_scorer import Weights
 
 BASKET = 500  # items of a user that count in a co-occurrence, taken evenly: a bot's millions of pairs say little
+DENSE = 1 << 24  # numbers of a dense block
 PAIRS = 20_000_000  # pairs in memory at a time: some 400 MB
 
 
@@ -60,3 +62,33 @@ def _nearest(both: sparse.coo_matrix, first: int, counts: Int, n: int, shrink: f
     best = best[np.lexsort((columns[best], rows[best]))]
     lengths = np.bincount(rows[best], minlength=both.shape[0])
     return lengths, columns[best].astype(np.int32), cosine[best].astype(np.float32)
+
+
+def autoencoder(R: sparse.csr_matrix, reg: float, kept: int) -> Weights:
+    """Returns W of Steck 2019, eq. 8, the `kept` weights of each row that are farthest from 0. R (users, items).
+
+    The inverse is made in place, by Cholesky. Raises LinAlgError if R'R + reg I has none.
+    """
+    P = _inverse(R, reg)
+    diagonal, found = np.diagonal(P).copy(), []
+    for item in range(len(P)):
+        weights = -np.concatenate([P[item, :item], P[item:, item]]) / diagonal  # the lower half is all there is
+        weights[item] = 0.0
+        best = np.argsort(-np.abs(weights), kind="stable")[:kept]
+        best = np.sort(best[weights[best] != 0])
+        found.append((len(best), best.astype(np.int32), weights[best].astype(np.float32)))
+    lengths, columns, values = zip(*found, strict=True)
+    return Weights(np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(columns), np.concatenate(values))
+
+
+def _inverse(R: sparse.csr_matrix, reg: float) -> Float:
+    """Returns the lower half of the inverse of R'R + reg I, (items, items)."""
+    m, columns = R.shape[1], R.tocsc()
+    G, width = np.empty((m, m), order="F"), max(1, DENSE // R.shape[1])
+    for first in range(0, m, width):
+        G[:, first : first + width] = (columns.T @ columns[:, first : first + width]).toarray()
+    G[np.diag_indices(m)] += reg
+    L, is_singular = lapack.dpotrf(G, lower=1, clean=0, overwrite_a=1)
+    if is_singular:
+        raise np.linalg.LinAlgError(f"R'R + reg I must have an inverse: reg must be higher, got {reg}")
+    return np.asarray(lapack.dpotri(L, lower=1, overwrite_c=1)[0])

@@ -14,7 +14,8 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import functions as F
 
 from headrace.infra.settings import load
-from headrace.jobs.batch import check, compact, failures
+from headrace.jobs.batch import compact, failures
+from headrace.jobs.batch.judging import day_figures
 from headrace.jobs.batch.lake import landed_rows, tables
 from headrace.jobs.batch.lake.tables import File, Lake, Snapshot, with_files
 from headrace.jobs.batch.night import Night
@@ -86,7 +87,8 @@ def test_a_day_is_one_of_utc_wherever_the_machine_is(spark: Any) -> None:
     assert sorted(file.day for file in snapshot.files[CLICKS]) == sorted({day.isoformat() for day in expected})
     events = tables.clicks(spark, FIRST)
     assert sorted(row.day for row in events.collect()) == expected[:3]
-    assert check.figures(events, Night(FIRST))["day_events"] == 2
+    shaped = events.withColumn(day_figures.SHAPE, day_figures.shape())
+    assert day_figures.of_clicks(shaped, FIRST, Night(FIRST).end_ms).numbers["day_events"] == 2
     assert sorted(row.user_id for row in split.held(events, "days:1").where("held").collect()) == ["u1", "u2"]
     weighed = popular.counted(popular.placed(events.withColumn("category", F.lit("c")), load().night), FIRST, 1.0)
     assert [row.decayed for row in weighed.collect()] == [2.5]
