@@ -1,5 +1,6 @@
 """`headrace federated`: provision a population, run its processes, simulate one. Runs in the edge environment."""
 
+import os
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -170,8 +171,9 @@ def candidate(
     from headrace.infra.launch import batch
     from headrace.infra.settings import load
 
-    arguments = [*(["--model", model] if model else []), *(["--date", date] if date else [])]
-    raise typer.Exit(batch.run(load().spark, "federated", arguments))
+    if model:
+        os.environ["HEADRACE_NIGHT__FAMILIES__FEDERATED__MODEL"] = model
+    raise typer.Exit(batch.run(load().spark, "federated", ["--date", date] if date else []))
 
 
 @app.command(cls=Command)

@@ -10,6 +10,7 @@ from headrace.infra.launch import batch, streaming
 from headrace.infra.settings import load
 from headrace.infra.stack.doctor import DoctorFinding, finding
 from headrace.infra.versions import rules
+from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.judging import limits
 
 
@@ -20,12 +21,17 @@ def findings() -> list[DoctorFinding]:
     except HeadraceError:
         return []
     night, bandit, watched = settings.night, settings.bandit, settings.watch.jobs
-    models = [step.name for step in batch.STEPS if step.trains]
+    models = {*(step.name for step in batch.STEPS if step.trains), *night.models}
     catalogue = night.two_tower.catalogue
     checks: list[tuple[str, str, Callable[[], object]]] = [  # the setting, what it names, and what resolves that
         ("bandit.encoder", bandit.encoder, lambda: policies.encoder(bandit)),
         ("bandit.policy", bandit.policy, lambda: policies.chooser(bandit)),
-        ("night.models", ", ".join(night.models), lambda: _known("night.models", night.models, models)),
+        ("night.models", ", ".join(night.models), lambda: [roster.settings(name, night) for name in night.models]),
+        (
+            "night.families",
+            ", ".join(night.families) or "none",
+            lambda: _known("night.families", night.families, models),
+        ),
         (
             "night.gates",
             f"{night.gates} of {night.gates_file}",
