@@ -99,7 +99,7 @@ def name(kind: str, created_ms: int, sha256: Mapping[str, str]) -> str:
     """Returns a name such as als-20260131T235959-1f0c2a9b: the time, and a digest of the files' hashes."""
     created = datetime.fromtimestamp(created_ms / 1000, UTC)
     digest = hashlib.sha256(msgspec.json.encode(sorted(sha256.items()))).hexdigest()
-    return f"{label(kind)}-{created:%Y%m%dT%H%M%S}-{digest[:8]}"
+    return f"{label(kind)[:36]}-{created:%Y%m%dT%H%M%S}-{digest[:8]}"
 
 
 def write(

@@ -119,7 +119,7 @@ def weight(event: Acted, rating_max: float) -> float:
 
 
 def expected(version: Version, events: tuple[Acted, ...]) -> Expected | None:
-    """Returns what a list must be; None if no item of the history is known, or no item is left."""
+    """Returns what a list must be; None if nothing known of the history gives any item a score, or no item is left."""
     r = strengths(version, events)
     if not r:
         return None
@@ -133,7 +133,7 @@ def expected(version: Version, events: tuple[Acted, ...]) -> Expected | None:
     seen = {event.item for event in events if event.action not in ("search", "ignore")}
     scores = {item: float(x @ Y[n]) for item, n in v.places.items() if item not in seen}
     solved = {j: np.linalg.solve(A, y) * (v.alpha * r[j] + v.w0 * v.target) for j, y in own.items()}
-    return Expected(scores, solved, v) if scores else None
+    return Expected(scores, solved, v) if any(scores.values()) else None
 
 
 def wrong(version: Version, moment: Moment, listed: dict[str, Any] | None, n: int) -> list[str]:

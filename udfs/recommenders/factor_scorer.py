@@ -52,8 +52,16 @@ class FactorScorer:
     def lists(self, past: Past, k: int, allowed: Int) -> Lists:
         X = self.user_vectors(past)
         known = np.any(X != 0, axis=1)
-        top = self._found(X, k, allowed, past.seen) if self._best else self._scanned(X, k, allowed, past.seen)
-        return Lists(np.where(known[:, None], top.items, NONE), np.where(known[:, None], top.scores, -np.inf), known)
+        items, scores = np.full((past.users, k), NONE, np.int64), np.full((past.users, k), -np.inf)
+        if known.any():
+            theirs, rows = (
+                known[past.seen.users],
+                np.cumsum(known) - 1,
+            )  # of zeros all items are equal, and all are best
+            seen = Excluded(rows[past.seen.users[theirs]], past.seen.items[theirs])
+            search = self._found if self._best else self._scanned
+            items[known], scores[known] = search(X[known], k, allowed, seen)
+        return Lists(items, scores, known)
 
     def score(self, past: Past, items: Int) -> Float:
         return _products(self.user_vectors(past), self.Y, items)

@@ -175,7 +175,7 @@ def test_a_new_version_serves_once_it_is_ready(path: Path, monkeypatch: pytest.M
     publish("v2")
     wait(lambda: served(version) == "v2", 20, lambda: served(version))
     publish("v3", parameters={"nothing": "that is needed"})
-    wait(lambda: "KeyError" in version.reported, 20, lambda: version.reported)
+    wait(lambda: "must have an objective" in version.reported, 20, lambda: version.reported)
     assert served(version) == "v2"
     publish("v4")
     wait(lambda: served(version) == "v4", 20, lambda: served(version))
