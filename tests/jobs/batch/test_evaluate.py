@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
@@ -231,6 +232,11 @@ def test_a_model_that_is_not_sound_takes_no_part(
     assert evaluate.contestants(night, "days:1").models.keys() == {"federated", "two_tower"}
     said = capsys.readouterr().out
     assert "another of 2026-01-31 is left out: its parameters must have history" in said
+    checkerboard.publish("champion")
+    assert evaluate.contestants(night, "days:1").champion is not None
+    shutil.rmtree(store.load("champion").folder)
+    assert evaluate.contestants(night, "days:1").champion is None
+    assert "the champion champion is left out: no version 'champion'" in capsys.readouterr().out
     assert "kind must name a family (docs/families.md) or module:NAME, got 'of a friend'" in said
 
 
