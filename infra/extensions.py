@@ -37,7 +37,7 @@ def resolve(setting: str, reference: str) -> Any:
         sys.path.append(str(project))
     try:
         return resolve_name(reference)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # it is somebody's module, which may raise anything
         raise HeadraceError(f"{setting} must be module:NAME, got {reference!r}, which does not load: {error}") from None
 
 

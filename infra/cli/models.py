@@ -55,7 +55,7 @@ def _show_models(found: list[dict[str, Any]]) -> None:
     table = Table("", whole, "items", "factors", "recall@20", box=None, pad_edge=False)
     for each in found:
         recall = f"{each['metrics']['recall']:.4f}" if "recall" in each["metrics"] else ""
-        table.add_row(each["serves"], each["version"], f"{each['items']:,}", str(each["factors"]), recall)
+        table.add_row(each["serves"], each["version"], f"{each['items']:,}", str(each.get("factors", "")), recall)
     Console().print(table)
 
 

@@ -181,7 +181,8 @@ def load(version: str) -> Model:
     described = manifest(version)
     folder = root() / version
     for name in sorted({*ALWAYS, *described.sha256}):
-        expected, got = described.sha256.get(name), durable.sha256(folder / name)
+        expected = described.sha256.get(name)
+        got = durable.sha256(folder / name) if (folder / name).is_file() else "no such file"
         if got != expected:
             raise ModelError(f"{folder / name}: sha256 must be {expected}, got {got}")
     contents = Contents(

@@ -45,6 +45,7 @@ from headrace.jobs.batch.training import model_folder, split
 from headrace.schemas import redis_keys
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Similarity
+from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.recommenders.contract import Lists, LiveScorer, Recommender
 
 STEP = "evaluate"
@@ -274,7 +275,8 @@ def filled(lists: dict[str, Lists]) -> dict[str, Any]:
     popular = lists["popularity"].items
     columns: dict[str, Any] = {}
     for name, (items, _, known) in lists.items():
-        columns |= {name: list(np.where(known[:, None], items, popular)), f"knows_{name}": known}
+        some = known & (items[:, 0] != NONE)  # without an item left, a reader gets the popular ones
+        columns |= {name: list(np.where(some[:, None], items, popular)), f"knows_{name}": known}
     return columns
 
 

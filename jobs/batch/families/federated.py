@@ -126,7 +126,7 @@ def write(folder: Path, base: Path, found: Global, items: list[str], model: str)
         name: value for name, value in found._asdict().items() if name != "factors"
     }
     dims = {name: about.dims[name] for name in ("users", "factors")}
-    return TrainingOutcome(names, about.parameters, dims, {"federated": of_devices})
+    return TrainingOutcome(names, about.parameters, dims, dict(about.lineage) | {"federated": of_devices})
 
 
 FAMILY = Family(Fusion, train, als.load, als.load)

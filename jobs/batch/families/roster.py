@@ -1,5 +1,7 @@
 """The families by the names that night.models gives them, and the models that they trained."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,13 +44,25 @@ def settings(name: str, night: NightSettings) -> Any:
 
 
 def load(folder: Path) -> Recommender:
-    """Opens a model for the night."""
-    return _of(folder).load(folder)
+    """Opens a model for the night. Raises HeadraceError whatever is wrong with it or with its family."""
+    with _opening(folder):
+        return _of(folder).load(folder)
 
 
 def live(folder: Path) -> LiveScorer:
-    """Opens a model for the stream: numpy and the standard library alone."""
-    return _of(folder).live(folder)
+    """Opens a model for the stream: numpy and the standard library alone. Raises as `load`."""
+    with _opening(folder):
+        return _of(folder).live(folder)
+
+
+@contextmanager
+def _opening(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except Exception as error:  # a family may be anybody's, and a file may hold anything
+        raise HeadraceError(f"{folder} does not open: {type(error).__name__}: {error}") from error
 
 
 def is_live(folder: Path) -> bool:

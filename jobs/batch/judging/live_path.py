@@ -18,6 +18,7 @@ from headrace.jobs.batch.judging.recommenders import Contestant
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.factors.als import Float, Int
 from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, UNSEEN, WEIGHTS, Events
+from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.recommenders.contract import Lists
 
 QUESTIONS = 20  # of a user, the first ones
@@ -74,8 +75,9 @@ def answered(asked: Questions, every: Mapping[str, Contestant], users: list[str]
 
 
 def filled(lists: Lists, popular: Lists) -> Int:
-    """Returns the items, with the popular ones where nothing is known."""
-    return np.where(lists.known[:, None], lists.items, popular.items)
+    """Returns the items, with the popular ones where nothing is known or left: a reader gets those."""
+    some = lists.known & (lists.items[:, 0] != NONE)
+    return np.where(some[:, None], lists.items, popular.items)
 
 
 def gained(items: Int, wanted: Int) -> Float:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from headrace.infra import paths
+from headrace.infra.errors import HeadraceError
 from headrace.infra.extensions import label
 from headrace.infra.versions import model_files, store
 from headrace.jobs.batch.night import Night
@@ -22,14 +23,20 @@ from headrace.udfs.factors.als import Real
 def previous(night: Night, family: str, protocol: str) -> Path | None:
     """Returns the folder of the newest model of the family that this night may begin with, if there is one."""
     pointer = store.current()
-    serving = [store.load(pointer.version).folder] if pointer else []
+    serving = [store.root() / pointer.version] if pointer else []
     nights = (paths.home() / "nights").glob(f"*/{label(family)}/{model_files.MODEL}")
     folders = [*serving, *sorted((path.parent for path in nights), reverse=True)]
     return next((folder for folder in folders if _fits(folder, family, night, protocol)), None)
 
 
 def _fits(folder: Path, family: str, night: Night, protocol: str) -> bool:
-    about = model_files.description(folder)
+    try:
+        about = model_files.description(folder)
+        if folder.parent == store.root():
+            store.load(folder.name)
+    except (HeadraceError, OSError) as error:  # whatever became of an older model, this one can be trained
+        print(f"{folder} is no start: {error}")
+        return False
     return about.kind == family and split.is_unseen(about.lineage, protocol, night.date)
 
 

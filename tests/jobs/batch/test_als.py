@@ -166,6 +166,14 @@ def test_a_warm_start_is_of_an_earlier_night_under_the_same_protocol(spark: Any)
     assert np.abs(scores - expected).max() < 0.05 * np.abs(expected).max()
 
 
+def test_an_older_model_that_does_not_open_is_no_start(spark: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    events = some_events(6)
+    written(spark, events, HOW, NIGHT)
+    (NIGHT.folder / "als" / "model.json").write_text("{")
+    assert written(spark, events, HOW, Night(date(2026, 2, 1))).lineage["warm_start"] is None
+    assert "is no start: " in capsys.readouterr().out
+
+
 def test_what_cannot_be_trained_on_says_so(spark: Any) -> None:
     searches = frame([{"user_id": "u", "item_id": "home", "action": "search"}])
     with pytest.raises(HeadraceError, match="training needs events on items, found none"):

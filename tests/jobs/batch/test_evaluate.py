@@ -243,11 +243,11 @@ def test_a_model_that_is_not_sound_takes_no_part(
 def test_the_global_model_fused_with_the_nights_als_takes_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADRACE_HOME", str(tmp_path))
     night, items = Night(date(2026, 1, 31)), checkerboard.ITEMS
-    checkerboard.write_model(night.folder / "als", "")
+    checkerboard.write_model(night.folder / "als", "1f")
     learnt = federated.Global(1, checkerboard.factors(items) + 0.1, 50, 1e-4, until_ms=5_000)
     with night.writing("federated") as folder:
         made = federated.write(folder, night.folder / "als", learnt, items, "items")
-        about = Trained(kind="federated", dims=dict(made.dims), parameters=made.parameters, lineage={"digest": "1f"})
+        about = Trained(kind="federated", dims=dict(made.dims), parameters=made.parameters, lineage={})
         about.lineage.update(made.lineage)
         model_folder.write(folder, made.items, [], about)
     models = evaluate.contestants(night, "days:1").models
