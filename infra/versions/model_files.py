@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from headrace.infra.errors import HeadraceError
 
@@ -26,6 +28,11 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     lineage: dict[str, Any]  # date, protocol, events, digest, offsets, commit, python, packages, ...
     seconds: float = 0.0
 
+    @property
+    def strength(self) -> tuple[float, float]:
+        """Returns half_life_ms and rating_max: how events become strengths (udfs/factors/confidence.py)."""
+        return self.parameters["half_life_ms"], self.parameters["rating_max"]
+
 
 def description(folder: Path) -> Trained:
     """Returns what a model says of itself. Raises HeadraceError if its file does not load."""
@@ -39,6 +46,14 @@ def items(folder: Path) -> list[str]:
 
 def popular(folder: Path) -> list[tuple[str, int]]:
     return read(folder / POPULAR, list[tuple[str, int]])
+
+
+def array(path: Path, what: str) -> NDArray[Any]:
+    """Returns an array, mapped into memory. Raises HeadraceError, which says `what` it holds, if it does not load."""
+    try:
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise HeadraceError(f"{path} must be an array of {what}: {error}") from None
 
 
 def read(path: Path, kind: type[T]) -> T:

@@ -45,7 +45,6 @@ from headrace.jobs.batch.training import model_folder, split
 from headrace.schemas import redis_keys
 from headrace.udfs.evaluation import ranking
 from headrace.udfs.evaluation.ranking import Similarity
-from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.recommenders.contract import Lists, LiveScorer, Recommender
 
 STEP = "evaluate"
@@ -60,10 +59,6 @@ class Opened(NamedTuple):
     recommender: Recommender  # as `precompute` asks it
     live: LiveScorer  # as the stream asks it
     about: Trained
-
-    @property
-    def strength(self) -> tuple[float, float]:
-        return self.about.parameters["half_life_ms"], self.about.parameters["rating_max"]
 
 
 class Contest(NamedTuple):
@@ -195,11 +190,11 @@ def every_contestant(question: Question, contest: Contest, how: Listing) -> dict
     places, by_score = places_of(question.items), listing.by_score(how.wish.n)
     every: dict[str, Contestant] = {"popularity": popularity(question, places, how)}
     for name, each in contest.models.items():
-        every[name] = recommenders.NightModel(each.recommender, each.strength, places, how)
-        every[figures.raw(name)] = recommenders.NightModel(each.recommender, each.strength, places, by_score)
+        every[name] = recommenders.NightModel(each.recommender, each.about.strength, places, how)
+        every[figures.raw(name)] = recommenders.NightModel(each.recommender, each.about.strength, places, by_score)
     if contest.champion:
         served = contest.champion
-        every[CHAMPION] = recommenders.NightModel(served.recommender, served.strength, places, how)
+        every[CHAMPION] = recommenders.NightModel(served.recommender, served.about.strength, places, how)
     return every
 
 
@@ -237,12 +232,13 @@ def replayed(
     says = F.coalesce(*(F.col(name) for name in redis_keys.PLACES if name in events.columns), F.lit(None))
     are_placed = not events.where(says.isNotNull()).isEmpty()
     for name, each in contest.models.items():
-        every[name] = recommenders.LiveModel(each.live, each.strength, places, how.item_rules)
+        strength = each.about.strength
+        every[name] = recommenders.LiveModel(each.live, strength, places, how.item_rules)
         if are_placed or each.live is not each.recommender:
-            every[live_path.own(name)] = recommenders.NightModel(each.recommender, each.strength, places, by_score)
+            every[live_path.own(name)] = recommenders.NightModel(each.recommender, strength, places, by_score)
     if contest.champion:
         served = contest.champion
-        every[CHAMPION] = recommenders.LiveModel(served.live, served.strength, places, how.item_rules)
+        every[CHAMPION] = recommenders.LiveModel(served.live, served.about.strength, places, how.item_rules)
     history = max(each.about.parameters["history"] for each in contest.models.values())
     asked = Asked(places, frozenset(question.users), every, how.wish.n)
     shared = events.sparkSession.sparkContext.broadcast(asked)
@@ -271,12 +267,10 @@ def lossy(live: dict[str, Any], most: float) -> set[str]:
 
 
 def filled(lists: dict[str, Lists]) -> dict[str, Any]:
-    """Returns the lists as columns, with the popular list for a user unknown to a contestant."""
-    popular = lists["popularity"].items
+    """Returns the lists as columns, as readers get them."""
     columns: dict[str, Any] = {}
-    for name, (items, _, known) in lists.items():
-        some = known & (items[:, 0] != NONE)  # without an item left, a reader gets the popular ones
-        columns |= {name: list(np.where(some[:, None], items, popular)), f"knows_{name}": known}
+    for name, each in lists.items():
+        columns |= {name: list(each.filled(lists["popularity"])), f"knows_{name}": each.known}
     return columns
 
 

@@ -184,7 +184,7 @@ def _similar_name(start: int) -> str:
 def _ready(plan: ListPlan) -> tuple[Catalogue, tuple[float, float], dict[str, int]]:
     """Returns what a task searches with. A Python worker keeps it from task to task."""
     if _held.get("plan") != plan:
-        recommender, parameters = roster.load(plan.model), model_files.description(plan.model).parameters
+        recommender, strength = roster.load(plan.model), model_files.description(plan.model).strength
         catalogue = plan.listing.catalogue(recommender, plan.left_out, plan.version, plan.as_of_ms)
         if plan.searched and isinstance(recommender, FactorScorer):
             shown, units = recommender.Y[catalogue.allowed], recommender.units[catalogue.allowed]
@@ -193,7 +193,6 @@ def _ready(plan: ListPlan) -> tuple[Catalogue, tuple[float, float], dict[str, in
             )
             recommender.searching(best, alike)
         places = {item: place for place, item in enumerate(recommender.items)}
-        strength = parameters["half_life_ms"], parameters["rating_max"]
         _held.update(plan=plan, ready=(catalogue, strength, places))
     return _held["ready"]  # type: ignore[no-any-return]
 

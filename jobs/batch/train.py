@@ -27,8 +27,6 @@ from headrace.jobs.batch.training import model_folder, split, warm_start
 from headrace.jobs.batch.training.blocks import Strength
 from headrace.jobs.batch.training.night_data import NightData
 
-CONTENT = ("category", "price")  # columns of items that a family may learn from
-
 
 def main(options: argparse.Namespace) -> None:
     tonight, settings, name = night.of(options), load(), options.family
@@ -45,7 +43,8 @@ def read(spark: SparkSession, tonight: Night, settings: Settings) -> NightData:
     clicks = popular.placed(tables.clicks(spark, tonight.date), settings.night)
     trained_on = split.trained_on(clicks, settings.night.protocol)
     strength = Strength(settings.night.als.half_life_days * DAY_MS, settings.night.als.rating_max)
-    columns = [*model_folder.columns(clicks), *split.TIES, *(name for name in CONTENT if name in clicks.columns)]
+    content = [name for name in model_folder.CONTENT if name in clicks.columns]
+    columns = [*model_folder.columns(clicks), *split.TIES, *content]
     return NightData(trained_on.select(*columns), strength, settings.session.history)
 
 
@@ -53,7 +52,7 @@ def build(draft: Path, name: str, data: NightData, settings: object, tonight: Ni
     """Fills a folder with a model of the family. Raises HeadraceError if the family breaks the contract."""
     began, family = time.monotonic(), roster.family(name)
     previous = warm_start.previous(tonight, name, protocol)
-    lineage = model_folder.lineage(tonight, protocol, data.events)
+    lineage = model_folder.lineage(tonight, protocol, data.events, data.size)
     outcome = family.train(data, settings, draft, previous)
     strength = data.strength._asdict() | {"history": data.history}
     trained = Trained(
@@ -64,7 +63,7 @@ def build(draft: Path, name: str, data: NightData, settings: object, tonight: Ni
         seconds=round(time.monotonic() - began, 3),
     )
     model_folder.write(draft, outcome.items, model_folder.popular(data.items, data.item_users), trained)
-    if faults := family.load(draft).sound():
+    if faults := roster.load(draft).sound():
         raise HeadraceError(f"{name} must be sound: {'; '.join(faults)}")
     return trained
 

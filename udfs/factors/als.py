@@ -225,6 +225,13 @@ def _gather(other: Basis, rows: Rows, objective: Objective, chosen: Int, length:
     return _Group(chosen, held, entries, other.factors[rows.columns[entries]].astype(np.float64), d, t, prior)
 
 
+def ranges(starts: Int, ends: Int) -> Int:
+    """The numbers from each start up to its end, one range after the other: the entries of some rows."""
+    lengths = ends - starts
+    before = np.cumsum(lengths) - lengths
+    return np.asarray(np.repeat(starts - before, lengths) + np.arange(int(lengths.sum())), np.int64)
+
+
 def initial(size: int, factors: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """The factors with which training begins, (size, factors), of norm about .1 (Rendle et al. 2022, section 4.4)."""
     start = rng.standard_normal((size, factors)) * (0.1 / np.sqrt(factors))

@@ -34,11 +34,21 @@ class Excluded(NamedTuple):
     users: Int
     items: Int
 
+    def of(self, chosen: NDArray[np.bool_]) -> "Excluded":
+        """The pairs of some users, a mask, who are numbered from 0 on."""
+        theirs = chosen[self.users]
+        return Excluded(np.cumsum(chosen)[self.users[theirs]] - 1, self.items[theirs])
+
 
 class _Candidates(NamedTuple):
     users: Int
     items: Int
     approximate: Float
+
+
+def empty(users: int, n: int) -> Top:
+    """Lists without an item."""
+    return Top(np.full((users, n), NONE, np.int64), np.full((users, n), -np.inf))
 
 
 def longest(Y: Real) -> float:
@@ -60,7 +70,7 @@ def top_n(X: Real, Y: Real, n: int, excluded: Excluded, longest_y: float | None 
     users, items, scores = users[order], items[order], scores[order]
     rank = np.arange(len(users)) - np.searchsorted(users, users)
     best = rank < n
-    top = Top(np.full((len(X), n), NONE, np.int64), np.full((len(X), n), -np.inf))
+    top = empty(len(X), n)
     top.items[users[best], rank[best]] = items[best]
     top.scores[users[best], rank[best]] = scores[best]
     return top
@@ -69,7 +79,7 @@ def top_n(X: Real, Y: Real, n: int, excluded: Excluded, longest_y: float | None 
 def listed_top_n(X: Real, shown: Real, listed: Int, n: int, excluded: Excluded, longest_y: float | None = None) -> Top:
     """`top_n` among the listed items alone: listed (k,), their indices, ascending; shown (k, f), their rows of Y."""
     if not len(listed):
-        return Top(np.full((len(X), n), NONE, np.int64), np.full((len(X), n), -np.inf))
+        return empty(len(X), n)
     at = np.minimum(np.searchsorted(listed, excluded.items), len(listed) - 1)
     here = listed[at] == excluded.items
     top = top_n(X, shown, n, Excluded(excluded.users[here], at[here]), longest_y)
@@ -141,6 +151,16 @@ def _reaching(scores: NDArray[np.float32], maxima: NDArray[np.float32], bound: F
     values = scores[users, items]
     reach = (values >= bound[users]) & (values > -np.inf)
     return users[reach], items[reach]
+
+
+def strongest(shares: Real, own: Int, items: Int) -> Int:
+    """The reason of each item of one list (c,): of the user's own items the one that adds most. NONE if none adds.
+
+    shares (own, c): what each adds to the score of each. Of equal ones the first wins.
+    """
+    best = np.argmax(shares, axis=0)
+    adds = (shares[best, np.arange(len(items))] > 0) & (items != NONE)
+    return np.where(adds, own[best], NONE)
 
 
 def reasons(other: Basis, rows: Rows, objective: Objective, items: Int) -> Int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from headrace.udfs.factors.als import Float, Int, Real, Rows
 from headrace.udfs.factors.confidence import Events, histories
-from headrace.udfs.factors.top_n import Excluded, Top
+from headrace.udfs.factors.top_n import NONE, Excluded, Top
 
 Bool = NDArray[np.bool_]
 
@@ -43,9 +43,10 @@ class Lists(NamedTuple):
     scores: Float  # (users, k), -inf at NONE
     known: Bool  # (users,): whether anything is known of the user; who is not known gets a popular list
 
-    def of(self, users: Bool) -> "Lists":
-        """Returns those of some users. users: a mask."""
-        return Lists(self.items[users], self.scores[users], self.known[users])
+    def filled(self, popular: "Lists") -> Int:
+        """Returns what readers get: the popular items where nothing is known of a user, or no item is left."""
+        some = self.known & (self.items[:, 0] != NONE)
+        return np.where(some[:, None], self.items, popular.items)
 
 
 class LiveScorer(Protocol):

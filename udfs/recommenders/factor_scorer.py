@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headrace.udfs.factors import diversity
 from headrace.udfs.factors.als import Float, Int, Real
-from headrace.udfs.factors.top_n import NONE, Excluded, Top, listed_top_n, longest
+from headrace.udfs.factors.top_n import NONE, Excluded, Top, empty, listed_top_n, longest, strongest
 from headrace.udfs.recommenders.contract import Lists, Past
 
 WIDER = 2  # times the items are asked of an index: users who have seen more than the rest are scanned for
@@ -52,16 +52,11 @@ class FactorScorer:
     def lists(self, past: Past, k: int, allowed: Int) -> Lists:
         X = self.user_vectors(past)
         known = np.any(X != 0, axis=1)
-        items, scores = np.full((past.users, k), NONE, np.int64), np.full((past.users, k), -np.inf)
-        if known.any():
-            theirs, rows = (
-                known[past.seen.users],
-                np.cumsum(known) - 1,
-            )  # of zeros all items are equal, and all are best
-            seen = Excluded(rows[past.seen.users[theirs]], past.seen.items[theirs])
+        top = empty(past.users, k)
+        if known.any():  # of a vector of zeros all items are equal, and a search would find them all
             search = self._found if self._best else self._scanned
-            items[known], scores[known] = search(X[known], k, allowed, seen)
-        return Lists(items, scores, known)
+            top.items[known], top.scores[known] = search(X[known], k, allowed, past.seen.of(known))
+        return Lists(*top, known)
 
     def score(self, past: Past, items: Int) -> Float:
         return _products(self.user_vectors(past), self.Y, items)
@@ -77,15 +72,16 @@ class FactorScorer:
         return Top(np.where(alike, top.items, NONE), np.where(alike, top.scores, -np.inf))
 
     def explain(self, past: Past, items: Int) -> Int:
-        """Returns the item of the user's rows that is most like each item; NONE where no cosine is above 0."""
+        """Returns the item of the user's rows that adds most, by `shares`; NONE where none adds anything."""
         why = np.full(items.shape, NONE, np.int64)
         for user in np.flatnonzero(np.diff(past.rows.indptr)):
-            wanted = past.rows.columns[past.rows.indptr[user] : past.rows.indptr[user + 1]]
-            alike = self.units[items[user]] @ self.units[wanted].T  # (c, wanted)
-            best = np.argmax(alike, axis=1)
-            is_some = (alike[np.arange(len(best)), best] > 0) & (items[user] != NONE)
-            why[user] = np.where(is_some, wanted[best], NONE)
+            own = past.rows.columns[past.rows.indptr[user] : past.rows.indptr[user + 1]]
+            why[user] = strongest(self.shares(own, items[user]), own, items[user])
         return why
+
+    def shares(self, own: Int, items: Int) -> Real:
+        """Returns how like each of a user's own items each item is, (own, c): by cosine."""
+        return np.asarray((self.units[items] @ self.units[own].T).T)
 
     def sound(self) -> list[str]:
         faults = []
@@ -106,9 +102,7 @@ class FactorScorer:
         nearest = _unseen(self._best(X, min(WIDER * k, len(allowed)))[1], allowed, len(self.items), seen)
         top = _best(nearest, _products(X, self.Y, nearest), k)
         if many.any():
-            theirs = many[seen.users]
-            own = Excluded(np.cumsum(many)[seen.users[theirs]] - 1, seen.items[theirs])
-            top.items[many], top.scores[many] = self._scanned(X[many], k, allowed, own)
+            top.items[many], top.scores[many] = self._scanned(X[many], k, allowed, seen.of(many))
         return top
 
 

@@ -7,7 +7,6 @@ with R ~ U S V', a user's scores are r_u V V'.
 import numpy as np
 
 from headrace.udfs.factors.als import Float, Int, Real, Rows
-from headrace.udfs.factors.top_n import NONE
 from headrace.udfs.recommenders.contract import Past
 from headrace.udfs.recommenders.factor_scorer import FactorScorer
 
@@ -16,15 +15,9 @@ class LinearScorer(FactorScorer):
     def user_vectors(self, past: Past) -> Float:
         return sums(self.Y, past.rows)
 
-    def explain(self, past: Past, items: Int) -> Int:
-        """Returns the item of the user's rows with the greatest v_j'v_i; NONE where none is above 0."""
-        why = np.full(items.shape, NONE, np.int64)
-        for user in np.flatnonzero(np.diff(past.rows.indptr)):
-            own = past.rows.columns[past.rows.indptr[user] : past.rows.indptr[user + 1]]
-            adds = self.Y[items[user]].astype(np.float64) @ self.Y[own].astype(np.float64).T  # (c, own)
-            most = adds.max(axis=1)
-            why[user] = np.where((most > 0) & (items[user] != NONE), own[adds.argmax(axis=1)], NONE)
-        return why
+    def shares(self, own: Int, items: Int) -> Real:
+        """Returns what each of a user's own items adds to each score, v_j'v_i, (own, c)."""
+        return np.asarray((self.Y[items].astype(np.float64) @ self.Y[own].astype(np.float64).T).T)
 
 
 def sums(Y: Real, rows: Rows) -> Float:

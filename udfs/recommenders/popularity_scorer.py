@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from headrace.udfs.factors.als import Float, Int, Real
-from headrace.udfs.factors.top_n import NONE, Excluded, Top, listed_top_n
+from headrace.udfs.factors.top_n import NONE, Excluded, Top, empty, listed_top_n
 from headrace.udfs.recommenders.contract import Lists, Past
 
 
@@ -25,7 +25,7 @@ class PopularityScorer:
 
     def similar(self, items: Int, k: int, allowed: Int) -> Top:
         """Nothing is like anything."""
-        return Top(np.full((len(items), k), NONE, np.int64), np.full((len(items), k), -np.inf))
+        return empty(len(items), k)
 
     def explain(self, past: Past, items: Int) -> Int:
         """Nothing that a user did adds to a score."""

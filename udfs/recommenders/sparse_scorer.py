@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.udfs.factors.als import Float, Int, Real
-from headrace.udfs.factors.top_n import NONE, Top
+from headrace.udfs.factors.als import Float, Int, Real, ranges
+from headrace.udfs.factors.top_n import NONE, Top, empty, strongest
 from headrace.udfs.recommenders.contract import Bool, Lists, Past
 
 
@@ -24,10 +24,8 @@ class Weights(NamedTuple):
 
     def entries(self, rows: Int) -> tuple[Int, Int]:
         """Returns the entries of these rows, one row after the other: their positions, and how many each row has."""
-        starts = self.indptr[rows]
-        lengths = self.indptr[rows + 1] - starts
-        before = np.cumsum(lengths) - lengths
-        return np.repeat(starts - before, lengths) + np.arange(lengths.sum()), lengths
+        starts, ends = self.indptr[rows], self.indptr[rows + 1]
+        return ranges(starts, ends), ends - starts
 
     def faults(self, name: str, rows: int, columns: int) -> list[str]:
         """Returns what is wrong with a table of this size."""
@@ -83,10 +81,7 @@ class SparseScorer:
     def explain(self, past: Past, items: Int) -> Int:
         why = np.full(items.shape, NONE, np.int64)
         for user, taken, strengths in _users(past):
-            shares = self.shares(taken, strengths, items[user])
-            best = np.argmax(shares, axis=0)
-            is_some = (shares[best, np.arange(len(best))] > 0) & (items[user] != NONE)
-            why[user] = np.where(is_some, taken[best], NONE)
+            why[user] = strongest(self.shares(taken, strengths, items[user]), taken, items[user])
         return why
 
     def alike(self, item: int) -> tuple[Int, Float]:
@@ -114,10 +109,6 @@ def mask(places: Int, size: int) -> Bool:
     marked = np.zeros(size, bool)
     marked[places] = True
     return marked
-
-
-def empty(rows: int, k: int) -> Top:
-    return Top(np.full((rows, k), NONE, np.int64), np.full((rows, k), -np.inf))
 
 
 def seen_by(past: Past) -> list[Int]:

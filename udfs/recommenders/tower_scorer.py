@@ -20,7 +20,7 @@ import numpy as np
 
 from headrace.udfs.factors.als import Float, Int, Real, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, user_features
-from headrace.udfs.factors.top_n import NONE
+from headrace.udfs.factors.top_n import NONE, strongest
 from headrace.udfs.recommenders.contract import Past
 from headrace.udfs.recommenders.factor_scorer import FactorScorer
 
@@ -61,9 +61,7 @@ class TowerScorer(FactorScorer):
             whole = self._vectors(weights @ taken + known[user])
             less = self._vectors(_without_each(taken, weights) + known[user])
             falls = (whole - less) @ self.Y[items[user]].T.astype(np.float64)  # (taken, c)
-            best = np.argmax(falls, axis=0)
-            is_some = (falls[best, np.arange(len(best))] > 0) & (items[user] != NONE)
-            why[user] = np.where(is_some, columns[best], NONE)
+            why[user] = strongest(falls, columns, items[user])
         return why
 
     def sound(self) -> list[str]:

@@ -46,13 +46,10 @@ def load(folder: Path) -> AlsScorer:
 def factors(folder: Path, items: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """Returns the item factors, mapped into memory. Raises HeadraceError unless there is a row for each item."""
     path = folder / model_files.FACTORS
-    try:
-        Y = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise HeadraceError(f"{path} must be an array of factors: {error}") from None
+    Y = model_files.array(path, "factors")
     if Y.ndim != 2 or len(Y) != items:
         raise HeadraceError(f"{path} must have a row for each of {items} items, got {Y.shape}")
-    return Y  # type: ignore[no-any-return]
+    return Y
 
 
 FAMILY = Family(Als, train, load, load)

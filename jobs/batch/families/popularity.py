@@ -6,7 +6,6 @@ import numpy as np
 
 from headrace.infra import durable
 from headrace.infra.connections import Section
-from headrace.infra.errors import HeadraceError
 from headrace.infra.versions import model_files
 from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.popularity_scorer import PopularityScorer
@@ -26,10 +25,7 @@ def train(data: TrainingData, settings: Popularity, folder: Path, previous: Path
 
 def load(folder: Path) -> PopularityScorer:
     """Raises HeadraceError if the file of the numbers does not load."""
-    try:
-        return PopularityScorer(model_files.items(folder), np.load(folder / USERS))
-    except (OSError, ValueError) as error:
-        raise HeadraceError(f"{folder / USERS} must be an array of numbers: {error}") from None
+    return PopularityScorer(model_files.items(folder), model_files.array(folder / USERS, "numbers"))
 
 
 FAMILY = Family(Popularity, train, load, load)

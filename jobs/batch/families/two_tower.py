@@ -14,8 +14,6 @@ udfs/recommenders/tower_scorer.py, at night and in the stream alike.
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from headrace.infra.errors import HeadraceError
 from headrace.infra.settings import TwoTower
 from headrace.infra.versions import model_files
@@ -44,13 +42,10 @@ def load(folder: Path) -> TowerScorer:
 
 
 def _table(path: Path) -> Real:
-    try:
-        table = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise HeadraceError(f"{path} must be an array of a model of two towers: {error}") from None
+    table = model_files.array(path, "a model of two towers")
     if table.ndim != 2:
         raise HeadraceError(f"{path} must have rows and columns, got {table.shape}")
-    return table  # type: ignore[no-any-return]
+    return table
 
 
 FAMILY = Family(TwoTower, train, load, load)

@@ -9,7 +9,6 @@ import numpy as np
 
 from headrace.infra import durable
 from headrace.infra.connections import Positive, Section
-from headrace.infra.errors import HeadraceError
 from headrace.infra.versions import model_files
 from headrace.udfs.recommenders.contract import Family, TrainingData, TrainingOutcome
 from headrace.udfs.recommenders.user_scorer import UserScorer
@@ -36,13 +35,10 @@ def train(data: TrainingData, settings: UserKnn, folder: Path, previous: Path | 
 
 
 def load(folder: Path) -> UserScorer:
-    """Raises HeadraceError if a file of the baskets does not load."""
+    """Raises HeadraceError if a file of the baskets does not load, ValueError if they do not fit each other."""
     items, neighbours = model_files.items(folder), model_files.description(folder).parameters["neighbours"]
-    try:
-        indptr, columns = (np.load(folder / file, mmap_mode="r") for file in FILES)
-        return UserScorer(items, indptr, columns, neighbours)
-    except (OSError, ValueError) as error:
-        raise HeadraceError(f"{folder} must hold the baskets of user_knn: {error}") from None
+    indptr, columns = (model_files.array(folder / file, "baskets") for file in FILES)
+    return UserScorer(items, indptr, columns, neighbours)
 
 
 FAMILY = Family(UserKnn, train, load, load)

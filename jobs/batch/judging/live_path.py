@@ -16,10 +16,8 @@ import pandas as pd
 from headrace.jobs.batch.judging import figures
 from headrace.jobs.batch.judging.recommenders import Contestant
 from headrace.udfs.evaluation import ranking
-from headrace.udfs.factors.als import Float, Int
+from headrace.udfs.factors.als import Float, Int, ranges
 from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, UNSEEN, WEIGHTS, Events
-from headrace.udfs.factors.top_n import NONE
-from headrace.udfs.recommenders.contract import Lists
 
 QUESTIONS = 20  # of a user, the first ones
 POPULARITY = "popularity"
@@ -52,8 +50,7 @@ def questions(events: Events, held: ranking.Bool, history: int) -> Questions:
     asked, owners = asked[few], owners[few]
     starts = np.maximum(np.searchsorted(events.users, owners), asked - history)
     sizes = asked - starts
-    rows = np.arange(int(sizes.sum())) + np.repeat(starts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
-    before = events.where(rows.astype(np.int64))._replace(users=np.repeat(np.arange(len(asked)), sizes))
+    before = events.where(ranges(starts, asked))._replace(users=np.repeat(np.arange(len(asked)), sizes))
     return Questions(before, owners, events.items[asked])
 
 
@@ -68,16 +65,10 @@ def answered(asked: Questions, every: Mapping[str, Contestant], users: list[str]
     columns: dict[str, Any] = {"user_id": [users[owner] for owner in owners], "is_new": known[owners] == 0}
     columns["questions"] = counts
     for name, each in lists.items():
-        gains = gained(filled(each, lists[POPULARITY]), asked.wanted)
+        gains = gained(each.filled(lists[POPULARITY]), asked.wanted)
         for metric, values in zip(METRICS, (gains, gains > 0), strict=True):
             columns[f"{metric}_{name}"] = np.bincount(at, values, len(owners)) / counts
     return pd.DataFrame(columns)
-
-
-def filled(lists: Lists, popular: Lists) -> Int:
-    """Returns the items, with the popular ones where nothing is known or left: a reader gets those."""
-    some = lists.known & (lists.items[:, 0] != NONE)
-    return np.where(some[:, None], lists.items, popular.items)
 
 
 def gained(items: Int, wanted: Int) -> Float:

@@ -14,8 +14,9 @@ from scipy import sparse
 from headrace.infra.errors import HeadraceError
 from headrace.jobs.batch.judging import recommenders
 from headrace.jobs.batch.judging.user_batches import Batches, whole_users
-from headrace.jobs.batch.training import model_folder
+from headrace.jobs.batch.training import model_folder, neighbourhoods
 from headrace.udfs.evaluation.ranking import Int, Relevant
+from headrace.udfs.factors.als import Rows
 
 
 class Question(NamedTuple):
@@ -25,7 +26,7 @@ class Question(NamedTuple):
     users: list[str]  # whose lists are asked for
     relevant: Relevant  # the items that they wanted in the held-out events
     history: Int  # (users,): how many items each had seen before
-    R: sparse.csr_matrix  # (all users, items): strength > 0 in the training events; at most BASKET items a user
+    R: sparse.csr_matrix  # (all users, items): strength > 0 in the training events; at most BASKET items each
     item_users: Int  # (items,): users of strength > 0 in the training events
     users_trained: int  # those with such an item
 
@@ -46,7 +47,9 @@ def ask(events: DataFrame, more_items: set[str], users_max: int) -> Question:
         np.concatenate([[0], np.cumsum(chosen["relevant"].map(len))]), _joined(list(chosen["relevant"]))
     )
     history, baskets = chosen["history"].to_numpy(np.int64), list(users["items"])
-    R, item_users = recommenders.baskets(baskets, len(items)), np.bincount(_joined(baskets), minlength=len(items))
+    taken, indptr = _joined(baskets), np.concatenate([[0], np.cumsum([len(basket) for basket in baskets])])
+    R = neighbourhoods.baskets(Rows(indptr.astype(np.int64), taken, np.ones(len(taken))), len(items))
+    item_users = np.bincount(taken, minlength=len(items))
     trained = sum(len(basket) > 0 for basket in baskets)
     return Question(items, chosen["user_id"].tolist(), relevant, history, R, item_users, trained)
 

@@ -20,7 +20,6 @@ from headrace.udfs.recommenders import contract, nightly_lists
 from headrace.udfs.recommenders.contract import Lists, LiveScorer, Past, Recommender
 
 AT_A_TIME = 256  # users, as in `precompute`
-BASKET = 500  # items of a user that count in a co-occurrence, taken evenly: a bot's millions of pairs say little
 _DENSE = 1 << 24  # numbers of a dense block
 
 
@@ -122,10 +121,3 @@ class Cosines:
         at_a_time = max(1, _DENSE // max(self._unit.shape[1], 1))
         for first in range(0, len(wanted), at_a_time):
             yield first, (self._unit[:, wanted[first : first + at_a_time]].T @ self._unit).toarray()
-
-
-def baskets(items: Sequence[Int], catalogue: int) -> sparse.csr_matrix:
-    """Returns a (users, items) matrix of each user's items, with at most BASKET a user."""
-    few = [each if len(each) <= BASKET else each[np.linspace(0, len(each) - 1, BASKET).astype(int)] for each in items]
-    indptr = np.concatenate([[0], np.cumsum([len(each) for each in few])]).astype(np.int64)
-    return matrix(als.Rows(indptr, np.concatenate(few).astype(np.int64), np.empty(0)), catalogue)

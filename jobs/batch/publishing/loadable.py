@@ -66,8 +66,7 @@ class VersionModel:
         if not folder.is_dir():
             raise HeadraceError(f"{folder} must be the folder of a version, which is gone")
         self.recommender = roster.load(folder)
-        parameters = model_files.description(folder).parameters
-        self.strength = parameters["half_life_ms"], parameters["rating_max"]
+        self.strength = model_files.description(folder).strength
         self.items = np.array([*self.recommender.items, ""], object)  # the last is that of NONE
         self.places = {item: place for place, item in enumerate(self.recommender.items)}
         self.popular = [item for item, _ in model_files.popular(folder)]

@@ -22,6 +22,7 @@ from headrace.udfs.factors.als import Int
 from headrace.udfs.factors.confidence import ACTIONS, NO_FEATURE, UNKNOWN, Events
 
 COLUMNS = ("user_id", "item_id", "action", "rating", "t_ms")  # of the lake, which every model is made from
+CONTENT = ("category", "price")  # of items, where the lake has them
 PACKAGES = ("pyspark", "numpy", "pandas", "pyarrow", "torch")
 
 
@@ -80,11 +81,11 @@ def columns(lake: DataFrame) -> list[str]:
     return [*COLUMNS, *(name for name in redis_keys.PLACES if name in lake.columns)]
 
 
-def lineage(night: Night, protocol: str, trained_on: DataFrame) -> dict[str, Any]:
-    """Returns what a training was made of. trained_on: exactly the events that it reads."""
+def lineage(night: Night, protocol: str, trained_on: DataFrame, size: int) -> dict[str, Any]:
+    """Returns what a training was made of. trained_on: exactly the events that it reads; size: how many they are."""
     landed = night.folder / "land" / "landed.json"
     offsets = msgspec.json.decode(landed.read_bytes())["topics"] if landed.exists() else {}
     packages = {name: metadata.version(name) for name in PACKAGES}
-    data = {"events": trained_on.count(), "digest": split.digest(trained_on), "offsets": offsets}
+    data = {"events": size, "digest": split.digest(trained_on), "offsets": offsets}
     code = {"commit": store.commit(), "python": platform.python_version(), "packages": packages}
     return {"date": night.date.isoformat(), "protocol": protocol, "ties": [*split.TIES]} | data | code

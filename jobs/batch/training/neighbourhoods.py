@@ -30,18 +30,18 @@ def cosines(rows: Rows, items: int, n: int, shrink: float) -> Weights:
 
 def baskets(rows: Rows, items: int) -> sparse.csr_matrix:
     """Returns a (users, items) matrix with 1 for each entry, at most BASKET a user."""
-    lengths = np.diff(rows.indptr)
-    place = np.arange(len(rows.columns)) - np.repeat(rows.indptr[:-1], lengths)
-    ratio = np.repeat(np.minimum(BASKET / np.maximum(lengths, 1), 1.0), lengths)
-    taken = np.floor(place * ratio) != np.floor((place - 1) * ratio)
-    owners = np.repeat(np.arange(len(lengths)), lengths)[taken]
-    ones = np.ones(int(taken.sum()), np.float32)
-    return sparse.csr_matrix((ones, (owners, rows.columns[taken])), (len(lengths), items))
+    lengths, kept = np.diff(rows.indptr), np.ones(len(rows.columns), bool)
+    for row in np.flatnonzero(lengths > BASKET):
+        kept[rows.indptr[row] : rows.indptr[row + 1]] = False
+        kept[rows.indptr[row] + np.linspace(0, lengths[row] - 1, BASKET).astype(int)] = True
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, BASKET))])
+    ones = np.ones(int(indptr[-1]), np.float32)
+    return sparse.csr_matrix((ones, rows.columns[kept], indptr), (len(lengths), items))
 
 
 def _slices(R: sparse.csr_matrix) -> Iterator[tuple[int, int]]:
     """Yields (first, end) of items that make about PAIRS pairs."""
-    pairs = np.cumsum(R.T @ np.asarray(R.sum(axis=1)).ravel())
+    pairs = np.cumsum(R.T @ np.asarray(R.sum(axis=1), np.float64).ravel())
     first = 0
     while first < len(pairs):
         before = pairs[first - 1] if first else 0

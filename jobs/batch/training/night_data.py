@@ -28,6 +28,10 @@ class NightData:
         return blocks.kept(self._events)
 
     @cached_property
+    def size(self) -> int:
+        return int(self.events.count())
+
+    @cached_property
     def items(self) -> list[str]:
         """The items of the events, in code point order; a search names none. Raises Refusal if there are none."""
         rows = self.events.where(F.col("action") != "search").select("item_id").distinct().collect()
@@ -70,7 +74,7 @@ class NightData:
 
     @cached_property
     def _matrix(self) -> Matrix:
-        count = blocks.count(self.events.count(), self.events.sparkSession.sparkContext.defaultParallelism)
+        count = blocks.count(self.size, self.events.sparkSession.sparkContext.defaultParallelism)
         return blocks.matrix(self.events, self.items, self.strength, count)
 
     @cached_property

@@ -20,7 +20,15 @@ from headrace.infra.errors import HeadraceError, Refusal
 from headrace.infra.settings import TwoTower
 from headrace.infra.versions import model_files
 from headrace.jobs.batch.lake import hadoop_files
-from headrace.jobs.batch.training import catalogue_file, split, tower_sequences, tower_steps, tower_training, towers
+from headrace.jobs.batch.training import (
+    catalogue_file,
+    model_folder,
+    split,
+    tower_sequences,
+    tower_steps,
+    tower_training,
+    towers,
+)
 from headrace.jobs.batch.training.night_data import NightData
 from headrace.jobs.batch.training.tower_sequences import Sequences
 from headrace.jobs.batch.training.tower_steps import TrainingPlan
@@ -30,7 +38,6 @@ from headrace.udfs.factors.als import Float, Rows
 from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, Events
 from headrace.udfs.recommenders.contract import TrainingOutcome
 
-CONTENT = ("category", "price")
 DRAWN, AT_ONCE = 100_000, 4096  # users whose vectors are summed, and how many are computed at a time
 
 
@@ -64,7 +71,7 @@ def catalogue(events: DataFrame, s: TwoTower) -> tuple[list[str], Rows]:
     An item of the file that nobody clicked is in the model by its content. Raises Refusal if there are no items.
     """
     clicked = events.where(F.col("action") != "search").groupBy("item_id")
-    newest = clicked.agg(*map(split.newest, CONTENT))
+    newest = clicked.agg(*map(split.newest, model_folder.CONTENT))
     tokens = {row.item_id: towers.tokens(row.category, row.price, []) for row in newest.collect()}
     if not tokens:
         raise split.nothing_left()

@@ -16,7 +16,7 @@ from headrace.infra import durable
 from headrace.jobs.batch.training import towers
 from headrace.jobs.batch.training.towers import Users
 from headrace.udfs.factors import confidence
-from headrace.udfs.factors.als import Float, Int
+from headrace.udfs.factors.als import Float, Int, ranges
 from headrace.udfs.factors.confidence import NO_FEATURE, UNKNOWN, Events, histories, user_features
 
 AT_ONCE = 1_000_000  # events, of whole users, that are looked at together
@@ -119,13 +119,6 @@ def shares(sequences: Sequences, window: Window) -> Float:
     for first, end in _blocks(np.append(sequences.starts, len(sequences.items)), of_users=True):
         total += _shares(_part(sequences, first, end), window, examples[first:end])
     return total / max(1, int(examples.sum()))
-
-
-def ranges(starts: Int, ends: Int) -> Int:
-    """Returns the numbers from each start up to its end, one range after the other."""
-    lengths = ends - starts
-    before = np.cumsum(lengths) - lengths
-    return np.asarray(np.repeat(starts - before, lengths) + np.arange(int(lengths.sum())))
 
 
 def _shares(part: Sequences, window: Window, examples: Int) -> Float:

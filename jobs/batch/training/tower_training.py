@@ -31,7 +31,7 @@ from headrace.jobs.batch.training.row_adam import RowAdam
 from headrace.jobs.batch.training.tower_sequences import Sequences, Window
 from headrace.jobs.batch.training.tower_steps import TrainingPlan, TrainingStep
 from headrace.jobs.batch.training.towers import Towers, Users
-from headrace.udfs.factors.als import Int, Real, Rows
+from headrace.udfs.factors.als import Int, Real, Rows, ranges
 from headrace.udfs.factors.confidence import UNKNOWN
 from headrace.udfs.factors.top_n import Excluded
 
@@ -158,7 +158,7 @@ def apart(sequences: Sequences, window: Window, seed: int) -> tuple[Sequences, J
     ends[judges], take_ends[judges] = sequences.takes[last - hidden], last - hidden
     left = sequences._replace(ends=ends, take_ends=take_ends)
     starts, ends = left.starts[judges], left.ends[judges]
-    wanted = sequences.items[sequences.takes[tower_sequences.ranges(last - hidden, last)]].astype(np.int64)
+    wanted = sequences.items[sequences.takes[ranges(last - hidden, last)]].astype(np.int64)
     before = tower_sequences.between(left, starts, ends)
     is_known = before.items != UNKNOWN
     seen = Excluded(before.users[is_known], before.items[is_known])

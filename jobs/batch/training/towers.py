@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headrace.udfs.factors.als import Int, Rows
+from headrace.udfs.factors.als import Int, Rows, ranges
 from headrace.udfs.factors.confidence import NO_FEATURE
 from headrace.udfs.recommenders.tower_scorer import WEAKEST, UserTower
 
@@ -155,9 +155,9 @@ def hashed(content: Iterable[list[str]], buckets: int) -> Rows:
 
 def chosen(rows: Rows, places: Int) -> Rows:
     """Returns the rows of these places, in this order."""
-    lengths = np.diff(rows.indptr)[places]
-    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    entries = np.repeat(rows.indptr[places] - indptr[:-1], lengths) + np.arange(indptr[-1])
+    starts, ends = rows.indptr[places], rows.indptr[places + 1]
+    indptr = np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.int64)
+    entries = ranges(starts, ends)
     return Rows(indptr, rows.columns[entries], rows.strengths[entries])
 
 
