@@ -1,15 +1,17 @@
 """Held-out events asked one by one, against plain loops."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from headrace.infra.versions.rules import ItemRules
 from headrace.jobs.batch.judging import live_path
+from headrace.jobs.batch.judging.recommenders import LiveModel
 from headrace.udfs.factors.confidence import ACTIONS, UNKNOWN, Events
-from headrace.udfs.recommenders.contract import Lists
+from headrace.udfs.recommenders.contract import Lists, LiveScorer, Past
 
 pytestmark = pytest.mark.spark  # what runs in the batch environment
 
@@ -99,6 +101,26 @@ def test_figures_by_hand() -> None:
     assert apart["models"]["m"]["ndcg"]["value"] == pytest.approx((second + 1) / 2)
     worse = live_path.summary(rows.assign(ndcg_m=0.25 * rows["ndcg_own_m"]), ["m"], ["popularity"])
     assert worse["models"]["m"]["loss"] == pytest.approx(0.75)
+
+
+class Witness:
+    """Notes what it is told of the users."""
+
+    items = ("a", "b")
+    told: Events | None = None
+
+    def lists(self, past: Past, k: int, allowed: Any) -> Lists:
+        self.told = past.events
+        return Lists(np.zeros((past.users, k), int), np.zeros((past.users, k)), np.ones(past.users, bool))
+
+
+def test_the_stream_is_asked_without_what_it_does_not_know_of_a_user() -> None:
+    one = np.zeros(1, int)
+    events, witness = Events(one, one, one, np.full(1, np.nan), one, np.ones((1, 3), int)), Witness()
+    model = LiveModel(cast(LiveScorer, witness), (1e12, 5.0), {"a": 0, "b": 1}, ItemRules())
+    model.lists(events, 1, 1)
+    assert witness.told is not None
+    assert witness.told.features is None
 
 
 def test_nothing_asked_is_told() -> None:

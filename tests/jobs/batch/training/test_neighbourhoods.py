@@ -69,3 +69,4 @@ def test_a_basket_counts_with_500_items_taken_evenly(size: int) -> None:
     kept = np.sort(neighbourhoods.baskets(rows, 2_000).indices)
     assert len(kept) == min(size, 500)
     assert np.ptp(np.diff(kept)) <= 1
+    assert (kept[0], kept[-1]) == (0, size - 1)
