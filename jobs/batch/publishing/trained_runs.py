@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from headrace.infra import durable, paths
+from headrace.infra.extensions import label
 from headrace.infra.versions import model_files
 from headrace.infra.versions.model_files import Trained
 from headrace.infra.versions.store import Manifest
@@ -97,7 +98,8 @@ def of_version(manifest: Manifest, key: str) -> TrainedRun:
     """Returns what a version says of itself, when its night is gone."""
     told = {name: getattr(manifest, name) for name in ("kind", "dims", "parameters", "lineage")}
     date = str(manifest.lineage["date"])
-    return TrainedRun(f"{date} {manifest.kind}", key, Trained(**told), paths.home() / "nights" / date, manifest.metrics)
+    name = f"{date} {label(manifest.kind)}"  # as the night's report names it
+    return TrainedRun(name, key, Trained(**told), paths.home() / "nights" / date, manifest.metrics)
 
 
 def _values(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -26,10 +26,11 @@ from headrace.infra.errors import HeadraceError, Refusal, describe
 from headrace.infra.operate.restore import restore_serving
 from headrace.infra.settings import load
 from headrace.infra.versions import list_files, model_files, publication, redis_view, store
+from headrace.infra.versions.store import Manifest
 from headrace.jobs.batch import index, precompute, publish, register, upkeep, verify
 from headrace.jobs.batch.families import roster
 from headrace.jobs.batch.night import Night
-from headrace.jobs.batch.publishing import registry
+from headrace.jobs.batch.publishing import registry, trained_runs
 from headrace.schemas import redis_keys
 from headrace.schemas.topics import CLICKS
 from headrace.udfs.factors.confidence import Events
@@ -596,6 +597,19 @@ def test_a_registered_version_loads(redis: Redis, home: Path) -> None:  # noqa: 
     shutil.rmtree(store.root() / version)
     with pytest.raises(HeadraceError, match="must be the folder of a version, which is gone"):
         mlflow.pyfunc.load_model(f"models:/{registry.NAME}/1")
+
+
+def test_a_run_of_a_shops_own_family_goes_by_the_name_in_the_report() -> None:
+    described: dict[str, Any] = {
+        "dims": {},
+        "parameters": {},
+        "metrics": {},
+        "created_ms": 0,
+        "commit": "",
+        "sha256": {},
+    }
+    manifest = Manifest(version="v", kind="shop.mine:FAMILY", lineage={"date": "2026-01-31"}, **described)
+    assert trained_runs.of_version(manifest, "key").model == "shop.mine.FAMILY"
 
 
 def test_two_registers_at_once_make_one_model_version(redis: Redis, home: Path) -> None:  # noqa: F811
